@@ -1,0 +1,1 @@
+"""WHAT exists: one thin file per stage, its checks beside it."""

@@ -1,0 +1,1 @@
+"""The main job on one command: drives the real Dagster instance from an empty home to the report."""

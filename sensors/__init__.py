@@ -1,0 +1,1 @@
+"""WHEN: jobs, schedules, new feeds, drift, retraining, failures."""

@@ -1,0 +1,366 @@
+"""Content-addressed artifacts: what every stage reads and writes.
+
+An artifact is a folder with a `manifest.json`: its inputs, settings, code version, package versions, a summary of
+small numbers, and the sha256 of each file. Its version is the hash of inputs, settings and code version, so it is
+known before any work is done: the same inputs find the finished folder and nothing is computed twice.
+
+    ROOT/<asset>/<partition, if any, '|' as a folder>/<version>/manifest.json ...
+    ROOT/<asset>/<partition>/current.json         which version the next stage reads
+
+A folder appears whole or not at all: it is built under `.building/` and renamed, or uploaded with the manifest last.
+What a killed process left under `.building/` is offered to the next builder of the same version, which may resume.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from sortiment.errors import StorageError
+
+VERSION_DIGITS = 16
+MANIFEST = "manifest.json"
+CURRENT = "current.json"
+BUILDING = ".building"
+NAME = re.compile(r"[a-z0-9_]+")
+PARTITION = re.compile(r"[A-Za-z0-9._-]+(\|[A-Za-z0-9._-]+)?")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an artifact is made from, and so its version.
+
+    inputs: name to version (or content hash) of each upstream artifact or file.
+    settings: the stage's settings model, or a plain mapping.
+    code: the stage's CODE_VERSION; raise it when the same inputs would give other bytes.
+    packages: distributions whose version is recorded in the manifest (not part of the version).
+    """
+
+    inputs: Mapping[str, str]
+    settings: BaseModel | Mapping[str, Any]
+    code: str
+    packages: tuple[str, ...] = ()
+
+    def settings_json(self) -> dict[str, Any]:
+        if isinstance(self.settings, BaseModel):
+            return self.settings.model_dump(mode="json")
+        return dict(self.settings)
+
+    @property
+    def version(self) -> str:
+        return content_version({"inputs": dict(self.inputs), "settings": self.settings_json(), "code": self.code})
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished artifact. `uri` is its folder where it is stored; `path` is a local copy of that folder."""
+
+    asset: str
+    partition: str | None
+    version: str
+    uri: str
+    path: Path
+    manifest: dict[str, Any] = field(repr=False)
+    reused: bool = False
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        summary: dict[str, Any] = self.manifest["summary"]
+        return summary
+
+    @property
+    def bytes(self) -> int:
+        return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
+
+
+class Blobs(Protocol):
+    """The few operations that a storage must have. Keys are relative, with `/`."""
+
+    def uri(self, key: str) -> str: ...
+    def read(self, key: str) -> bytes | None:
+        """The object's bytes; None where there is none."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """Atomically create or replace."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Atomically create; False, with nothing changed, where the key exists."""
+
+    def publish(self, folder: Path, key: str) -> None:
+        """Make a local folder appear under `key`, its manifest last. The folder is gone afterwards."""
+
+    def fetch(self, key: str, names: list[str]) -> Path:
+        """A local folder that holds the named files of `key`."""
+
+    def list(self, prefix: str) -> list[str]:
+        """Every key that starts with the prefix, sorted."""
+
+
+class LocalBlobs:
+    """A folder on this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def uri(self, key: str) -> str:
+        return str(self.root / key)
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            return (self.root / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, key: str, data: bytes) -> None:
+        write_atomically(self.root / key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        target = self.root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        write_atomically(temporary, data)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+    def publish(self, folder: Path, key: str) -> None:
+        target = self.root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for file in folder.rglob("*"):
+            if file.is_file():
+                _fsync(file)
+        if target.exists():
+            shutil.rmtree(target)
+        os.rename(folder, target)
+        _fsync(target.parent)
+
+    def fetch(self, key: str, names: list[str]) -> Path:
+        return self.root / key
+
+    def list(self, prefix: str) -> list[str]:
+        start = self.root / prefix
+        if not start.is_dir():
+            return []
+        return sorted(str(file.relative_to(self.root)) for file in start.rglob("*") if file.is_file())
+
+
+class ArtifactStore:
+    """Finds, builds and points at artifacts.
+
+    scratch: a local folder for what is being built, kept between runs so that a killed build can resume.
+    """
+
+    def __init__(self, blobs: Blobs, scratch: Path) -> None:
+        self.blobs = blobs
+        self.scratch = scratch
+
+    def find(self, asset: str, version: str, partition: str | None = None) -> Artifact | None:
+        """The finished artifact of exactly this version, or None."""
+        key = _key(asset, partition, version)
+        raw = self.blobs.read(f"{key}/{MANIFEST}")
+        if raw is None:
+            return None
+        manifest = json.loads(raw)
+        path = self.blobs.fetch(key, [MANIFEST, *manifest["files"]])
+        return Artifact(asset, partition, version, self.blobs.uri(key), path, manifest, reused=True)
+
+    def build(
+        self,
+        asset: str,
+        recipe: Recipe,
+        write: Callable[[Path], Mapping[str, Any] | None],
+        partition: str | None = None,
+        resumable: bool = False,
+    ) -> Artifact:
+        """The artifact of this recipe: found, or written by `write(folder)`, which returns its summary.
+
+        The summary must be JSON. A resumable builder gets the folder as a killed one left it; others get it empty.
+        Whatever `write` raises leaves the store as it was. Does not move the current pointer.
+        """
+        version = recipe.version
+        found = self.find(asset, version, partition)
+        if found is not None:
+            return found
+        building = self.scratch / BUILDING / _key(asset, partition, version)
+        building.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(building.with_name(building.name + ".lock")):
+            found = self.find(asset, version, partition)
+            if found is not None:
+                return found
+            if building.exists() and not resumable:
+                shutil.rmtree(building)
+            building.mkdir(exist_ok=True)
+            try:
+                summary = dict(write(building) or {})
+            except OSError as error:
+                raise StorageError(
+                    f"the {asset} artifact could not be written",
+                    value=str(error),
+                    fix="make room or fix the permissions, then run the same command: the last good artifact is untouched",
+                ) from error
+            manifest = _manifest(asset, partition, recipe, building, summary)
+            write_atomically(building / MANIFEST, _json(manifest))
+            self.blobs.publish(building, _key(asset, partition, version))
+        made = self.find(asset, version, partition)
+        if made is None:
+            raise StorageError(f"the {asset} artifact vanished while it was being published", value=version)
+        return Artifact(made.asset, made.partition, made.version, made.uri, made.path, made.manifest, reused=False)
+
+    def point(self, artifact: Artifact) -> None:
+        """Make this the version that the next stage reads."""
+        self.blobs.write(_pointer(artifact.asset, artifact.partition), _json({"version": artifact.version}))
+
+    def current(self, asset: str, partition: str | None = None) -> Artifact:
+        """The artifact that the pointer names. Raises StorageError where nothing was made yet."""
+        found = self.current_or_none(asset, partition)
+        if found is None:
+            where = asset if partition is None else f"{asset} of {partition}"
+            raise StorageError(
+                f"{where} has not been made yet", fix=f"materialize {where} first (in the Dagster UI, or `sortiment demo`)"
+            )
+        return found
+
+    def current_or_none(self, asset: str, partition: str | None = None) -> Artifact | None:
+        raw = self.blobs.read(_pointer(asset, partition))
+        if raw is None:
+            return None
+        version = json.loads(raw)["version"]
+        found = self.find(asset, version, partition)
+        if found is None:
+            raise StorageError(
+                f"the current {asset} artifact is gone", value=version, fix=f"materialize {asset} again: it is made anew"
+            )
+        return found
+
+    def current_partitions(self, asset: str) -> dict[str, Artifact]:
+        """Every partition of the asset that has a current artifact, by partition key, sorted."""
+        found = {}
+        for key in self.blobs.list(f"{asset}/"):
+            parts = key.split("/")
+            if parts[-1] == CURRENT and len(parts) > 2:
+                partition = "|".join(parts[1:-1])
+                found[partition] = self.current(asset, partition)
+        return dict(sorted(found.items()))
+
+
+def verify(artifact: Artifact) -> None:
+    """Compare every file with the manifest's sha256. Raises StorageError naming the first that differs."""
+    for name, entry in artifact.manifest["files"].items():
+        file = artifact.path / name
+        if not file.is_file() or file_sha256(file) != entry["sha256"]:
+            raise StorageError(
+                f"{artifact.asset} {artifact.version}: {name} is missing or damaged",
+                value=str(file),
+                fix="delete the artifact's folder and materialize the asset again",
+            )
+
+
+def content_version(content: Any) -> str:
+    """The first 16 hex digits of the sha256 of the canonical JSON."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:VERSION_DIGITS]
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write under a temporary name in the same folder, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def package_versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Installed version of each distribution; 'absent' where it is not installed."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return versions
+
+
+def _manifest(
+    asset: str, partition: str | None, recipe: Recipe, folder: Path, summary: Mapping[str, Any]
+) -> dict[str, Any]:
+    files = {
+        str(file.relative_to(folder)): {"sha256": file_sha256(file), "bytes": file.stat().st_size}
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != MANIFEST
+    }
+    return {
+        "asset": asset,
+        "partition": partition,
+        "version": recipe.version,
+        "inputs": dict(sorted(recipe.inputs.items())),
+        "settings": recipe.settings_json(),
+        "code": recipe.code,
+        "packages": package_versions(recipe.packages),
+        "summary": summary,
+        "files": files,
+    }
+
+
+def _key(asset: str, partition: str | None, version: str) -> str:
+    return f"{_folder(asset, partition)}/{version}"
+
+
+def _pointer(asset: str, partition: str | None) -> str:
+    return f"{_folder(asset, partition)}/{CURRENT}"
+
+
+def _folder(asset: str, partition: str | None) -> str:
+    if not NAME.fullmatch(asset):
+        raise StorageError("an asset's name cannot be a folder", value=asset, allowed="lower-case letters, digits, _")
+    if partition is None:
+        return asset
+    if not PARTITION.fullmatch(partition) or ".." in partition:
+        raise StorageError(
+            "a partition key cannot be a folder", value=partition, allowed="slugs: letters, digits, . _ -, one |"
+        )
+    return f"{asset}/{partition.replace('|', '/')}"
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One builder of one version at a time on this machine; the lock goes with the process."""
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

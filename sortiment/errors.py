@@ -1,0 +1,90 @@
+"""Every error that Sortiment raises on purpose, in one tree.
+
+    SortimentError
+    ├── SettingsError       a knob is out of its bounds, or is not a knob
+    ├── FeedError           a feed spec or a feed file cannot be used
+    ├── TaxonomyError       a category tree contradicts itself, or a label is not in it
+    ├── SamplingError       a sample cannot be drawn as asked
+    ├── EncoderError        an encoder reference, its weights or its tokenizer cannot be used
+    ├── TrainingError       a teacher or a student cannot be trained, or its numbers went wrong
+    ├── EngineError         a model cannot be quantized, compiled or run
+    │   └── EngineUnavailable   this machine lacks what the target needs
+    ├── ReleaseError        a release cannot be promoted, rolled back or read
+    ├── DriftError          drift cannot be judged from what is there
+    └── StorageError        an artifact is missing, damaged or cannot be written
+
+Each says what was wrong, the value seen, what is allowed and what to do, as separate parts, so that a terminal,
+a log line and the Dagster UI all show the same four facts.
+"""
+
+from typing import Any
+
+
+class SortimentError(Exception):
+    """What went wrong, and the way out.
+
+    `what` is a sentence. `value` is what was seen; long values are cut to 200 characters. `allowed` is what would
+    have been accepted. `fix` is what to do next, ideally a command.
+    """
+
+    def __init__(self, what: str, *, value: Any = None, allowed: str | None = None, fix: str | None = None) -> None:
+        self.what = what
+        self.value = value
+        self.allowed = allowed
+        self.fix = fix
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        parts = [self.what]
+        if self.value is not None:
+            seen = repr(self.value)
+            parts.append(f"seen: {seen if len(seen) <= 200 else seen[:197] + '...'}")
+        if self.allowed:
+            parts.append(f"allowed: {self.allowed}")
+        if self.fix:
+            parts.append(f"to do: {self.fix}")
+        return "; ".join(parts)
+
+
+class SettingsError(SortimentError):
+    """A knob is out of its bounds, or is not a knob."""
+
+
+class FeedError(SortimentError):
+    """A feed spec or a feed file cannot be used."""
+
+
+class TaxonomyError(SortimentError):
+    """A category tree contradicts itself, or a label is not in it."""
+
+
+class SamplingError(SortimentError):
+    """A sample cannot be drawn as asked."""
+
+
+class EncoderError(SortimentError):
+    """An encoder reference, its weights or its tokenizer cannot be used."""
+
+
+class TrainingError(SortimentError):
+    """A teacher or a student cannot be trained, or its numbers went wrong."""
+
+
+class EngineError(SortimentError):
+    """A model cannot be quantized, compiled or run."""
+
+
+class EngineUnavailable(EngineError):
+    """This machine lacks what the target needs; `fix` is the command that would do it elsewhere."""
+
+
+class ReleaseError(SortimentError):
+    """A release cannot be promoted, rolled back or read."""
+
+
+class DriftError(SortimentError):
+    """Drift cannot be judged from what is there."""
+
+
+class StorageError(SortimentError):
+    """An artifact is missing, damaged or cannot be written."""

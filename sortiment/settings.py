@@ -1,0 +1,132 @@
+"""Every knob, once: one frozen model per stage, its bounds and a line of description per field.
+
+A market keeps its settings in `market.yaml` under the stage's name; what is not given there has the default here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sortiment.errors import SettingsError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class StageSettings(BaseModel):
+    """What all stages' settings share: frozen, and a misspelled knob is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FeedSettings(StageSettings):
+    """Reading, cleaning and quarantining feed files."""
+
+    quarantine_limit: Share = Field(0.2, description="a file with a larger share of broken rows fails")
+    title_max_chars: int = Field(1000, ge=1, le=10_000, description="a longer title, after cleaning, is quarantined")
+
+
+class SamplingSettings(StageSettings):
+    """Drawing the training sample."""
+
+    seed: Seed = Field(0, description="changes the order in which offers are taken")
+    per_category: int = Field(200, ge=1, le=1_000_000, description="offers kept per country and category")
+    per_shop_share: Share = Field(0.5, description="largest share of a category's sample that one shop may fill")
+    unlabelled_per_country: int = Field(5_000, ge=0, description="offers without a label kept per country")
+    test_share: Share = Field(0.2, description="share of product groups in the test split")
+    validation_share: Share = Field(0.1, description="share of product groups in the validation split")
+
+
+class EncoderSettings(StageSettings):
+    """Which encoder, and how offers become its input."""
+
+    reference: str = Field("package:multilingual-e5-small", description="local directory, hub id or package:NAME")
+    max_tokens: int = Field(64, ge=8, le=512, description="longer inputs are cut")
+
+
+class TeacherSettings(StageSettings):
+    """Fitting the teacher and labelling with it."""
+
+    seed: Seed = 0
+    label_top_k: int = Field(16, ge=1, le=256, description="classes kept per soft label; the rest is one mass")
+
+
+class StudentSettings(StageSettings):
+    """Distilling the MiniLM student."""
+
+    seed: Seed = 0
+    layers: Literal[3, 6, 12] = Field(3, description="transformer layers taken from the teacher's body")
+    epochs: int = Field(3, ge=1, le=100, description="passes over labelled and unlabelled offers")
+
+
+class EvaluationSettings(StageSettings):
+    """Scoring models."""
+
+    bootstrap_rounds: int = Field(200, ge=0, le=10_000, description="resamples for intervals; 0 = none")
+    seed: Seed = 0
+
+
+class EngineSettings(StageSettings):
+    """Quantizing, compiling and timing."""
+
+    targets: tuple[str, ...] = Field(
+        ("torch-fp32", "openvino-int8", "onnx-int8", "neuron-bf16"), description="compile targets, the partitions of compiled_student"
+    )
+
+
+class CostSettings(StageSettings):
+    """Choosing the instance."""
+
+    offers_per_day: int = Field(500_000_000, ge=1, description="offers to classify each day")
+    peak_offers_per_minute: int = Field(4_800_000, ge=1, description="the busiest minute")
+    region: str = Field("eu-central-1", description="region of the price list")
+
+
+class ReleaseSettings(StageSettings):
+    """The gates between a challenger and the champion's place."""
+
+    max_macro_f1_drop: Share = Field(0.01, description="overall macro-F1 may fall by this much at most")
+    max_slice_drop: Share = Field(0.05, description="a slice's macro-F1 may fall by this much at most, beyond chance")
+    min_share_of_teacher: Share = Field(0.9, description="least share of the teacher's macro-F1")
+
+
+class DriftSettings(StageSettings):
+    """Judging whether a slice drifted."""
+
+    min_offers: int = Field(50, ge=1, description="a slice with fewer new offers is not judged")
+
+
+class Settings(StageSettings):
+    """All stages' settings: the `settings:` part of a market file."""
+
+    feeds: FeedSettings = FeedSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    teacher: TeacherSettings = TeacherSettings()
+    student: StudentSettings = StudentSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    engines: EngineSettings = EngineSettings()
+    cost: CostSettings = CostSettings()
+    release: ReleaseSettings = ReleaseSettings()
+    drift: DriftSettings = DriftSettings()
+
+
+def parse_settings(content: dict[str, Any], source: str) -> Settings:
+    """Settings from parsed YAML; `source` names the file in errors. Raises SettingsError naming every bad knob."""
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise SettingsError(
+            f"{source}: {len(problems)} settings cannot be used",
+            value="; ".join(problems),
+            allowed="the fields and bounds in sortiment/settings.py",
+            fix=f"correct them in {source}",
+        ) from error
+
+
+def load_settings(path: Path) -> Settings:
+    """Settings from a YAML file whose top level is the stages."""
+    return parse_settings(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, str(path))
