@@ -230,7 +230,8 @@ class ArtifactStore:
         if found is None:
             where = asset if partition is None else f"{asset} of {partition}"
             raise StorageError(
-                f"{where} has not been made yet", fix=f"materialize {where} first (in the Dagster UI, or `sortiment demo`)"
+                f"{where} has not been made yet",
+                fix=f"materialize {where} first (in the Dagster UI, or `sortiment demo`)",
             )
         return found
 
@@ -242,7 +243,9 @@ class ArtifactStore:
         found = self.find(asset, version, partition)
         if found is None:
             raise StorageError(
-                f"the current {asset} artifact is gone", value=version, fix=f"materialize {asset} again: it is made anew"
+                f"the current {asset} artifact is gone",
+                value=version,
+                fix=f"materialize {asset} again: it is made anew",
             )
         return found
 

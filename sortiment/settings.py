@@ -72,7 +72,8 @@ class EngineSettings(StageSettings):
     """Quantizing, compiling and timing."""
 
     targets: tuple[str, ...] = Field(
-        ("torch-fp32", "openvino-int8", "onnx-int8", "neuron-bf16"), description="compile targets, the partitions of compiled_student"
+        ("torch-fp32", "openvino-int8", "onnx-int8", "neuron-bf16"),
+        description="compile targets, the partitions of compiled_student",
     )
 
 
