@@ -1,0 +1,84 @@
+"""The market that is being sorted: its feeds, its taxonomy, its settings, read from one `market.yaml`.
+
+    name: synthetic
+    synthetic: true
+    feeds: ["feeds/*.yaml"]        feed specs, globs relative to this file
+    taxonomy: taxonomy.json        or nothing: the tree comes from the label paths
+    truth: truth.parquet           or nothing: only a synthetic market knows the truth
+    settings: {student: {layers: 3}}
+
+Settings live here, not in the launchpad, because a run that a sensor launches must use the same ones (decision 3).
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sortiment.errors import SettingsError
+from sortiment.feeds import FeedSpec, load_spec
+from sortiment.settings import Settings, parse_settings
+
+MARKET_FILE = "market.yaml"
+
+
+class MarketFile(BaseModel):
+    """What `market.yaml` may say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    synthetic: bool = False
+    feeds: list[str]
+    taxonomy: str | None = None
+    truth: str | None = None
+    settings: dict[str, Any] = {}
+
+
+class MarketResource(dg.ConfigurableResource[MarketFile]):
+    """folder: holds `market.yaml`. encoder_cache: converted encoders, shared by all markets of a home."""
+
+    folder: str
+    encoder_cache: str
+
+    @cached_property
+    def file(self) -> MarketFile:
+        path = Path(self.folder) / MARKET_FILE
+        if not path.is_file():
+            raise SettingsError("there is no market here yet", value=str(path), fix="run `sortiment demo` first")
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        try:
+            return MarketFile.model_validate(content)
+        except ValidationError as error:
+            raise SettingsError(f"{path} is not a market file", value=str(error), fix=f"correct {path}") from error
+
+    @cached_property
+    def settings(self) -> Settings:
+        return parse_settings(self.file.settings, str(Path(self.folder) / MARKET_FILE))
+
+    @property
+    def taxonomy_file(self) -> Path | None:
+        return Path(self.folder, self.file.taxonomy) if self.file.taxonomy else None
+
+    @property
+    def truth_files(self) -> list[Path]:
+        return sorted(Path(self.folder).glob(self.file.truth)) if self.file.truth else []
+
+    @property
+    def features(self) -> Path:
+        """The cache of encoder features: nothing is embedded twice."""
+        return Path(self.encoder_cache) / "features"
+
+    def specs(self) -> list[FeedSpec]:
+        """Every feed spec, oldest day first (by file name). Read anew each time: feeds arrive while we run."""
+        paths = {path for pattern in self.file.feeds for path in Path(self.folder).glob(pattern)}
+        return [load_spec(path) for path in sorted(paths)]
+
+    def encoder(self) -> Path:
+        """The teacher's encoder as a Hugging Face directory, converted or fetched on first use."""
+        from sortiment.encoders import resolve_encoder
+
+        return resolve_encoder(self.settings.encoder.reference, Path(self.encoder_cache)).path
