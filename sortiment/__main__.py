@@ -1,6 +1,9 @@
-"""`python -m sortiment` is the `sortiment` command."""
+"""`python -m sortiment` is the installed `sortiment` command, found by its entry point.
 
-from sortiment.cli import main
+The command line lives above this package (it drives Dagster), so it is looked up, not imported.
+"""
 
-if __name__ == "__main__":
-    main()
+from importlib.metadata import entry_points
+
+(command,) = entry_points(group="console_scripts", name="sortiment")
+command.load()()

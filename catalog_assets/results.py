@@ -1,0 +1,71 @@
+"""What every asset tells about the artifact that it made: version, size, place, and whether it was there already."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from sortiment.artifacts import Artifact, ArtifactStore, Recipe, content_version
+
+OWNERS = ["team:sortiment"]
+
+
+def describe_artifact(artifact: Artifact, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Dagster metadata of one artifact; small numbers of its summary are shown as they are, over time as plots."""
+    shown: dict[str, Any] = {
+        "version": artifact.version,
+        "path": dg.MetadataValue.path(artifact.uri),
+        "size_mb": round(artifact.bytes / 1e6, 3),
+        "reused": artifact.reused,
+    }
+    for name, value in artifact.summary.items():
+        if isinstance(value, bool | int | float | str):
+            shown[name] = value
+    return {**shown, **(more or {})}
+
+
+def materialized(artifact: Artifact, more: Mapping[str, Any] | None = None) -> dg.MaterializeResult[Any]:
+    """The result of an asset that made one artifact."""
+    return dg.MaterializeResult(
+        metadata=describe_artifact(artifact, more), data_version=dg.DataVersion(artifact.version)
+    )
+
+
+def versions_of(artifacts: Mapping[str, Artifact]) -> str:
+    """One version for many partitions of an upstream asset."""
+    return content_version({partition: artifact.version for partition, artifact in artifacts.items()})
+
+
+def build_and_point(
+    store: ArtifactStore,
+    asset: str,
+    recipe: Recipe,
+    write: Callable[[Any], Mapping[str, Any] | None],
+    partition: str | None = None,
+    resumable: bool = False,
+) -> Artifact:
+    """Find or build an artifact, and make it the one that the next stage reads."""
+    artifact = store.build(asset, recipe, write, partition, resumable)
+    store.point(artifact)
+    return artifact
+
+
+def markdown_table(rows: list[Mapping[str, Any]], limit: int = 30) -> dg.MarkdownMetadataValue:
+    """Rows of equal keys as a Markdown table; more than `limit` rows are counted, not shown."""
+    if not rows:
+        return dg.MetadataValue.md("nothing to show")
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    for row in rows[:limit]:
+        lines.append("| " + " | ".join(_cell(row[column]) for column in columns) + " |")
+    if len(rows) > limit:
+        lines.append(f"\n{len(rows) - limit:,} more rows in the artifact.")
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
