@@ -26,6 +26,12 @@ class FeedSettings(StageSettings):
 
     quarantine_limit: Share = Field(0.2, description="a file with a larger share of broken rows fails")
     title_max_chars: int = Field(1000, ge=1, le=10_000, description="a longer title, after cleaning, is quarantined")
+    text_max_chars: int = Field(10_000, ge=100, le=100_000, description="other text is cut after this many characters")
+    unreadable_optional: Literal["quarantine", "drop"] = Field(
+        "quarantine",
+        description="a price, currency, date or withdrawn mark that cannot be read: quarantine the row, or drop and count the value",
+    )
+    memory_mb: int = Field(1024, ge=128, description="memory for DuckDB while a file loads; beyond it, it spills to disk")
 
 
 class SamplingSettings(StageSettings):
@@ -44,6 +50,16 @@ class EncoderSettings(StageSettings):
 
     reference: str = Field("package:multilingual-e5-small", description="local directory, hub id or package:NAME")
     max_tokens: int = Field(64, ge=8, le=512, description="longer inputs are cut")
+    inputs: tuple[Literal["title", "brand", "shop_category", "description"], ...] = Field(
+        ("title",), min_length=1, description="columns of an offer that are read, in this order"
+    )
+    prompt: str | None = Field(None, description="text in front of an offer's; none given = what the encoder knows")
+    prompts: dict[str, str] = Field({}, description="the same per country, for example DE: 'query: '")
+    instruction: str = Field(
+        "Given the title of a shop's offer, find the product category that it belongs to",
+        description="task description for encoders that take an instruction",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where the CPU or GPU has it")
 
 
 class TeacherSettings(StageSettings):
@@ -88,9 +104,24 @@ class CostSettings(StageSettings):
 class ReleaseSettings(StageSettings):
     """The gates between a challenger and the champion's place."""
 
-    max_macro_f1_drop: Share = Field(0.01, description="overall macro-F1 may fall by this much at most")
+    max_macro_f1_drop: Share = Field(0.01, description="overall macro-F1 may fall by this much at most, beyond chance")
     max_slice_drop: Share = Field(0.05, description="a slice's macro-F1 may fall by this much at most, beyond chance")
     min_share_of_teacher: Share = Field(0.9, description="least share of the teacher's macro-F1")
+    max_quantization_drop: Share = Field(0.005, description="int8 may lose this much of the student's macro-F1 at most")
+    min_offers: int = Field(50, ge=1, description="test offers without which nothing is released")
+    min_slice_offers: int = Field(30, ge=1, description="a slice with fewer test offers is reported, not judged")
+    significance: Share = Field(0.05, description="a fall with a larger p-value is chance; over all slices by Holm")
+    randomization_rounds: int = Field(4_000, ge=100, le=1_000_000, description="swaps of the paired randomization test")
+    seed: Seed = 0
+
+
+class PredictionSettings(StageSettings):
+    """Classifying offers in bulk."""
+
+    shard_offers: int = Field(250_000, ge=1, le=10_000_000, description="offers per shard: what a killed run repeats")
+    batch_titles: int = Field(8_192, ge=1, le=1_000_000, description="different titles given to the engine at once")
+    review_confidence: Share = Field(0.4, description="a less confident prediction is flagged for review")
+    memory_limit_mb: int = Field(1_024, ge=128, description="DuckDB's share of memory; beyond it, it spills to disk")
 
 
 class DriftSettings(StageSettings):
@@ -99,9 +130,33 @@ class DriftSettings(StageSettings):
     min_offers: int = Field(50, ge=1, description="a slice with fewer new offers is not judged")
 
 
+class MarketSettings(StageSettings):
+    """Generating the synthetic market and its second day."""
+
+    seed: Seed = Field(0, description="another seed gives other brands, products, shops and titles")
+    offers: int = Field(30_000, ge=500, le=20_000_000, description="offers of the first day, all countries together")
+    countries: tuple[Literal["DE", "AT", "ES", "IT", "FR", "GB"], ...] = Field(
+        ("DE", "AT", "ES", "IT", "FR", "GB"), min_length=1, description="countries that have shops"
+    )
+    departments: tuple[str, ...] | None = Field(None, description="department ids to use; nothing = all of them")
+    shops_per_country: int = Field(12, ge=2, le=5_000, description="shops in each country")
+    offers_per_product: float = Field(2.5, ge=1.0, le=100.0, description="mean offers that share one product")
+    zipf_exponent: float = Field(0.9, ge=0.0, le=3.0, description="how fast category sizes fall by rank")
+    rare_categories: int = Field(8, ge=0, le=100, description="categories with only 1 to 5 offers in all")
+    wrong_label_share: Share = Field(0.03, description="labelled offers that stand in a wrong category")
+    unlabelled_share: Share = Field(0.35, description="offers without a label")
+    nameless_share: Share = Field(0.1, description="titles with brand and model but no word for the product")
+    missing_brand_share: Share = Field(0.15, description="titles that leave the brand out")
+    typo_share: Share = Field(0.05, description="titles with a typing error")
+    broken_row_share: Share = Field(0.001, description="feed rows that break the contract, on top of the offers")
+    second_day_offers: int = Field(6_000, ge=100, le=20_000_000, description="offers of the second day, everywhere")
+    drifted_offers: int = Field(1_500, ge=50, le=5_000_000, description="more offers in the slice that drifts")
+
+
 class Settings(StageSettings):
     """All stages' settings: the `settings:` part of a market file."""
 
+    market: MarketSettings = MarketSettings()
     feeds: FeedSettings = FeedSettings()
     sampling: SamplingSettings = SamplingSettings()
     encoder: EncoderSettings = EncoderSettings()
@@ -111,6 +166,7 @@ class Settings(StageSettings):
     engines: EngineSettings = EngineSettings()
     cost: CostSettings = CostSettings()
     release: ReleaseSettings = ReleaseSettings()
+    predictions: PredictionSettings = PredictionSettings()
     drift: DriftSettings = DriftSettings()
 
 
