@@ -145,7 +145,7 @@ class LocalBlobs:
                 _fsync(file)
         if target.exists():
             shutil.rmtree(target)
-        os.rename(folder, target)
+        folder.rename(target)
         _fsync(target.parent)
 
     def fetch(self, key: str, names: list[str]) -> Path:
@@ -292,7 +292,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

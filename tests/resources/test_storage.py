@@ -1,0 +1,71 @@
+"""Storage on S3 behaves as the local folder does; checked against a real server that speaks S3."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from resources.storage import StorageResource
+from sortiment.artifacts import ArtifactStore, Recipe, verify
+from sortiment.errors import StorageError
+
+
+@pytest.fixture
+def storage(s3_server: str, tmp_path: Path) -> Iterator[StorageResource]:
+    client = boto3.client("s3", endpoint_url=s3_server)
+    client.create_bucket(Bucket="sortiment")
+    yield StorageResource(
+        root="s3://sortiment/some/prefix", scratch=str(tmp_path), s3_endpoint=s3_server, s3_region="us-east-1"
+    )
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket="sortiment"):
+        for entry in page.get("Contents", []):
+            client.delete_object(Bucket="sortiment", Key=entry["Key"])
+    client.delete_bucket(Bucket="sortiment")
+
+
+def write_two(folder: Path) -> dict[str, int]:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "a.txt").write_text("a")
+    (folder / "b.txt").write_text("b")
+    return {"rows": 2}
+
+
+def test_an_artifact_goes_to_s3_and_comes_back_on_another_machine(storage: StorageResource, tmp_path: Path) -> None:
+    recipe = Recipe({"x": "1"}, {}, "1")
+    made = storage.store.build("training_sample", recipe, write_two, partition="DE|toys")
+    storage.store.point(made)
+    assert made.uri.startswith("s3://sortiment/some/prefix/training_sample/DE/toys/")
+    elsewhere = ArtifactStore(
+        StorageResource(
+            root=storage.root,
+            scratch=str(tmp_path / "elsewhere"),
+            s3_endpoint=storage.s3_endpoint,
+            s3_region="us-east-1",
+        ).blobs,
+        tmp_path / "elsewhere",
+    )
+    found = elsewhere.current("training_sample", "DE|toys")
+    assert found.reused and found.version == made.version
+    assert (found.path / "deep" / "a.txt").read_text() == "a"
+    verify(found)
+    assert list(elsewhere.current_partitions("training_sample")) == ["DE|toys"]
+
+
+def test_an_upload_that_was_cut_off_is_not_an_artifact(storage: StorageResource) -> None:
+    recipe = Recipe({}, {}, "1")
+    storage.blobs.write(f"offers/{recipe.version}/b.txt", b"b")
+    assert storage.store.find("offers", recipe.version) is None
+    assert storage.store.build("offers", recipe, write_two).summary == {"rows": 2}
+
+
+def test_exactly_one_of_two_writers_creates_an_object(storage: StorageResource) -> None:
+    assert storage.blobs.create("releases/000001.json", b"first")
+    assert not storage.blobs.create("releases/000001.json", b"second")
+    assert storage.blobs.read("releases/000001.json") == b"first"
+    assert storage.blobs.read("releases/000002.json") is None
+
+
+def test_a_root_that_is_no_bucket_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="s3://BUCKET/PREFIX"):
+        StorageResource(root="gs://bucket", scratch=str(tmp_path)).blobs.list("")

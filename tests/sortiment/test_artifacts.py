@@ -1,0 +1,138 @@
+"""Artifacts appear whole or not at all, are found again by what they were made from, and survive a crash."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from sortiment.artifacts import ArtifactStore, LocalBlobs, Recipe, content_version, verify
+from sortiment.errors import StorageError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(LocalBlobs(tmp_path / "store"), tmp_path / "scratch")
+
+
+def recipe(**inputs: str) -> Recipe:
+    return Recipe(inputs=inputs, settings={"k": 1}, code="1")
+
+
+def write_hello(folder: Path) -> dict[str, int]:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "hello.txt").write_text("hello")
+    return {"rows": 1}
+
+
+def test_a_version_is_the_hash_of_what_went_in_and_of_nothing_else() -> None:
+    assert recipe(a="1", b="2").version == recipe(b="2", a="1").version
+    assert recipe(a="1").version != recipe(a="2").version
+    assert content_version({"ü": 1}) == content_version({"ü": 1})
+    assert len(recipe().version) == 16
+
+
+def test_a_finished_artifact_is_found_and_not_written_again(store: ArtifactStore) -> None:
+    made = store.build("offers", recipe(), write_hello, partition="DE")
+    again = store.build("offers", recipe(), lambda folder: pytest.fail("was written twice"), partition="DE")
+    assert not made.reused and again.reused
+    assert again.version == made.version
+    assert again.summary == {"rows": 1}
+    assert (again.path / "deep" / "hello.txt").read_text() == "hello"
+    assert again.manifest["files"]["deep/hello.txt"]["bytes"] == 5
+
+
+def test_a_failed_build_leaves_nothing_and_the_pointer_where_it_was(store: ArtifactStore) -> None:
+    good = store.build("offers", recipe(day="1"), write_hello, partition="DE")
+    store.point(good)
+
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("x")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        store.build("offers", recipe(day="2"), fail, partition="DE")
+    assert store.current("offers", "DE").version == good.version
+    assert store.find("offers", recipe(day="2").version, "DE") is None
+
+
+def test_a_full_disk_is_a_clear_error_and_the_last_good_artifact_stays(store: ArtifactStore) -> None:
+    def fill(folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageError, match=r"No space left.*last good artifact"):
+        store.build("offers", recipe(), fill)
+
+
+def test_only_a_resumable_builder_sees_what_a_killed_one_left(tmp_path: Path, store: ArtifactStore) -> None:
+    program = textwrap.dedent(
+        """
+        import sys, os, signal
+        from pathlib import Path
+        from sortiment.artifacts import ArtifactStore, LocalBlobs, Recipe
+        def write(folder):
+            (folder / "shard-0").write_text("done")
+            os.kill(os.getpid(), signal.SIGKILL)
+        root = Path(sys.argv[1])
+        ArtifactStore(LocalBlobs(root / "store"), root / "scratch").build("labels", Recipe({}, {"k": 1}, "1"), write)
+        """
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    seen: list[list[str]] = []
+
+    def finish(folder: Path) -> None:
+        seen.append(sorted(os.listdir(folder)))
+        (folder / "shard-1").write_text("done")
+
+    made = store.build("labels", Recipe({}, {"k": 1}, "1"), finish, resumable=True)
+    assert seen == [["shard-0"]]
+    assert sorted(made.manifest["files"]) == ["shard-0", "shard-1"]
+
+
+def test_partitions_are_listed_with_their_current_artifact(store: ArtifactStore) -> None:
+    for key in ("DE|toys", "AT|toys"):
+        store.point(store.build("training_sample", recipe(key=key), write_hello, partition=key))
+    store.build("training_sample", recipe(key="not pointed at"), write_hello, partition="FR|toys")
+    assert list(store.current_partitions("training_sample")) == ["AT|toys", "DE|toys"]
+
+
+def test_asking_for_what_was_never_made_says_what_to_do(store: ArtifactStore) -> None:
+    with pytest.raises(StorageError, match="materialize offers of DE first"):
+        store.current("offers", "DE")
+
+
+@pytest.mark.parametrize("partition", ["../etc", "a/b", "DE|toys|x", "", "DE|..", "x\n"])
+def test_a_partition_key_never_leaves_its_folder(store: ArtifactStore, partition: str) -> None:
+    with pytest.raises(StorageError, match="cannot be a folder"):
+        store.build("offers", recipe(), write_hello, partition=partition)
+
+
+def test_damage_is_found(store: ArtifactStore) -> None:
+    made = store.build("offers", recipe(), write_hello)
+    verify(made)
+    (made.path / "deep" / "hello.txt").write_text("hullo")
+    with pytest.raises(StorageError, match=r"hello.txt is missing or damaged"):
+        verify(made)
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    manifests = []
+    for name in ("one", "two"):
+        store = ArtifactStore(LocalBlobs(tmp_path / name), tmp_path / name / "scratch")
+        made = store.build("offers", recipe(), write_hello, partition="DE")
+        manifests.append((made.path / "manifest.json").read_bytes())
+    assert manifests[0] == manifests[1]
+    assert json.loads(manifests[0])["asset"] == "offers"
+
+
+def test_create_lets_exactly_one_writer_win(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    assert blobs.create("releases/000001.json", b"first")
+    assert not blobs.create("releases/000001.json", b"second")
+    assert blobs.read("releases/000001.json") == b"first"
+    assert blobs.list("releases/") == ["releases/000001.json"]
