@@ -1,0 +1,152 @@
+"""`sortiment release list | show | promote | rollback`: read the release log, overrule it, undo it."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sortiment.errors import ReleaseError
+from sortiment.release.events import ReleaseEvent
+from sortiment.release.log import ReleaseLog
+
+STYLE = {"promote": "green", "rollback": "yellow", "refuse": "red"}
+
+Version = Annotated[str, typer.Argument(help="Model version, or its first digits, as `release list` shows it.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the log for ever.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def release_commands(
+    open_log: Callable[[typer.Context], ReleaseLog],
+    now: Callable[[], datetime],
+    who: Callable[[], str],
+    console: Console | None = None,
+) -> typer.Typer:
+    """The commands over whatever log `open_log` finds for a call; `who` names the person in the log."""
+    out = console or Console()
+    commands = typer.Typer(help="What is live, what was, why, and how to undo it.", no_args_is_help=True)
+
+    @commands.command("list")
+    def list_releases(context: typer.Context) -> None:
+        """Every promotion, rollback and refusal, newest first."""
+        log = open_log(context)
+        events, champion = log.events(), log.champion()
+        if not events:
+            out.print("Nothing was released yet: `sortiment demo` makes a first release.")
+            return
+        out.print(_events_table(events, champion.number if champion else 0))
+
+    @commands.command("show")
+    def show_release(context: typer.Context, number: Annotated[int, typer.Argument(help="Of `release list`.")]) -> None:
+        """One release: its artifacts and every gate with its numbers."""
+        events = open_log(context).events()
+        if not 1 <= number <= len(events):
+            raise ReleaseError("no such release", value=number, allowed=f"1 to {len(events)}")
+        event = events[number - 1]
+        out.print(_event_table(event))
+        if event.decision is not None:
+            out.print(_gates_table(event.decision))
+
+    @commands.command("promote")
+    def promote(context: typer.Context, version: Version, reason: Reason, yes: Yes = False) -> None:
+        """Put a known model live by hand, whatever the gates said."""
+        log = open_log(context)
+        champion = log.champion()
+        full = _complete(version, log.events())
+        if not yes:
+            typer.confirm(f"{champion.model_version if champion else 'no champion'} -> {full}?", abort=True)
+        out.print(_event_table(log.promote_by_hand(full, now(), who(), reason)))
+
+    @commands.command("rollback")
+    def rollback(
+        context: typer.Context,
+        reason: Reason,
+        to: Annotated[str | None, typer.Option("--to", help="An earlier champion; without it, the last one.")] = None,
+        yes: Yes = False,
+    ) -> None:
+        """Put the champion before the current one back in its place."""
+        log = open_log(context)
+        full = None if to is None else _complete(to, log.events())
+        champion = log.champion()
+        if not yes:
+            live = champion.model_version if champion else "no champion"
+            typer.confirm(f"Take {live} down and put {full or 'the one before it'} back?", abort=True)
+        out.print(_event_table(log.rollback(now(), who(), reason, to=full)))
+
+    return commands
+
+
+def _events_table(events: list[ReleaseEvent], live: int) -> Table:
+    table = Table(title="Releases", caption="* is live")
+    for column in ("", "#", "action", "model", "instead of", "at (UTC)", "by", "reason"):
+        table.add_column(column, overflow="fold")
+    for event in reversed(events):
+        table.add_row(
+            "*" if event.number == live else "",
+            str(event.number),
+            f"[{STYLE[event.action]}]{event.action}[/]",
+            event.model_version,
+            event.previous or "",
+            event.at.removesuffix("+00:00"),
+            event.by,
+            event.reason,
+        )
+    return table
+
+
+def _event_table(event: ReleaseEvent) -> Table:
+    table = Table(title=f"Release {event.number}: {event.action}", show_header=False)
+    rows = {
+        "model": event.model_version,
+        "instead of": event.previous or "nothing",
+        "at": event.at,
+        "by": event.by,
+        "reason": event.reason,
+        **{f"artifact {name}": version for name, version in sorted(event.artifacts.items())},
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _gates_table(decision: dict[str, Any]) -> Table:
+    table = Table(title="Gates: passed" if decision["passed"] else "Gates: refused")
+    for column in ("gate", "slice", "offers", "challenger", "compared with", "limit", "p", "", "why"):
+        table.add_column(column, overflow="fold")
+    for gate in decision["gates"]:
+        table.add_row(
+            gate["gate"],
+            gate["slice"],
+            f"{gate['offers']:,}",
+            _figure(gate["challenger"]),
+            _figure(gate["champion"]),
+            _figure(gate["limit"]),
+            _figure(gate["p_value"]),
+            "[green]passed[/]" if gate["passed"] else "[red]refused[/]",
+            gate["why"],
+        )
+    return table
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def _complete(version: str, events: list[ReleaseEvent]) -> str:
+    """The one model version that starts so. Raises ReleaseError where none or several do."""
+    known = sorted({event.model_version for event in events})
+    found = [name for name in known if name.startswith(version)]
+    if version in known:
+        return version
+    if len(found) != 1:
+        raise ReleaseError(
+            "no model of the log is meant by this" if not found else "several models of the log start so",
+            value=version,
+            allowed=", ".join(found or known) or "nothing was released yet",
+        )
+    return found[0]
