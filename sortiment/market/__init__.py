@@ -1,0 +1,22 @@
+"""The embedded default: a seeded synthetic market, so that the whole platform runs on a machine that has no offers.
+
+Six countries, five languages, sixteen departments. Every word, brand, shop and offer is made up, and says so
+(`synthetic-shop-de-001`, `synthetic: true`). The truth is kept beside it, so that every claim made about a model can be
+checked. `inject_drift` changes real offers instead, and calls that what it is: an injected drift.
+"""
+
+from sortiment.market.day import SCENARIOS, Scenario
+from sortiment.market.generate import MarketReport, generate_market, generate_second_day
+from sortiment.market.vocabulary import LANGUAGE_OF, LANGUAGES, Vocabulary, load_vocabulary
+
+__all__ = [
+    "LANGUAGES",
+    "LANGUAGE_OF",
+    "SCENARIOS",
+    "MarketReport",
+    "Scenario",
+    "Vocabulary",
+    "generate_market",
+    "generate_second_day",
+    "load_vocabulary",
+]

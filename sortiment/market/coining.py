@@ -1,0 +1,55 @@
+"""Words that no language has: brands, product lines and the new words that a drift brings.
+
+They are pronounceable, so that tokenizers and n-grams treat them as words. Any likeness to a real name is chance.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable
+
+import numpy as np
+
+ONSETS = (
+    "b br c cl cr d dr f fl fr g gl gr h j k kl kr l m n p pl pr qu r s sk sl sp st t tr v w z sch th sh ch".split()
+)
+VOWELS = "a e i o u a e i o ai au ea ei ie io oa ou y".split()
+CODAS = ["", "", "", "", "n", "r", "l", "s", "x", "m", "nd", "rt", "lt", "k"]
+
+
+def coin_words(rng: np.random.Generator, count: int, syllables: tuple[int, int] = (2, 3)) -> list[str]:
+    """`count` different words with a capital letter, of `syllables[0]` to `syllables[1]` syllables."""
+    words: dict[str, None] = {}
+    while len(words) < count:
+        missing = count - len(words)
+        lengths = rng.integers(syllables[0], syllables[1] + 1, size=missing)
+        onsets = rng.integers(0, len(ONSETS), size=(missing, syllables[1]))
+        vowels = rng.integers(0, len(VOWELS), size=(missing, syllables[1]))
+        codas = rng.integers(0, len(CODAS), size=missing)
+        for length, onset, vowel, coda in zip(lengths, onsets, vowels, codas, strict=True):
+            body = "".join(ONSETS[onset[at]] + VOWELS[vowel[at]] for at in range(length))
+            words.setdefault((body + CODAS[coda]).capitalize())
+    return list(words)
+
+
+def replacement_words(words: Iterable[str], seed: int, taken: Collection[str]) -> dict[str, str]:
+    """A one-to-one map from each word to a coined lower-case word that is not in `taken`.
+
+    The coined word depends on the seed and the word alone, except where two would collide: so the same word gets
+    the same replacement in every part of a table.
+    """
+    replacements: dict[str, str] = {}
+    used = set(taken)
+    for word in sorted(set(words)):
+        attempt = 0
+        coined = _coin_from(word, seed, attempt)
+        while coined in used:
+            attempt += 1
+            coined = _coin_from(word, seed, attempt)
+        used.add(coined)
+        replacements[word] = coined
+    return replacements
+
+
+def _coin_from(word: str, seed: int, attempt: int) -> str:
+    digest = hashlib.blake2b(f"{seed}\x1f{attempt}\x1f{word}".encode(), digest_size=8).digest()
+    rng = np.random.default_rng(int.from_bytes(digest, "big"))
+    return coin_words(rng, 1, syllables=(3, 3))[0].lower()
