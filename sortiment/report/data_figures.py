@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sortiment.report.schema import Coverage, FeedRow, read_rows
+from sortiment.report.rows import Coverage, FeedRow, read_rows
 from sortiment.report.style import (
     AXIS,
     BLUE,
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 
 @in_house_style
-def plot_category_counts(before: Sequence[int], after: Sequence[int], cap: int | None = None) -> "Figure":
+def plot_category_counts(
+    before: Sequence[int], after: Sequence[int], cap: int | None = None, cap_note: str = ""
+) -> "Figure":
     """Offers per category by rank, before and after sampling, on two logarithmic axes. One number per category."""
     name, title = "category-counts", "Offers per category, by rank"
     present = sorted((count for count in before if count > 0), reverse=True)
@@ -43,8 +45,7 @@ def plot_category_counts(before: Sequence[int], after: Sequence[int], cap: int |
     axes.set_yscale("log")
     _draw_ranks(axes, present, GRAY, "o")
     _draw_ranks(axes, taken, BLUE, "s")
-    top = axes.get_ylim()[1]
-    axes.set_ylim(0.7, max(top, 10))
+    axes.set_ylim(0.7, max(present[0] * 1.6, 10))
     axes.set_xlim(0.85, max(len(present), 2) * 1.15)
     axes.annotate("all labelled offers", (1, present[0]), (8, 4), textcoords="offset points", color=MUTED, va="bottom")
     if taken:
@@ -52,8 +53,8 @@ def plot_category_counts(before: Sequence[int], after: Sequence[int], cap: int |
     if cap is not None:
         axes.axhline(cap, color=ORANGE, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate(
-            f"cap {cap:,}", (1, cap), (-2, 2), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-            ha="right", va="bottom", color=ORANGE,
+            f"cap {cap:,} {cap_note}".rstrip(), (1, cap), (-2, 2), xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points", ha="right", va="bottom", color=ORANGE,
         )  # fmt: skip
     axes.set_xlabel("category rank")
     axes.set_ylabel("offers")
@@ -76,18 +77,16 @@ def _draw_ranks(axes: "Axes", counts: Sequence[int], color: str, marker: str) ->
 
 
 def _plain_log_ticks(axes: "Axes", axis: str) -> None:
-    """1, 10, 100, 1k instead of powers; no minor labels."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    """1, 10, 100, 1k instead of powers; no minor ticks."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     for one in (axes.xaxis, axes.yaxis) if axis == "both" else (getattr(axes, f"{axis}axis"),):
         one.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
-        one.set_minor_formatter(NullFormatter())
+        one.set_minor_locator(NullLocator())
 
 
 @in_house_style
-def plot_coverage(
-    rows: Sequence[Coverage | Mapping[str, Any]], what: str = "department", limit: int = 40
-) -> "Figure":
+def plot_coverage(rows: Sequence[Coverage | Mapping[str, Any]], what: str = "department", limit: int = 40) -> "Figure":
     """Offers before and after sampling, one row per department, shop or category: the `limit` largest."""
     name, title = f"coverage-{what.replace(' ', '-')}", f"What the sample kept, by {what}"
     everything = sorted(read_rows(Coverage, rows), key=lambda row: (-row.offers, row.name))

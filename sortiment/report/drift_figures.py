@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sortiment.report.schema import DriftDecision, ReleaseRow, read_rows
+from sortiment.report.rows import DriftDecision, ReleaseRow, read_rows
 from sortiment.report.style import (
     AXIS,
     BLUE,
@@ -14,6 +14,7 @@ from sortiment.report.style import (
     MUTED,
     ORANGE,
     SURFACE,
+    WIDE_INCHES,
     add_legend,
     bare_figure,
     describe,
@@ -33,7 +34,8 @@ MAX_MAP_ROWS = 60
 def plot_drift_map(decisions: Sequence[DriftDecision | Mapping[str, Any]]) -> "Figure":
     """Drift score by department and country; the deeper the color, the nearer to (or past) the threshold.
 
-    Drifted partitions have a frame. A dot stands where too few new offers came to judge. At most 60 departments: those with the highest scores.
+    Drifted partitions have a frame. A dot stands where too few new offers came to judge.
+    At most 60 departments: those with the highest scores.
     """
     name, title = "drift-map", "Drift score by department and country"
     cells = {_split_partition(row.partition): row for row in read_rows(DriftDecision, decisions)}
@@ -59,9 +61,9 @@ def plot_drift_map(decisions: Sequence[DriftDecision | Mapping[str, Any]]) -> "F
                 axes.text(x, y, "·", ha="center", va="center", color=MUTED)
                 continue
             limit = cell.threshold or 1.0
-            depth = min(cell.score / (2 * limit), 1.0) if limit > 0 else float(cell.drifted)
+            depth = min(max(cell.score, 0.0) / (2 * limit), 1.0) ** 1.5 if limit > 0 else float(cell.drifted)
             axes.add_patch(
-                Rectangle((x - 0.47, y - 0.44), 0.94, 0.88, facecolor=ORANGE, alpha=0.05 + 0.55 * max(depth, 0.0), linewidth=0)
+                Rectangle((x - 0.47, y - 0.44), 0.94, 0.88, facecolor=ORANGE, alpha=0.05 + 0.55 * depth, linewidth=0)
             )
             if cell.drifted:
                 framed.append((x, y))
@@ -135,7 +137,7 @@ def plot_releases(releases: Sequence[ReleaseRow | Mapping[str, Any]], limit: int
     if not entries:
         return bare_figure(name, title, "Nothing was released yet.")
     scored = [row.macro_f1 for row in entries if row.macro_f1 is not None]
-    figure = new_figure(name, title, 2.5 if scored else 1.5)
+    figure = new_figure(name, title, 2.5 if scored else 1.5, WIDE_INCHES)
     axes = figure.add_subplot()
     level = sum(scored) / len(scored) if scored else 0.0
     heights = [row.macro_f1 if row.macro_f1 is not None else level for row in entries]

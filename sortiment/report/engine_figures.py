@@ -1,10 +1,13 @@
 """Figures of speed and money: engines, instances, and encoders on both at once."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sortiment.report.data_figures import _plain_log_ticks
-from sortiment.report.schema import CostRow, RankingRow, SpeedRow, read_rows
+from sortiment.report.label_places import place_labels
+from sortiment.report.numbers import number_text
+from sortiment.report.rows import CostRow, RankingRow, SpeedRow, read_rows
 from sortiment.report.style import (
     AXIS,
     BLUE,
@@ -13,8 +16,8 @@ from sortiment.report.style import (
     HATCHES,
     INK,
     MUTED,
-    ORANGE,
     SURFACE,
+    WIDE_INCHES,
     add_legend,
     bare_figure,
     describe,
@@ -36,7 +39,7 @@ LOG_FROM_RATIO = 30
 
 def basis_of(source: str) -> str:
     """measured, published or estimated: the first word of a source; a source without it counts as estimated."""
-    first = source.split()[0].strip(":,;").lower() if source.split() else ""
+    first = source.split(maxsplit=1)[0].strip(":,;").lower() if source.split() else ""
     return first if first in HATCHES else "estimated"
 
 
@@ -49,7 +52,7 @@ def plot_speed(rows: Sequence[SpeedRow | Mapping[str, Any]]) -> "Figure":
     if not engines:
         return bare_figure(name, title, "No engine was timed.")
     values = [row.offers_per_s or 0.0 for row in engines]
-    figure = new_figure(name, title, 0.36 * len(engines) + 0.75)
+    figure = new_figure(name, title, 0.34 * len(engines) + 0.75, WIDE_INCHES)
     axes = figure.add_subplot()
     bases = [basis_of(row.source) for row in engines]
     left = _draw_value_bars(axes, values, bases, [BLUE] * len(engines))
@@ -61,7 +64,7 @@ def plot_speed(rows: Sequence[SpeedRow | Mapping[str, Any]]) -> "Figure":
         labels.append("model alone")
     ends = [max(row.offers_per_s or 0.0, row.model_offers_per_s or 0.0) for row in engines]
     for place, (row, end) in enumerate(zip(engines, ends, strict=True)):
-        text = f"{short_number(row.offers_per_s or 0)}/s"
+        text = f"{number_text(row.offers_per_s)}/s"
         text += f" · {short_number(row.ratio_to_naive)}× naive" if row.ratio_to_naive else ""
         _write_behind(axes, end, place, text)
     _finish_value_axis(axes, left, max(ends))
@@ -89,7 +92,7 @@ def plot_cost(rows: Sequence[CostRow | Mapping[str, Any]], chosen: str | None = 
     if sum(picked) > 1:
         first = picked.index(True)
         picked = [place == first for place in range(len(picked))]
-    figure = new_figure(name, title, 0.36 * len(priced) + 0.75)
+    figure = new_figure(name, title, 0.34 * len(priced) + 0.75, WIDE_INCHES)
     axes = figure.add_subplot()
     bases = [row.basis for row in priced]
     left = _draw_value_bars(axes, values, bases, [GREEN if one else BLUE for one in picked])
@@ -101,7 +104,7 @@ def plot_cost(rows: Sequence[CostRow | Mapping[str, Any]], chosen: str | None = 
     return describe(figure, f"Cheapest: {names[0]}, {short_usd(values[0])} per million ({bases[0]}).")
 
 
-def _draw_value_bars(axes: "Axes", values: list[float], bases: list[str], colors: list[str]) -> float:
+def _draw_value_bars(axes: "Axes", values: Sequence[float], bases: Sequence[str], colors: Sequence[str]) -> float:
     """Horizontal bars, hatched by basis, on a logarithmic axis where they differ much. Returns the axis' start."""
     wide_range = max(values) / min(values) > LOG_FROM_RATIO
     left = 10 ** _floor_log10(min(values) * 0.6) if wide_range else 0.0
@@ -114,8 +117,6 @@ def _draw_value_bars(axes: "Axes", values: list[float], bases: list[str], colors
 
 
 def _floor_log10(value: float) -> int:
-    import math
-
     return math.floor(math.log10(value))
 
 
@@ -153,35 +154,32 @@ def plot_ranking(rows: Sequence[RankingRow | Mapping[str, Any]]) -> "Figure":
     points = [row for row in read_rows(RankingRow, rows) if row.offers_per_s and row.macro_f1 is not None]
     if not points:
         return bare_figure(name, title, "No encoder was ranked.")
-    figure = new_figure(name, title, 3.8)
+    figure = new_figure(name, title, 4.0, WIDE_INCHES)
     axes = figure.add_subplot()
     axes.set_xscale("log")
     front = pareto_front(points)
-    axes.plot(
-        [row.offers_per_s for row in front], [row.macro_f1 for row in front], color=AXIS, linewidth=1.6, zorder=1,
-        linestyle=(0, (4, 3)),
-    )  # fmt: skip
     best = {row.encoder for row in front}
+    line = [_place(row) for row in front]
+    axes.plot([x for x, _ in line], [y for _, y in line], color=AXIS, linewidth=1.6, zorder=1, linestyle=(0, (4, 3)))
     for row in points:
+        x, y = _place(row)
         color = GREEN if row.chosen else BLUE if row.encoder in best else GRAY
+        marker = "D" if row.chosen else "o" if row.encoder in best else "s"
         if row.low is not None and row.high is not None:
-            axes.vlines(row.offers_per_s, row.low, row.high, color=color, linewidth=1.6, alpha=0.4, zorder=2)
-        axes.scatter(
-            row.offers_per_s, row.macro_f1, s=70 if row.chosen else 42, color=color, zorder=3, edgecolor=SURFACE,
-            marker="D" if row.chosen else "o" if row.encoder in best else "s",
-        )  # fmt: skip
-    axes.margins(x=0.22, y=0.16)
+            axes.vlines(x, row.low, row.high, color=color, linewidth=1.6, alpha=0.4, zorder=2)
+        axes.scatter(x, y, s=70 if row.chosen else 42, color=color, zorder=3, edgecolor=SURFACE, marker=marker)
+    axes.margins(x=0.16, y=0.16)
     axes.set_xlabel("offers per second, end to end (logarithmic)")
     axes.set_ylabel("macro-F1")
     _plain_log_ticks(axes, "x")
     show_grid(axes, "both")
-    place_labels(
-        axes,
-        [(row.offers_per_s or 1.0, row.macro_f1 or 0.0) for row in points],
-        [short_text(row.encoder, 34) + (" · chosen" if row.chosen else "") for row in points],
-        line=[(row.offers_per_s or 1.0, row.macro_f1 or 0.0) for row in front],
-    )
+    texts = [short_text(row.encoder, 34) + (" · chosen" if row.chosen else "") for row in points]
+    place_labels(axes, [_place(row) for row in points], texts, joined=line)
     return describe(figure, "Not beaten on both: " + ", ".join(row.encoder for row in front) + ".")
+
+
+def _place(row: RankingRow) -> tuple[float, float]:
+    return row.offers_per_s or 1.0, row.macro_f1 or 0.0
 
 
 def pareto_front(rows: Sequence[RankingRow]) -> list[RankingRow]:
@@ -191,72 +189,3 @@ def pareto_front(rows: Sequence[RankingRow]) -> list[RankingRow]:
         if not front or (row.macro_f1 or 0) > (front[-1].macro_f1 or 0):
             front.append(row)
     return front[::-1]
-
-
-Point = tuple[float, float]
-
-
-def place_labels(
-    axes: "Axes", points: Sequence[Point], texts: Sequence[str], line: Sequence[Point] = ()
-) -> None:
-    """Write each text near its point, at the first of several places free of points, of `line` and of other texts.
-
-    A greedy search in pixels, after the axes have their final limits; a text that fits nowhere takes its least bad place.
-    """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()
-    points_per_pixel = 72 / figure.dpi
-    frame = axes.get_window_extent()
-    pixels = [tuple(axes.transData.transform(point)) for point in points]
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in pixels]
-    taken += _boxes_along([tuple(axes.transData.transform(point)) for point in line])
-    for (x, y), point, text in sorted(zip(pixels, points, texts, strict=True), key=lambda one: (-one[0][1], one[2])):
-        probe = axes.annotate(text, point, (0, 0), textcoords="offset points", color=INK, va="bottom", ha="left")
-        extent = probe.get_window_extent()
-        probe.remove()
-        width, height = extent.width, extent.height
-        places = []
-        for distance in (6, 16, 28, 42):
-            places += [(distance, -height / 2), (-width - distance, -height / 2)]
-            for lift in (distance, -height - distance):
-                places += [(-width / 2, lift), (2, lift), (-width - 2, lift)]
-        boxes = [(x + dx, y + dy, x + dx + width, y + dy + height) for dx, dy in places]
-        penalties = [
-            sum(_overlap(box, other) for other in taken) + 3 * _outside(box, frame.extents) + 0.01 * place
-            for place, box in enumerate(boxes)
-        ]
-        best = penalties.index(min(penalties))
-        taken.append(boxes[best])
-        dx, dy = (offset * points_per_pixel for offset in places[best])
-        far = best >= 8
-        axes.annotate(
-            text, point, (dx, dy), textcoords="offset points", color=INK, va="bottom", ha="left", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": AXIS, "linewidth": 0.8, "shrinkB": 4} if far else None,
-        )  # fmt: skip
-
-
-Box = tuple[float, float, float, float]
-
-
-def _boxes_along(corners: Sequence[Point]) -> list[Box]:
-    """Small boxes along a polyline, one every ten pixels."""
-    boxes: list[Box] = []
-    for (x0, y0), (x1, y1) in zip(corners[:-1], corners[1:], strict=True):
-        steps = max(int(max(abs(x1 - x0), abs(y1 - y0)) / 10), 1)
-        for step in range(steps + 1):
-            x, y = x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps
-            boxes.append((x - 2, y - 2, x + 2, y + 2))
-    return boxes
-
-
-def _overlap(one: Box, other: Box) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(width, 0.0) * max(height, 0.0)
-
-
-def _outside(box: Box, frame: Any) -> float:
-    """The box's area beyond the frame."""
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    return area - _overlap(box, tuple(frame))

@@ -17,6 +17,7 @@ PNG_COLORS = 128
 POINTS_PER_INCH = 72
 VARIABLES = {light: f"var(--{name})" for name, (light, _) in TOKENS.items()}
 COLOR = re.compile("|".join(VARIABLES))
+FILL_ATTRIBUTE = re.compile(r' fill="(#[0-9a-f]{6})"')
 STYLE_ATTRIBUTE = re.compile(r'style="[^"]*"')
 FONT = re.compile(r"(font: [^;\"]*?[\d.]+px) [^;\"]*")
 IDENTIFIER = re.compile(r' id="([^"]*)"')
@@ -42,13 +43,29 @@ def to_svg(figure: "Figure") -> str:
                 heading.set_visible(False)
                 heading.set_in_layout(False)
                 figure.set_size_inches(width, height - TITLE_INCHES)
-            figure.savefig(stream, format="svg", metadata=NO_METADATA)
+            _print_svg(figure, stream)
         finally:
             if heading is not None:
                 heading.set_visible(True)
                 heading.set_in_layout(True)
                 figure.set_size_inches(width, height)
     return _as_element(stream.getvalue(), name, title, str(figure.get_label()))
+
+
+def _print_svg(figure: "Figure", stream: io.StringIO) -> None:
+    """Lay out once and draw once: `savefig` would draw twice."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    canvas, engine = figure.canvas, figure.get_layout_engine()
+    try:
+        if engine is not None:
+            engine.execute(figure)
+            figure.set_layout_engine("none")
+        FigureCanvasSVG(figure).print_svg(stream, metadata=NO_METADATA)  # type: ignore[no-untyped-call]
+    finally:
+        figure.set_canvas(canvas)
+        if engine is not None:
+            figure.set_layout_engine(engine)
 
 
 def to_markdown(figure: "Figure") -> str:
@@ -80,6 +97,7 @@ def _as_element(svg: str, name: str, title: str, description: str) -> str:
     width = float(box.group(1).split()[2])
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = body[body.index(">") + 1 :]
+    body = FILL_ATTRIBUTE.sub(r' style="fill: \1"', body)  # hatches: variables work in styles only
     body = STYLE_ATTRIBUTE.sub(_with_variables, body)
     body = _with_own_ids(body, name)
     body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)

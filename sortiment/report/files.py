@@ -43,7 +43,9 @@ def read_report(home: Path) -> Report:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise StorageError("there is no report yet", value=str(path), fix="run `sortiment demo`, which writes it") from error
+        raise StorageError(
+            "there is no report yet", value=str(path), fix="run `sortiment demo`, which writes it"
+        ) from error
     except ValueError as error:
         raise StorageError("the report is not JSON", value=str(path), fix="run `sortiment demo` again") from error
     return parse_report(content)

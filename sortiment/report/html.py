@@ -90,7 +90,11 @@ def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(
         count=numbers.count_text,
@@ -101,6 +105,7 @@ def _environment() -> "Environment":
         size=numbers.size_text,
         duration=numbers.duration_text,
         usd=lambda value: numbers.ABSENT if value is None else short_usd(value),
+        usd_exact=lambda value: numbers.ABSENT if value is None else f"${value:,.4f}",
         basis=basis_of,
         pretty=lambda value: json.dumps(value, indent=2, ensure_ascii=False, default=str),
     )

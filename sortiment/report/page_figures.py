@@ -32,7 +32,8 @@ def _draw_data(report: Report) -> dict[str, "Figure"]:
         before, after = zip(*((row.offers, row.sampled) for row in report.imbalance), strict=True)
         cap = report.sampling.per_category if report.sampling else None
         countries = len(report.market.countries) or 1
-        drawn["categories"] = figures.plot_category_counts(before, after, cap * countries if cap else None)
+        note = f"({cap:,} in each of {countries} countries)" if cap and countries > 1 else ""
+        drawn["categories"] = figures.plot_category_counts(before, after, cap * countries if cap else None, note)
     if report.quarantine and report.quarantine.rows:
         reasons, files = report.quarantine.by_reason, report.quarantine.by_file
         drawn["quarantine"] = figures.plot_counts(reasons, "quarantine-reasons", "Broken rows by reason")
@@ -55,8 +56,6 @@ def _draw_scores(report: Report) -> dict[str, "Figure"]:
         leaves = score_leaves(report.scores, f"by_{dimension}")
         if leaves:
             drawn[f"scores_{dimension}"] = figures.plot_scores(leaves, dimension)
-    if report.confusions:
-        drawn["confusions"] = figures.plot_confusions(report.confusions, limit=10)
     return drawn
 
 

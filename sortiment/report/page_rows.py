@@ -1,11 +1,12 @@
-"""What the page and the terminal derive from a report: key figures, score tables, what drift touched. Only from its numbers."""
+"""What the page and the terminal derive from a report's numbers: key figures, score tables, what drift touched."""
 
 from dataclasses import dataclass
 
 from sortiment.report.engine_figures import basis_of
-from sortiment.report.numbers import count_text, duration_text, gap_text, score_text, share_text
+from sortiment.report.numbers import count_text, duration_text, gap_text, number_text, score_text, share_text
 from sortiment.report.page_figures import choice_name
-from sortiment.report.schema import CategoryCount, Dimension, DriftDecision, NotDone, Report, SpeedRow
+from sortiment.report.rows import CategoryCount, DriftDecision, SpeedRow
+from sortiment.report.schema import Dimension, NotDone, Report
 from sortiment.report.style import short_number, short_usd
 
 SECTIONS = {
@@ -82,6 +83,7 @@ def key_figures(report: Report) -> list[Card]:
         _cost_card(report),
         _drift_card(report),
         _champion_card(report),
+        _time_card(report),
     ]
 
 
@@ -128,7 +130,7 @@ def _speed_card(report: Report) -> Card:
     note = best.engine
     if best.ratio_to_naive:
         note += f", {short_number(best.ratio_to_naive)}× the naive baseline"
-    return Card("Offers per second, measured", short_number(best.offers_per_s), note)
+    return Card("Offers per second, measured", number_text(best.offers_per_s), note)
 
 
 def _cost_card(report: Report) -> Card:
@@ -149,11 +151,27 @@ def _drift_card(report: Report) -> Card:
 
 def _champion_card(report: Report) -> Card:
     champion = report.champion
-    took = f"{duration_text(report.seconds.total)} for the whole run" if report.seconds.total is not None else ""
     if champion is None:
-        return Card("Champion", "none", "no release passed its gates" if report.releases else took, "absent")
-    number = f"release {champion.number}" if champion.number is not None else "released"
-    return Card("Champion", number, ", ".join(part for part in (champion.version[:8], took) if part))
+        why = "No release passed its gates." if report.releases else explain_absence(report, "releases").why
+        return Card("Champion", "none", why, "absent")
+    number = f"Release {champion.number}" if champion.number is not None else "Released"
+    refused = sum(row.action == "refused" for row in report.releases)
+    return Card(
+        "Champion",
+        number,
+        champion.version[:8]
+        + (f", {refused} other {'candidate' if refused == 1 else 'candidates'} refused" if refused else ""),
+    )
+
+
+def _time_card(report: Report) -> Card:
+    seconds = report.seconds
+    if seconds.total is None:
+        return _absent(report, "Whole run", "seconds")
+    timed = {stage: value for stage, value in seconds.stages.items() if value is not None}
+    slowest = max(timed, key=lambda stage: timed[stage], default=None)
+    note = f"longest: {slowest}, {duration_text(timed[slowest])}" if slowest else ""
+    return Card("Whole run", duration_text(seconds.total), note)
 
 
 def score_table(report: Report, dimension: Dimension) -> list[ScoreTableRow]:
@@ -163,7 +181,7 @@ def score_table(report: Report, dimension: Dimension) -> list[ScoreTableRow]:
         keys.update(dict.fromkeys(getattr(scores.macro_f1, dimension)))
     rows = [_score_row(report, dimension, key) for key in keys]
     if dimension == "by_department":
-        rows.sort(key=lambda row: (min((cell.macro_f1 for cell in row.cells if cell.macro_f1 is not None), default=2.0)))
+        rows.sort(key=lambda row: min((cell.macro_f1 for cell in row.cells if cell.macro_f1 is not None), default=2.0))
     return rows
 
 
@@ -204,9 +222,9 @@ def imbalance_facts(report: Report) -> list[str]:
     if not counts:
         return []
     total, top = sum(counts), max(1, round(len(counts) / 10))
+    ratio = short_number(counts[0] / counts[-1])
     facts = [
-        f"{len(counts):,} categories have offers; the largest holds {short_number(counts[0] / counts[-1])} times as many "
-        f"as the smallest.",
+        f"{len(counts):,} categories have offers; the largest holds {ratio} times as many as the smallest.",
         f"The largest tenth of the categories holds {share_text(sum(counts[:top]) / total)} of all labelled offers.",
     ]
     few = sum(1 for count in counts if count < 10)
@@ -235,4 +253,6 @@ def touched_partitions(report: Report) -> Touched:
 def decisions_by_score(report: Report) -> list[DriftDecision]:
     """Drifted partitions first, then by score."""
     decisions = report.drift.decisions if report.drift else ()
-    return sorted(decisions, key=lambda row: (not row.drifted, -(row.score if row.score is not None else -1), row.partition))
+    return sorted(
+        decisions, key=lambda row: (not row.drifted, -(row.score if row.score is not None else -1), row.partition)
+    )

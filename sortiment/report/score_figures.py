@@ -1,10 +1,13 @@
 """Figures of quality: scores with intervals, confusions, calibration, training, soft labels."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sortiment.report.data_figures import draw_named_bars
-from sortiment.report.schema import Confusion, Epoch, Histogram, ModelScores, ReliabilityBin, read_rows
+from sortiment.report.rows import Confusion, Epoch, Histogram, ReliabilityBin, read_rows
+from sortiment.report.schema import ModelScores
 from sortiment.report.style import (
     AXIS,
     BLUE,
@@ -15,6 +18,7 @@ from sortiment.report.style import (
     ORANGE,
     ROW_INCHES,
     SURFACE,
+    SeriesLook,
     add_legend,
     bare_figure,
     describe,
@@ -55,20 +59,7 @@ def plot_scores(models: Mapping[str, Mapping[str, Leaf]], what: str = "country",
     handles = []
     for order, (model, leaves) in enumerate(models.items()):
         shift = (order - (len(models) - 1) / 2) * min(0.26, 0.7 / len(models))
-        found = [(place + shift, leaves[row]) for place, row in enumerate(rows) if _value(leaves, row, metric) is not None]
-        look = looks[model]
-        if metric == "macro_f1":
-            spans = [(place, leaf) for place, leaf in found if leaf.get("low") is not None and leaf.get("high") is not None]
-            axes.hlines(
-                [place for place, _ in spans], [leaf["low"] for _, leaf in spans], [leaf["high"] for _, leaf in spans],
-                color=look.color, linewidth=1.6, alpha=0.45, zorder=1,
-            )  # fmt: skip
-        handles.append(
-            axes.scatter(
-                [leaf[metric] for _, leaf in found], [place for place, _ in found],
-                s=30, color=look.color, marker=look.marker, edgecolor=SURFACE, linewidth=0.6, zorder=3,
-            )  # fmt: skip
-        )
+        handles.append(_draw_dots(axes, rows, leaves, metric=metric, look=looks[model], shift=shift))
     for place in range(len(rows) - 1):
         axes.axhline(place + 0.5, color=AXIS, linewidth=0.4, alpha=0.45, zorder=0)
     dress_rows(axes, rows)
@@ -79,6 +70,22 @@ def plot_scores(models: Mapping[str, Mapping[str, Leaf]], what: str = "country",
     lowest = {model: _value(leaves, rows[0], metric) for model, leaves in models.items()}
     text = ", ".join(f"{model} {value:.3f}" for model, value in lowest.items() if value is not None)
     return describe(figure, f"{len(rows)} rows from the lowest. Lowest: {rows[0]} ({text}).")
+
+
+def _draw_dots(
+    axes: "Axes", rows: Sequence[str], leaves: Mapping[str, Leaf], *, metric: str, look: SeriesLook, shift: float
+) -> Any:
+    """One model's dots, moved by `shift` of a row, over its intervals. Returns the dots."""
+    values = {place + shift: _value(leaves, row, metric) for place, row in enumerate(rows)}
+    dots = {place: value for place, value in values.items() if value is not None}
+    for place, row in enumerate(rows):
+        low, high = leaves.get(row, {}).get("low"), leaves.get(row, {}).get("high")
+        if metric == "macro_f1" and place + shift in dots and low is not None and high is not None:
+            axes.hlines(place + shift, low, high, color=look.color, linewidth=1.6, alpha=0.45, zorder=1)
+    return axes.scatter(
+        list(dots.values()), list(dots), s=30, color=look.color, marker=look.marker, edgecolor=SURFACE, linewidth=0.6,
+        zorder=3,
+    )  # fmt: skip
 
 
 def score_leaves(scores: Mapping[str, ModelScores], dimension: str) -> dict[str, dict[str, dict[str, Any]]]:
@@ -106,7 +113,7 @@ def _rows_from_the_lowest(models: Mapping[str, Mapping[str, Leaf]], metric: str)
 
 def _value(leaves: Mapping[str, Leaf], row: str, metric: str) -> float | None:
     value = leaves.get(row, {}).get(metric)
-    return None if value is None or value != value else float(value)
+    return None if value is None or math.isnan(value) else float(value)
 
 
 @in_house_style
@@ -190,11 +197,10 @@ def plot_training(runs: Mapping[str, Sequence[Epoch | Mapping[str, Any]]]) -> "F
     looks = series_looks(list(read))
     handles, labels = [], []
     for run, epochs in read.items():
-        color, marker = looks[run].color, looks[run].marker
         drawn = [
-            _draw_curve(loss, epochs, "loss", color, marker),
-            _draw_curve(loss, epochs, "validation_loss", color, marker, dashed=True),
-            _draw_curve(quality, epochs, "macro_f1", color, marker),
+            _draw_curve(loss, epochs, "loss", looks[run]),
+            _draw_curve(loss, epochs, "validation_loss", looks[run], dashed=True),
+            _draw_curve(quality, epochs, "macro_f1", looks[run]),
         ]
         handles.append(next((line for line in drawn if line is not None), drawn[0]))
         labels.append(run)
@@ -204,7 +210,7 @@ def plot_training(runs: Mapping[str, Sequence[Epoch | Mapping[str, Any]]]) -> "F
     quality.set_ylabel("macro-F1, validation")
     for axes in (loss, quality):
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.margins(x=0.05, y=0.12)
         show_grid(axes, "y")
     add_legend(loss, [handle for handle, _ in pairs], [label for _, label in pairs])
@@ -213,13 +219,13 @@ def plot_training(runs: Mapping[str, Sequence[Epoch | Mapping[str, Any]]]) -> "F
     return describe(figure, f"After the last epoch: {text}." if text else "")
 
 
-def _draw_curve(axes: "Axes", epochs: list[Epoch], key: str, color: str, marker: str, dashed: bool = False) -> Any:
+def _draw_curve(axes: "Axes", epochs: list[Epoch], key: str, look: SeriesLook, dashed: bool = False) -> Any:
     points = [(one.epoch, getattr(one, key)) for one in epochs if getattr(one, key) is not None]
     if not points:
         return None
     (line,) = axes.plot(
-        [epoch for epoch, _ in points], [value for _, value in points], color=color, linewidth=1.8,
-        linestyle=(0, (3, 2)) if dashed else "-", marker=None if dashed or len(points) > 30 else marker,
+        [epoch for epoch, _ in points], [value for _, value in points], color=look.color, linewidth=1.8,
+        linestyle=(0, (3, 2)) if dashed else "-", marker=None if dashed or len(points) > 30 else look.marker,
         markersize=5, markeredgecolor=SURFACE,
     )  # fmt: skip
     return line
@@ -243,14 +249,14 @@ def plot_soft_labels(
     texts = []
     for axes, (histogram, label, color) in zip(figure.subplots(1, len(given), squeeze=False)[0], given, strict=True):
         edges, counts = histogram.edges, histogram.counts
-        widths = [right - left for left, right in zip(edges[:-1], edges[1:], strict=True)]
+        widths = [right - left for left, right in itertools.pairwise(edges)]
         axes.bar(edges[:-1], counts, width=[0.92 * width for width in widths], align="edge", color=color)
         middle = _histogram_median(edges, counts)
+        is_low = middle < (edges[0] + edges[-1]) / 2
         axes.axvline(middle, color=GRAY, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(
-            f"median {middle:.2f}", (middle, 1), (4, -2), xycoords=axes.get_xaxis_transform(),
-            textcoords="offset points", va="top", color=MUTED,
-            ha="left" if middle < (edges[0] + edges[-1]) / 2 else "right",
+            f"median {middle:.2f}", (middle, 1), (4 if is_low else -4, -2), xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points", va="top", color=MUTED, ha="left" if is_low else "right",
         )  # fmt: skip
         axes.set_xlabel(label)
         axes.set_yticks([])

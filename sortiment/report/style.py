@@ -7,6 +7,7 @@ backgrounds; each series also has its own marker, so that nothing rests on color
 """
 
 import functools
+import math
 import re
 import unicodedata
 import warnings
@@ -37,13 +38,13 @@ INK, MUTED, AXIS, GRID, SURFACE = (TOKENS[name][0] for name in ("ink", "muted", 
 BLUE, ORANGE, GREEN, PINK, GOLD, GRAY = (
     TOKENS[name][0] for name in ("blue", "orange", "green", "pink", "gold", "gray")
 )
-WIDTH_INCHES = 6.6
-WIDE_INCHES = 13.4
+WIDTH_INCHES = 5.8
+WIDE_INCHES = 8.8
 ROW_INCHES = 0.27
 MAX_ROWS = 70
 FONT_POINTS = 9.5
 HATCHES = {"measured": "", "published": "////", "estimated": "xxx"}
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # matplotlib types its settings by name; a plain mapping is one of them
     "font.family": ["DejaVu Sans"],
     "font.size": FONT_POINTS,
     "text.color": INK,
@@ -112,7 +113,7 @@ def house_style() -> Iterator[None]:
     from matplotlib import rc_context
 
     with rc_context(STYLE), warnings.catch_warnings():
-        # Titles come in any script. SVG text is drawn by the browser's fonts, so a glyph that is missing here is no loss.
+        # Titles come in any script. A browser draws the SVG's text with its own fonts, so a missing glyph is no loss.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         yield
 
@@ -131,9 +132,10 @@ def in_house_style(draw: Callable[Arguments, "Figure"]) -> Callable[Arguments, "
 def new_figure(name: str, title: str, height: float, width: float = WIDTH_INCHES) -> "Figure":
     """An empty figure. `name` is a slug, unique on a page; `height` in inches without the title."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height + TITLE_INCHES), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.04)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.04)
+    figure = Figure(figsize=(width, height + TITLE_INCHES), layout=layout)
     figure.set_gid(name)
     figure.suptitle(title, x=0.008, ha="left", fontsize=FONT_POINTS + 2, fontweight="bold", color=INK)
     return figure
@@ -213,13 +215,13 @@ def short_number(value: float) -> str:
 
 
 def short_usd(value: float) -> str:
-    """Dollars with three significant digits; never in exponent form."""
+    """Dollars: $1,234, $7.40, $0.0148; below one dollar three significant digits, never in exponent form."""
     if value >= 100:
         return f"${value:,.0f}"
-    text = f"{value:.3g}"
-    if "e" in text:
-        text = f"{value:.10f}".rstrip("0")
-    return f"${text}"
+    if value >= 1 or value == 0:
+        return f"${value:.2f}"
+    places = 2 - math.floor(math.log10(abs(value)))
+    return f"${value:.{places}f}"
 
 
 def _trim(text: str) -> str:
