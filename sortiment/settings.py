@@ -3,6 +3,7 @@
 A market keeps its settings in `market.yaml` under the stage's name; what is not given there has the default here.
 """
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,7 +32,9 @@ class FeedSettings(StageSettings):
         "quarantine",
         description="a price, currency, date or withdrawn mark that cannot be read: quarantine the row, or drop and count the value",
     )
-    memory_mb: int = Field(1024, ge=128, description="memory for DuckDB while a file loads; beyond it, it spills to disk")
+    memory_mb: int = Field(
+        1024, ge=128, description="memory for DuckDB while a file loads; beyond it, it spills to disk"
+    )
 
 
 class SamplingSettings(StageSettings):
@@ -60,6 +63,7 @@ class EncoderSettings(StageSettings):
         description="task description for encoders that take an instruction",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where the CPU or GPU has it")
+    engine: Literal["auto", "openvino", "torch"] = Field("auto", description="auto = torch on a GPU, else OpenVINO")
 
 
 class TeacherSettings(StageSettings):
@@ -91,6 +95,20 @@ class EngineSettings(StageSettings):
         ("torch-fp32", "openvino-int8", "onnx-int8", "neuron-bf16"),
         description="compile targets, the partitions of compiled_student",
     )
+    calibration_offers: int = Field(300, ge=1, le=10_000, description="offers that set the int8 ranges")
+    agreement_offers: int = Field(500, ge=1, le=100_000, description="other offers that int8 and fp32 are compared on")
+    batch_offers: int = Field(32, ge=1, le=4096, description="offers computed at once")
+    token_multiple: int = Field(4, ge=1, le=64, description="a batch's width is rounded up to a multiple of this")
+    sort_window: int = Field(16_384, ge=32, le=1_000_000, description="offers sorted by length together")
+    streams: int | None = Field(None, ge=1, le=256, description="OpenVINO batches in flight; empty = one per core")
+    neuron_buckets: tuple[Annotated[int, Field(ge=1, le=512)], ...] = Field(
+        (16, 32, 64), description="token lengths for which Neuron programs are compiled"
+    )
+    neuron_batch_offers: int = Field(64, ge=1, le=1024, description="offers per call of a Neuron program, per core")
+    neuron_target: Literal["inf2", "trn1", "trn2"] = Field("inf2", description="chip that Neuron compiles for")
+    benchmark_seconds: float = Field(4.0, gt=0, le=600, description="timing per engine, beside loading it")
+    benchmark_repeats: int = Field(3, ge=1, le=50, description="timings per engine; the median counts")
+    benchmark_offers: int = Field(2_000, ge=1, le=1_000_000, description="at most this many offers are timed at once")
 
 
 class CostSettings(StageSettings):
@@ -149,6 +167,7 @@ class MarketSettings(StageSettings):
     missing_brand_share: Share = Field(0.15, description="titles that leave the brand out")
     typo_share: Share = Field(0.05, description="titles with a typing error")
     broken_row_share: Share = Field(0.001, description="feed rows that break the contract, on top of the offers")
+    first_day: date = Field(date(2026, 1, 5), description="when the first day's offers were seen")
     second_day_offers: int = Field(6_000, ge=100, le=20_000_000, description="offers of the second day, everywhere")
     drifted_offers: int = Field(1_500, ge=50, le=5_000_000, description="more offers in the slice that drifts")
 
