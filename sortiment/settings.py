@@ -77,8 +77,23 @@ class StudentSettings(StageSettings):
     """Distilling the MiniLM student."""
 
     seed: Seed = 0
-    layers: Literal[3, 6, 12] = Field(3, description="transformer layers taken from the teacher's body")
+    layers: Literal[3, 6, 12] = Field(3, description="transformer layers taken from the encoder's body")
     epochs: int = Field(3, ge=1, le=100, description="passes over labelled and unlabelled offers")
+    retrain_epochs: int = Field(1, ge=1, le=100, description="passes when training goes on from an earlier student")
+    batch_offers: int = Field(64, ge=1, le=4096, description="offers in one optimizer step")
+    learning_rate: float = Field(6e-4, gt=0, le=0.1, description="highest learning rate of body and head")
+    retrain_learning_rate: float = Field(3e-4, gt=0, le=0.1, description="the same from an earlier student")
+    embedding_rate_factor: float = Field(1.0, ge=0, le=100, description="learning rate of the token table, relative")
+    warmup_share: Share = Field(0.1, description="share of all steps over which the learning rate rises")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's, on matrices other than the token table")
+    temperature: float = Field(1.0, ge=1, le=20, description="softens the target and the student in the loss")
+    label_noise: float = Field(0.04, ge=0.0001, le=0.5, description="share of shops' labels expected to be wrong")
+    label_share: Share = Field(0.5, description="weight of the label beside the teacher's opinion where both agree")
+    head_room: Share = Field(0.1, description="least share of unused outputs, for categories to come")
+    head_multiple: int = Field(64, ge=1, le=4096, description="the head's width is a multiple of this")
+    head_fit_offers: int = Field(4000, ge=2, description="offers that the head is fitted on before training")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where CPU or GPU has it")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = the GPU where there is one")
 
 
 class EvaluationSettings(StageSettings):

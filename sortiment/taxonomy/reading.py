@@ -21,7 +21,7 @@ from sortiment.cleaning import clean_text
 from sortiment.errors import TaxonomyError
 from sortiment.taxonomy.tree import UNKNOWN_LANGUAGE, CategoryPath, Taxonomy, category_id_of, make_taxonomy
 
-SEPARATOR = " > "
+SEPARATOR = re.compile(r"\s>(?=\s)")  # " > ", so that "A > > B" shows its empty level
 LANGUAGE = re.compile(r"[a-z]{2,3}")
 TEXT_ID = re.compile(r"(?P<id>\S+)\s+:\s+(?P<path>.+)|(?P<number>\d+)\s+-\s+(?P<numbered_path>.+)")
 COLUMN = re.compile(r"(?P<kind>path|name|level_?(?P<level>\d+))(?:_(?P<language>[a-z]{2,3}))?")
@@ -46,10 +46,14 @@ def read_taxonomy(path: Path, languages: Sequence[str] = ()) -> Taxonomy:
         entries, declared = _read_json(path)
     else:
         entries = list(_read_file(path, UNKNOWN_LANGUAGE))
-    found = sorted({language for _, paths in entries for language in paths}, key=lambda key: (key != FIRST_LANGUAGE, key))
+    found = sorted(
+        {language for _, paths in entries for language in paths}, key=lambda key: (key != FIRST_LANGUAGE, key)
+    )
     missing = [language for language in languages if language not in found and found != [UNKNOWN_LANGUAGE]]
     if missing:
-        raise TaxonomyError(f"{path.name}: no category has a path in {missing[0]}", value=missing, allowed=", ".join(found))
+        raise TaxonomyError(
+            f"{path.name}: no category has a path in {missing[0]}", value=missing, allowed=", ".join(found)
+        )
     if found == [UNKNOWN_LANGUAGE]:
         languages = found
     return make_taxonomy(entries, languages or declared or found, path.name)
@@ -61,7 +65,9 @@ def _read_folder(folder: Path) -> list[Entry]:
         seen: set[str] = set()
         for category_id, paths in _read_file(file, language):
             if category_id in seen:
-                raise TaxonomyError(f"{file.name} ({language}): the category id {category_id} occurs twice", value=paths)
+                raise TaxonomyError(
+                    f"{file.name} ({language}): the category id {category_id} occurs twice", value=paths
+                )
             seen.add(category_id)
             merged.setdefault(category_id, {}).update(paths)
     return list(merged.items())
@@ -125,10 +131,7 @@ def _read_json(path: Path) -> tuple[list[Entry], Sequence[str]]:
         if "names" in item:
             _add_node(nodes, str(item.get("id", "")), (item.get("parent"), dict(item["names"])), where)
             continue
-        paths = {
-            str(language): _levels(levels, where)
-            for language, levels in dict(item["paths"]).items()
-        }
+        paths = {str(language): _levels(levels, where) for language, levels in dict(item["paths"]).items()}
         if not paths:
             raise TaxonomyError(f"{where} has no path", value=item, allowed=shape)
         entries.append((str(item["id"]) if "id" in item else category_id_of(next(iter(paths.values()))), paths))
@@ -158,9 +161,7 @@ def _read_table(path: Path, text: str, language: str) -> Iterator[Entry]:
         where = f"{path.name} line {reader.line_num}"
         if len(row) < len(header):
             raise TaxonomyError(f"{where} has {len(row)} columns", value=row, allowed=f"{len(header)} columns")
-        cells = {
-            (match["language"] or language, int(match["level"] or 0)): row[index] for index, match in columns
-        }
+        cells = {(match["language"] or language, int(match["level"] or 0)): row[index] for index, match in columns}
         if parent_index is not None and id_index is not None:
             names = {key[0]: cell for key, cell in cells.items() if cell.strip()}
             _add_node(nodes, row[id_index].strip(), (row[parent_index].strip() or None, names), where)
@@ -192,7 +193,7 @@ def _paths_of_cells(cells: Mapping[tuple[str, int], str], where: str) -> dict[st
 def _levels(path: str | Iterable[Any], where: str) -> CategoryPath:
     """Names of a path, cleaned. Unlike in an offer's label an empty level is an error: the tree is the reference."""
     if isinstance(path, str):
-        names = [clean_text(name) for name in f" {path} ".split(SEPARATOR)]
+        names = [clean_text(name) for name in SEPARATOR.split(f" {path} ")]
     elif isinstance(path, list) and all(isinstance(name, str) for name in path):
         names = [clean_text(name) for name in path]
     else:

@@ -1,0 +1,51 @@
+"""Feed files into offers: specs, reading, cleaning, quarantine, parts. The feed contract is in docs/contracts.md."""
+
+from sortiment.feeds.files import FeedFile, FoundFile, find_feed_files, list_feed_files
+from sortiment.feeds.loading import CODE_VERSION, FeedFileReport, load_feed_file, read_batches
+from sortiment.feeds.listing import read_listing, read_quarantine, write_listing
+from sortiment.feeds.parts import (
+    PART_ASSET,
+    PARTS_FILE,
+    Department,
+    MarketDescription,
+    OfferPart,
+    describe_market,
+    load_parts,
+    open_part,
+    part_recipe,
+    write_offers,
+)
+from sortiment.feeds.reasons import MEANING
+from sortiment.feeds.spec import CONTRACT_COLUMNS, FeedSpec, load_spec, parse_spec
+from sortiment.feeds.staging import CountryOffers, offer_key
+
+__all__ = [
+    "CODE_VERSION",
+    "CONTRACT_COLUMNS",
+    "MEANING",
+    "PARTS_FILE",
+    "PART_ASSET",
+    "CountryOffers",
+    "Department",
+    "FeedFile",
+    "FeedFileReport",
+    "FeedSpec",
+    "FoundFile",
+    "MarketDescription",
+    "OfferPart",
+    "describe_market",
+    "find_feed_files",
+    "list_feed_files",
+    "load_feed_file",
+    "load_parts",
+    "load_spec",
+    "offer_key",
+    "open_part",
+    "parse_spec",
+    "part_recipe",
+    "read_batches",
+    "read_listing",
+    "read_quarantine",
+    "write_listing",
+    "write_offers",
+]

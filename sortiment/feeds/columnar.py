@@ -1,0 +1,66 @@
+"""Parquet: rows are numbered, not lines; numbers, dates and lists become the text that the other formats have."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sortiment.errors import FeedError
+from sortiment.feeds.delimited import match_columns
+from sortiment.feeds.raw import BATCH_ROWS, RawBatch, make_batch
+from sortiment.feeds.spec import FeedSpec
+from sortiment.taxonomy import PATH_SEPARATOR
+
+
+def read_parquet(stream: BinaryIO, spec: FeedSpec, name: str) -> Iterator[RawBatch]:
+    """All rows of a Parquet file. Raises FeedError where it lacks a mapped column, is cut off or is not Parquet."""
+    row = 0
+    try:
+        file = pq.ParquetFile(stream)
+        header = file.schema_arrow.names
+        indexes = match_columns(header, spec, name)
+        wanted = sorted({header[index] for index in indexes.values()})
+        for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
+            numbers = range(row + 1, row + batch.num_rows + 1)
+            cells = {column: _as_text(batch.column(header[index]), column) for column, index in indexes.items()}
+            yield make_batch(cells, numbers, numbers, [], _row_text(batch))
+            row += batch.num_rows
+    except (pa.ArrowException, OSError, EOFError) as error:
+        raise FeedError(
+            f"{name} cannot be read as Parquet past row {row}",
+            value=str(error).splitlines()[0],
+            allowed="a whole Parquet file",
+            fix="deliver the file again, or correct `format` in the spec",
+        ) from error
+
+
+def _row_text(batch: pa.RecordBatch) -> Any:
+    return lambda position: json.dumps(batch.slice(position, 1).to_pylist()[0], ensure_ascii=False, default=str)
+
+
+def _as_text(column: pa.Array, name: str) -> list[str | None]:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.dictionary_decode()
+        kind = column.type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return [None if value is None else value.decode("utf-8", "surrogateescape") for value in column.to_pylist()]
+    if pa.types.is_nested(kind):
+        return [_nested_text(value, name) for value in column.to_pylist()]
+    text = pc.cast(column, pa.string())
+    if name == "price" and (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        # One digit more, so that 1.299 is never read as 1299.
+        text = pc.replace_substring_regex(text, r"(\.\d+)$", r"\10")
+    values: list[str | None] = text.to_pylist()
+    return values
+
+
+def _nested_text(value: Any, name: str) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, list) and name.startswith("category"):
+        return PATH_SEPARATOR.join(str(level) for level in value if level is not None)
+    return json.dumps(value, ensure_ascii=False, default=str)

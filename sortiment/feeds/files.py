@@ -1,0 +1,191 @@
+"""Feed files: found, listed, hashed and opened, on this machine or in an object store.
+
+Remote files are reached through a `pyarrow.fs.FileSystem` that the caller makes (endpoint and credentials are the
+caller's business); `s3://bucket/key` is `bucket/key` there.
+"""
+
+import fnmatch
+import gzip
+import hashlib
+import io
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+from pyarrow import fs
+
+from sortiment.errors import FeedError
+from sortiment.feeds.spec import COMPRESSIONS, EXTENSIONS, REMOTE, FeedFormat, FeedSpec
+
+CHUNK_BYTES = 1 << 20
+MAGIC: dict[bytes, str] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
+GLOB_CHARACTERS = set("*?[")
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A feed file as a listing shows it. `name` is relative to the spec's folder, or to the listed prefix."""
+
+    uri: str
+    name: str
+    bytes: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True)
+class FeedFile:
+    """A feed file whose content is known. `modified_at` (UTC, whole seconds) is its offers' default `observed_at`."""
+
+    uri: str
+    name: str
+    bytes: int
+    modified_at: datetime
+    sha256: str
+
+
+def find_feed_files(spec: FeedSpec, filesystem: fs.FileSystem | None = None) -> list[FoundFile]:
+    """The files a spec's path means, sorted by name, without reading them: cheap enough for a sensor.
+
+    A folder stands for all files below it that have a feed's extension; hidden files, `_SUCCESS` and the like are
+    passed over. Raises FeedError where the path matches nothing.
+    """
+    found = _find_remote(spec, filesystem) if spec.remote else _find_local(spec)
+    if not found:
+        raise FeedError(
+            f"feed {spec.name}: the path matches no file",
+            value=spec.path if spec.remote else str(spec.folder / spec.path),
+            allowed="a file, a folder with feed files, a glob, or an s3:// URI; relative to the spec",
+            fix="correct `path` in the spec, or deliver the files",
+        )
+    return sorted(found, key=lambda file: file.name)
+
+
+def list_feed_files(spec: FeedSpec, filesystem: fs.FileSystem | None = None) -> list[FeedFile]:
+    """The files a spec's path means with the sha256 of their bytes, sorted by name. Reads every file once."""
+    return [
+        FeedFile(file.uri, file.name, file.bytes, file.modified_at, _sha256(file, filesystem))
+        for file in find_feed_files(spec, filesystem)
+    ]
+
+
+def file_format(spec: FeedSpec, name: str) -> FeedFormat:
+    """The spec's format, or what the file's extension says. Raises FeedError where neither helps."""
+    found = spec.format or _format_of(name)
+    if found is None:
+        raise FeedError(
+            f"feed {spec.name}: the extension does not tell the format",
+            value=name,
+            allowed=", ".join(f".{extension}" for extension in EXTENSIONS),
+            fix="give `format` in the spec: csv, jsonl or parquet",
+        )
+    return found
+
+
+def open_raw(file: FoundFile | FeedFile, filesystem: fs.FileSystem | None = None) -> BinaryIO:
+    """The file's bytes as they are stored."""
+    try:
+        if file.uri.startswith(REMOTE):
+            return cast(BinaryIO, _filesystem(filesystem, file.uri).open_input_file(file.uri.removeprefix(REMOTE)))
+        return Path(file.uri).open("rb")
+    except OSError as error:
+        raise FeedError(
+            f"{file.name} cannot be opened", value=str(error), fix="check that it is there and readable"
+        ) from error
+
+
+def open_text_bytes(file: FoundFile | FeedFile, filesystem: fs.FileSystem | None = None) -> BinaryIO:
+    """The file's bytes, decompressed where its first bytes say gzip, zstd or bzip2, whatever its name says."""
+    raw = open_raw(file, filesystem)
+    head = raw.read(4)
+    raw.seek(0)
+    kind = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
+    if kind is None:
+        return raw
+    if kind == "gzip":
+        return io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=raw)), CHUNK_BYTES)
+    return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(raw, "r"), kind))
+
+
+def _find_local(spec: FeedSpec) -> list[FoundFile]:
+    target = spec.folder / spec.path
+    if target.is_file():
+        return [_local_file(target, spec.folder)]
+    if target.is_dir():
+        below = (path for path in target.rglob("*") if path.is_file() and _is_feed(spec, path.relative_to(target)))
+        return [_local_file(path, spec.folder) for path in below]
+    if not GLOB_CHARACTERS & set(spec.path):
+        return []
+    root = Path(target.anchor) if Path(spec.path).is_absolute() else spec.folder
+    pattern = str(Path(spec.path).relative_to(root.anchor)) if Path(spec.path).is_absolute() else spec.path
+    return [
+        _local_file(path, spec.folder) for path in root.glob(pattern) if path.is_file() and path.name[0] not in "._"
+    ]
+
+
+def _local_file(path: Path, folder: Path) -> FoundFile:
+    state = path.stat()
+    name = str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
+    return FoundFile(str(path), name, state.st_size, datetime.fromtimestamp(int(state.st_mtime), UTC))
+
+
+def _find_remote(spec: FeedSpec, filesystem: fs.FileSystem | None) -> list[FoundFile]:
+    """Files under the longest prefix without a wildcard that the path matches."""
+    store = _filesystem(filesystem, spec.path)
+    target = spec.path.removeprefix(REMOTE).rstrip("/")
+    wild = bool(GLOB_CHARACTERS & set(target))
+    prefix = target
+    while GLOB_CHARACTERS & set(prefix):
+        prefix = prefix.rpartition("/")[0]
+    try:
+        single = store.get_file_info(prefix)
+        if single.type == fs.FileType.File:
+            infos = [single]
+        else:
+            infos = store.get_file_info(fs.FileSelector(prefix, recursive=True, allow_not_found=True))
+    except OSError as error:
+        raise FeedError(
+            f"feed {spec.name}: the store cannot be listed", value=str(error), fix="check endpoint and credentials"
+        ) from error
+    found = []
+    for info in infos:
+        relative = Path(info.path).relative_to(prefix) if info.path != prefix else Path(info.base_name)
+        if info.type != fs.FileType.File or not (
+            fnmatch.fnmatchcase(info.path, target) if wild else _is_feed(spec, relative) or info.path == prefix
+        ):
+            continue
+        modified = info.mtime.replace(microsecond=0).astimezone(UTC)
+        found.append(FoundFile(f"{REMOTE}{info.path}", str(relative), info.size, modified))
+    return found
+
+
+def _filesystem(filesystem: fs.FileSystem | None, uri: str) -> fs.FileSystem:
+    if filesystem is None:
+        raise FeedError(
+            "an s3:// feed needs a file system",
+            value=uri,
+            fix="run under a profile with S3 access, or copy the files here",
+        )
+    return filesystem
+
+
+def _is_feed(spec: FeedSpec, path: Path) -> bool:
+    visible = not any(part[0] in "._" for part in path.parts)
+    kind = _format_of(path.name)
+    return visible and kind is not None and (spec.format is None or kind == spec.format)
+
+
+def _format_of(name: str) -> FeedFormat | None:
+    parts = name.lower().split(".")
+    if parts[-1] in COMPRESSIONS:
+        parts.pop()
+    return EXTENSIONS.get(parts[-1]) if len(parts) > 1 else None
+
+
+def _sha256(file: FoundFile, filesystem: fs.FileSystem | None) -> str:
+    digest = hashlib.sha256()
+    with open_raw(file, filesystem) as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,231 @@
+"""A market's feeds as parts: one artifact per file content, loaded once, found again whatever the file is called.
+
+Part of an artifact's version: the file's sha256, what the spec says about reading it (not where it lies), the feed
+settings that change rows, the taxonomy, CODE_VERSION. A file's time is not: where a feed gives no `observed_at`, the
+offers keep the time that the file had when its content was first loaded.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from sortiment.artifacts import Artifact, ArtifactStore, Recipe, write_atomically
+from sortiment.errors import FeedError
+from sortiment.feeds.files import FeedFile, list_feed_files
+from sortiment.feeds.loading import (
+    CODE_VERSION,
+    LABELS_FILE,
+    QUARANTINE_FILE,
+    REPORT_FILE,
+    FeedFileReport,
+    load_feed_file,
+    offers_file,
+)
+from sortiment.feeds.spec import FeedSpec
+from sortiment.feeds.staging import CountryOffers
+from sortiment.progress import Progress
+from sortiment.settings import FeedSettings
+from sortiment.taxonomy import UNLABELLED, Resolver, Taxonomy, path_resolver, taxonomy_resolver
+
+PART_ASSET = "offer_parts"
+PARTS_FILE = "parts.json"
+DERIVED = "derived from labels"
+NOT_IN_VERSION = {"memory_mb", "quarantine_limit"}  # they decide whether a part is made, not what is in it
+
+
+@dataclass(frozen=True)
+class OfferPart:
+    """One loaded file. `uri` is the part's folder where it is stored, `path` a local copy of it."""
+
+    version: str
+    feed: str
+    source_file: str
+    uri: str
+    path: Path
+    report: FeedFileReport
+    reused: bool
+
+    @property
+    def countries(self) -> tuple[str, ...]:
+        return tuple(self.report.countries)
+
+    @property
+    def uris(self) -> dict[str, str]:
+        """Parquet of each country's offers."""
+        return {country: f"{self.uri}/{offers_file(country)}" for country in self.countries}
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        return {country: self.path / offers_file(country) for country in self.countries}
+
+    @property
+    def rows(self) -> dict[str, int]:
+        return {country: found.offers for country, found in self.report.countries.items()}
+
+    @property
+    def labels_file(self) -> Path:
+        """One row per country and category: `country, category_id, path, department, offers`."""
+        return self.path / LABELS_FILE
+
+    @property
+    def quarantine_file(self) -> Path:
+        return self.path / QUARANTINE_FILE
+
+
+@dataclass(frozen=True)
+class Department:
+    """A top level of the tree, as far as the offers have it."""
+
+    slug: str
+    names: tuple[str, ...]
+    offers: int
+
+
+@dataclass(frozen=True)
+class MarketDescription:
+    """What the partitions come from. Counts include offers that a later part replaces.
+
+    partitions: country to the departments it has offers in, `unlabelled` where it has offers without a label; sorted.
+    """
+
+    countries: tuple[str, ...]
+    departments: tuple[Department, ...]
+    partitions: dict[str, tuple[str, ...]]
+    offers: dict[str, int]
+
+
+def load_parts(
+    specs: Sequence[FeedSpec],
+    taxonomy: Taxonomy | None,
+    store: ArtifactStore,
+    settings: FeedSettings,
+    progress: Progress,
+    filesystem: fs.FileSystem | None = None,
+) -> list[OfferPart]:
+    """The parts of all files of all specs, in the order of the specs and of the files' names; each content once.
+
+    Finished parts are kept when a later file fails, so the next call goes on where this one stopped. Raises FeedError
+    for the first file that cannot be used, and where two specs have one name.
+    """
+    names = [spec.name for spec in specs]
+    if len(set(names)) < len(names):
+        raise FeedError("two feed specs have the same name", value=names, allowed="one name per feed", fix="rename one")
+    parts: dict[str, OfferPart] = {}
+    for spec in specs:
+        resolver = _resolver(spec, taxonomy)
+        for file in list_feed_files(spec, filesystem):
+            part = _load_part(file, spec, taxonomy, resolver, store, settings, progress, filesystem)
+            parts.setdefault(part.version, part)
+    return list(parts.values())
+
+
+def part_recipe(file: FeedFile, spec: FeedSpec, taxonomy: Taxonomy | None, settings: FeedSettings) -> Recipe:
+    """What a part is made from."""
+    return Recipe(
+        inputs={"file": file.sha256, "taxonomy": taxonomy.version if taxonomy else DERIVED},
+        settings={"feeds": settings.model_dump(mode="json", exclude=NOT_IN_VERSION), "spec": spec.meaning()},
+        code=CODE_VERSION,
+        packages=("duckdb", "pyarrow"),
+    )
+
+
+def write_offers(parts: Iterable[OfferPart], country: str, out: Path) -> dict[str, Any]:
+    """Write the country's `parts.json`: its parts in order, later ones win where an offer_key repeats.
+
+    Returns the summary. Raises FeedError where no part has an offer of the country.
+    """
+    entries = [
+        {
+            "version": part.version,
+            "feed": part.feed,
+            "source_file": part.source_file,
+            "rows": part.rows[country],
+            "uri": part.uris[country],
+            "observed_from": part.report.countries[country].observed_from.isoformat(),
+            "observed_to": part.report.countries[country].observed_to.isoformat(),
+        }
+        for part in parts
+        if country in part.rows
+    ]
+    if not entries:
+        raise FeedError("no feed has an offer of this country", value=country, fix="correct the feeds or the countries")
+    write_atomically(out / PARTS_FILE, (json.dumps(entries, indent=1, ensure_ascii=False) + "\n").encode())
+    return {"parts": len(entries), "rows": sum(entry["rows"] for entry in entries)}
+
+
+def open_part(artifact: Artifact, feed: str, report: FeedFileReport | None = None) -> OfferPart:
+    """A part from its artifact; the report is read where the caller does not have it."""
+    report = report or _read_report(artifact)
+    return OfferPart(artifact.version, feed, report.source_file, artifact.uri, artifact.path, report, artifact.reused)
+
+
+def describe_market(parts: Sequence[OfferPart]) -> MarketDescription:
+    """Countries and departments of the offers, so the partition keys; independent of the order of parts."""
+    names: dict[str, set[str]] = {}
+    labelled: dict[str, int] = {}
+    partitions: dict[str, set[str]] = {}
+    offers: dict[str, int] = {}
+    for part in parts:
+        for country, found in part.report.countries.items():
+            offers[country] = offers.get(country, 0) + found.offers
+            keys = partitions.setdefault(country, set())
+            if found.labelled < found.offers:
+                keys.add(UNLABELLED)
+        for row in pq.read_table(part.labels_file).to_pylist():
+            slug = row["department"]
+            partitions[row["country"]].add(slug)
+            names.setdefault(slug, set()).add(row["path"][0])
+            labelled[slug] = labelled.get(slug, 0) + row["offers"]
+    return MarketDescription(
+        countries=tuple(sorted(offers)),
+        departments=tuple(Department(slug, tuple(sorted(names[slug])), labelled[slug]) for slug in sorted(names)),
+        partitions={country: tuple(sorted(partitions[country])) for country in sorted(partitions)},
+        offers=dict(sorted(offers.items())),
+    )
+
+
+def _load_part(
+    file: FeedFile,
+    spec: FeedSpec,
+    taxonomy: Taxonomy | None,
+    resolver: Resolver,
+    store: ArtifactStore,
+    settings: FeedSettings,
+    progress: Progress,
+    filesystem: fs.FileSystem | None,
+) -> OfferPart:
+    loaded: list[FeedFileReport] = []
+
+    def write(out: Path) -> dict[str, Any]:
+        report = load_feed_file(file, spec, resolver, settings, out, progress, filesystem)
+        loaded.append(report)
+        return report.to_json()
+
+    artifact = store.build(PART_ASSET, part_recipe(file, spec, taxonomy, settings), write)
+    return open_part(artifact, spec.name, loaded[0] if loaded else None)
+
+
+def _read_report(artifact: Artifact) -> FeedFileReport:
+    content = json.loads((artifact.path / REPORT_FILE).read_bytes())
+    countries = {
+        country: CountryOffers(
+            found["offers"],
+            found["labelled"],
+            datetime.fromisoformat(found["observed_from"]),
+            datetime.fromisoformat(found["observed_to"]),
+        )
+        for country, found in content.pop("countries").items()
+    }
+    return FeedFileReport(**content, countries=countries)
+
+
+def _resolver(spec: FeedSpec, taxonomy: Taxonomy | None) -> Resolver:
+    if taxonomy is None:
+        return path_resolver(spec.category_separator)
+    return taxonomy_resolver(taxonomy, spec.category_separator)
