@@ -31,7 +31,7 @@ def rare_categories(settings: MarketSettings, vocabulary: Vocabulary) -> Numbers
     rng = np.random.default_rng([settings.seed, AMOUNTS_STREAM, 1])
     active = active_categories(settings, vocabulary)
     taken: dict[str, int] = {}
-    turns = []
+    turns: list[tuple[int, int, int]] = []
     for k in rng.permutation(active).tolist():
         department = vocabulary.categories[k].department
         turns.append((taken.get(department, 0), len(turns), k))
@@ -67,7 +67,7 @@ def first_day_amounts(settings: MarketSettings, vocabulary: Vocabulary) -> Numbe
 def allocate(shares: Shares, total: int) -> Numbers:
     """Whole numbers in proportion to `shares` that sum to `total` (largest remainders first)."""
     exact = shares / shares.sum() * total
-    amounts = np.floor(exact).astype(np.int64)
+    amounts: Numbers = np.floor(exact).astype(np.int64)
     missing = total - int(amounts.sum())
     flat = amounts.reshape(-1)
     flat[np.argsort(-(exact - amounts).reshape(-1), kind="stable")[:missing]] += 1

@@ -8,10 +8,49 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-ONSETS = (
-    "b br c cl cr d dr f fl fr g gl gr h j k kl kr l m n p pl pr qu r s sk sl sp st t tr v w z sch th sh ch".split()
-)
-VOWELS = "a e i o u a e i o ai au ea ei ie io oa ou y".split()
+ONSETS = [
+    "b",
+    "br",
+    "c",
+    "cl",
+    "cr",
+    "d",
+    "dr",
+    "f",
+    "fl",
+    "fr",
+    "g",
+    "gl",
+    "gr",
+    "h",
+    "j",
+    "k",
+    "kl",
+    "kr",
+    "l",
+    "m",
+    "n",
+    "p",
+    "pl",
+    "pr",
+    "qu",
+    "r",
+    "s",
+    "sk",
+    "sl",
+    "sp",
+    "st",
+    "t",
+    "tr",
+    "v",
+    "w",
+    "z",
+    "sch",
+    "th",
+    "sh",
+    "ch",
+]
+VOWELS = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ai", "au", "ea", "ei", "ie", "io", "oa", "ou", "y"]
 CODAS = ["", "", "", "", "n", "r", "l", "s", "x", "m", "nd", "rt", "lt", "k"]
 
 

@@ -17,7 +17,7 @@ from sortiment.market.amounts import active_categories, allocate, category_share
 from sortiment.market.lexicon import Lexicon, Numbers, build_lexicon, renew_lexicon
 from sortiment.market.products import Products, draw_products
 from sortiment.market.shops import Shop, draw_shops, shop_with_own_style
-from sortiment.market.slices import OFFER_SCHEMA, SliceRows, draw_rows, write_rows
+from sortiment.market.slices import OFFER_SCHEMA, Slice, SliceRows, draw_rows, write_rows
 from sortiment.market.titles import Wording, gather_wording
 from sortiment.market.vocabulary import LANGUAGE_OF, Vocabulary, load_vocabulary
 from sortiment.progress import Progress, silent
@@ -57,8 +57,8 @@ class _Day:
     drift: Drift | None
 
     def rng(self, *purpose: str | int) -> np.random.Generator:
-        parts = [[each] if isinstance(each, int) else [*each.encode()] for each in purpose]
-        return np.random.default_rng([self.settings.seed, DAY_STREAM, self.number, *sum(parts, [])])
+        words = "\x1f".join(str(each) for each in purpose)
+        return np.random.default_rng([self.settings.seed, DAY_STREAM, self.number, *words.encode()])
 
     def within(self, department: str) -> NDArray[np.bool_]:
         return np.array([each.department == department for each in self.vocabulary.categories])
@@ -86,7 +86,9 @@ def draw_day(settings: MarketSettings, day: int, drift: Drift | None = None, pro
             wording = gather_wording(vocabulary, lexicon, LANGUAGE_OF[country])
             slices = [OFFER_SCHEMA.empty_table()]
             for department in departments:
-                slices.append(_draw_slice(this, country, department, amounts[row], pools[department], wording))
+                slices.append(
+                    _draw_slice(this, country, department, amounts[row], products=pools[department], wording=wording)
+                )
                 step.advance(len(slices[-1]), country)
             offers = pa.concat_tables(slices)
             countries.append(offers.take(this.rng(country, "order").permutation(len(offers))))
@@ -108,7 +110,7 @@ def check_drift(drift: Drift | None, settings: MarketSettings, vocabulary: Vocab
 
 
 def _draw_amounts(this: _Day) -> Numbers:
-    """(countries, categories). On the second day the drifting slice has more offers, in the mix that the drift gives."""
+    """(countries, categories). On the second day the drifting slice has more offers, in the drift's mix."""
     settings, drift = this.settings, this.drift
     if this.number == 1:
         return first_day_amounts(settings, this.vocabulary)
@@ -148,19 +150,27 @@ def _draw_products(this: _Day, department: str, amounts: Numbers, purpose: str, 
 
 
 def _draw_slice(
-    this: _Day, country: str, department: str, amounts: Numbers, products: Products, wording: Wording
+    this: _Day, country: str, department: str, amounts: Numbers, *, products: Products, wording: Wording
 ) -> pa.Table:
     """The slice's offers as OFFER_SCHEMA, shop by shop."""
     drift = this.drift if this.drift is not None and this.drift.hits(country, department) else None
     if drift is not None:
         first_id = IDS_PER_DAY * this.number + IDS_PER_DAY // 2
         products = _draw_products(this, department, amounts, f"products of {country}", first_id)
+    here = Slice(
+        settings=this.settings,
+        vocabulary=this.vocabulary,
+        department=department,
+        products=products,
+        active=active_categories(this.settings, this.vocabulary),
+        scenario=drift.scenario if drift is not None else None,
+        id_prefix=f"{this.number}{this.place(department):02d}",
+        midnight=datetime.combine(this.settings.first_day + timedelta(days=this.number - 1), time()),
+    )
     inside = np.flatnonzero(this.within(department))
     shops = [each for each in this.shops if each.country == country]
     rng = this.rng(country, department)
-    active = active_categories(this.settings, this.vocabulary)
-    category = np.repeat(inside, amounts[inside])
-    rows = draw_rows(rng, category, products, shops, department, this.vocabulary, active, this.settings)
+    rows = draw_rows(rng, here, np.repeat(inside, amounts[inside]), shops)
     new_wording = wording
     if drift is not None:
         rows = _apply_drift(rng, rows, drift, this.vocabulary, len(shops))
@@ -168,19 +178,13 @@ def _draw_slice(
         if drift.scenario == "new_vocabulary":
             renewed = renew_lexicon(this.lexicon, inside, wording.language, this.settings.seed)
             new_wording = gather_wording(this.vocabulary, renewed, wording.language)
-    scenario = drift.scenario if drift is not None else None
-    midnight = datetime.combine(this.settings.first_day + timedelta(days=this.number - 1), time())
     tables = [OFFER_SCHEMA.empty_table()]
     for place, shop in enumerate(shops):
         for drifted, words in ((False, wording), (True, new_wording)):
-            here = rows.take((rows.shop == place) & (rows.drifted == drifted))
-            if len(here.product):
-                own = this.rng(country, department, shop.id, int(drifted))
-                prefix = f"{this.number}{this.place(department):02d}"
+            chosen = rows.take((rows.shop == place) & (rows.drifted == drifted))
+            if len(chosen.product):
                 tables.append(
-                    write_rows(
-                        own, here, products, shop, words, this.vocabulary, this.settings, scenario, prefix, midnight
-                    )
+                    write_rows(this.rng(country, department, shop.id, int(drifted)), here, chosen, shop, words)
                 )
     return pa.concat_tables(tables)
 

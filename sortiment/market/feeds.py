@@ -185,7 +185,7 @@ class WrittenFeed:
 
 
 def write_feed(
-    offers: pa.Table, day: int, vocabulary: Vocabulary, broken_share: float, rng: np.random.Generator, out: Path
+    offers: pa.Table, day: int, vocabulary: Vocabulary, broken_share: float, *, rng: np.random.Generator, out: Path
 ) -> WrittenFeed:
     """One country's offers (OFFER_SCHEMA) as `out/feeds/day-<n>-<country>.yaml` and the files that it names."""
     country = offers["country"][0].as_py()

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,7 +64,7 @@ def generate_market(settings: MarketSettings, out: Path, progress: Progress = si
     vocabulary = load_vocabulary()
     offers = draw_day(settings, 1, progress=progress)
     write_atomically(out / TAXONOMY, _taxonomy_json(settings, vocabulary))
-    feeds = _write_feeds(settings, vocabulary, offers, 1, out, progress)
+    feeds = _write_feeds(settings, vocabulary, offers, 1, out, progress=progress)
     truth = _write_truth(offers, 1, out / TRUTH)
     market = {
         "name": NAME,
@@ -77,7 +76,7 @@ def generate_market(settings: MarketSettings, out: Path, progress: Progress = si
     }
     text = SYNTHETIC_NOTE + yaml.safe_dump(market, allow_unicode=True, sort_keys=False)
     write_atomically(out / MARKET, text.encode())
-    return _report(settings, vocabulary, offers, 1, None, feeds, truth, out)
+    return _report(settings, vocabulary, offers, 1, scenario=None, feeds=feeds, truth=truth, out=out)
 
 
 def generate_second_day(
@@ -86,6 +85,7 @@ def generate_second_day(
     country: str,
     department: str,
     out: Path,
+    *,
     progress: Progress = silent,
 ) -> MarketReport:
     """The second day: other offers everywhere, and more of them in one slice, which drifts as `scenario` says.
@@ -101,9 +101,9 @@ def generate_second_day(
     """
     vocabulary = load_vocabulary()
     offers = draw_day(settings, 2, Drift(scenario, country, department), progress)
-    feeds = _write_feeds(settings, vocabulary, offers, 2, out, progress)
+    feeds = _write_feeds(settings, vocabulary, offers, 2, out, progress=progress)
     truth = _write_truth(offers, 2, out / "truth-day-2.parquet")
-    return _report(settings, vocabulary, offers, 2, scenario, feeds, truth, out)
+    return _report(settings, vocabulary, offers, 2, scenario=scenario, feeds=feeds, truth=truth, out=out)
 
 
 def _taxonomy_json(settings: MarketSettings, vocabulary: Vocabulary) -> bytes:
@@ -117,7 +117,7 @@ def _taxonomy_json(settings: MarketSettings, vocabulary: Vocabulary) -> bytes:
 
 
 def _write_feeds(
-    settings: MarketSettings, vocabulary: Vocabulary, offers: pa.Table, day: int, out: Path, progress: Progress
+    settings: MarketSettings, vocabulary: Vocabulary, offers: pa.Table, day: int, out: Path, *, progress: Progress
 ) -> list[WrittenFeed]:
     feeds = []
     with progress(f"synthetic feeds, day {day}", total=len(offers)) as step:
@@ -125,7 +125,7 @@ def _write_feeds(
             own = offers.filter(pc.equal(offers["country"], country))
             if len(own):
                 rng = np.random.default_rng([settings.seed, FEED_STREAM, day, *country.encode()])
-                feeds.append(write_feed(own, day, vocabulary, settings.broken_row_share, rng, out))
+                feeds.append(write_feed(own, day, vocabulary, settings.broken_row_share, rng=rng, out=out))
             step.advance(len(own), country)
     return feeds
 
@@ -146,6 +146,7 @@ def _report(
     vocabulary: Vocabulary,
     offers: pa.Table,
     day: int,
+    *,
     scenario: str | None,
     feeds: list[WrittenFeed],
     truth: Path,

@@ -46,7 +46,7 @@ class ShopStyle:
 
 @dataclass(frozen=True)
 class Shop:
-    """departments: ids that it sells. category_words: how it fills `shop_category` (own | department | bucket | none)."""
+    """departments: ids that it sells. category_words: what is in `shop_category` (own | department | bucket | none)."""
 
     id: str
     country: str

@@ -47,6 +47,24 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class Slice:
+    """What the offers of one country, department and day share.
+
+    active: numbers of the categories that a wrong label may name. scenario: the drift's name, NULL in the offers that
+    it left alone.
+    """
+
+    settings: MarketSettings
+    vocabulary: Vocabulary
+    department: str
+    products: Products
+    active: Numbers
+    scenario: str | None
+    id_prefix: str
+    midnight: datetime
+
+
+@dataclass(frozen=True)
 class SliceRows:
     """One entry per offer of the slice.
 
@@ -65,62 +83,45 @@ class SliceRows:
         return SliceRows(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
-def draw_rows(
-    rng: np.random.Generator,
-    category: Numbers,
-    products: Products,
-    shops: Sequence[Shop],
-    department: str,
-    vocabulary: Vocabulary,
-    active: Numbers,
-    settings: MarketSettings,
-) -> SliceRows:
+def draw_rows(rng: np.random.Generator, here: Slice, category: Numbers, shops: Sequence[Shop]) -> SliceRows:
     """Offers of the given categories: which product, which shop, which label. No row has drifted yet."""
+    settings = here.settings
     count = len(category)
-    first = np.searchsorted(products.category, category, side="left")
-    pool = np.searchsorted(products.category, category, side="right") - first
+    first = np.searchsorted(here.products.category, category, side="left")
+    pool = np.searchsorted(here.products.category, category, side="right") - first
     product = first + (rng.random(count) * pool).astype(np.int64)
-    shop = rng.choice(len(shops), size=count, p=shop_weights(shops, [department])[0])
+    shop = rng.choice(len(shops), size=count, p=shop_weights(shops, [here.department])[0])
     label = np.where(rng.random(count) < settings.unlabelled_share, -1, category)
     wrong = (label >= 0) & (rng.random(count) < settings.wrong_label_share)
-    label[wrong] = _mistake(rng, category[wrong], vocabulary, active)
+    label[wrong] = _mistake(rng, category[wrong], here.vocabulary, here.active)
     return SliceRows(category, product, shop, label, np.arange(count), np.zeros(count, dtype=bool))
 
 
-def write_rows(
-    rng: np.random.Generator,
-    rows: SliceRows,
-    products: Products,
-    shop: Shop,
-    wording: Wording,
-    vocabulary: Vocabulary,
-    settings: MarketSettings,
-    scenario: str | None,
-    id_prefix: str,
-    midnight: datetime,
-) -> pa.Table:
+def write_rows(rng: np.random.Generator, here: Slice, rows: SliceRows, shop: Shop, wording: Wording) -> pa.Table:
     """One shop's offers of a slice as OFFER_SCHEMA."""
-    written = write_offers(rng, products, rows.product, shop.style, wording, settings)
+    vocabulary, products = here.vocabulary, here.products
+    written = write_offers(rng, products, rows.product, shop.style, wording, settings=here.settings)
     currency, rate = CURRENCIES.get(shop.country, ("EUR", 1.0))
-    ids = np.array([each.id for each in vocabulary.categories], dtype=object)
+    ids = [each.id for each in vocabulary.categories]
+    department = vocabulary.categories[rows.category[0]].path[wording.language][0]
     seconds = rng.integers(0, FEED_HOURS * 3600, size=len(rows.product))
     columns: dict[str, object] = {
         "country": [shop.country] * len(seconds),
         "shop_id": [shop.id] * len(seconds),
-        "offer_id": [f"{id_prefix}{number:07d}" for number in rows.number],
+        "offer_id": [f"{here.id_prefix}{number:07d}" for number in rows.number],
         "title": written.title,
         "brand": _or_null(written.brand),
         "description": written.description if shop.describes else [None] * len(seconds),
         "gtin": _or_null(products.gtin[rows.product]),
-        "shop_category": _shop_categories(rng, rows, shop, written, wording, vocabulary),
+        "shop_category": _shop_categories(rng, shop, written, department, vocabulary.buckets[wording.language]),
         "price": _prices(rng, products.price_eur[rows.product] * rate),
         "currency": [currency] * len(seconds),
-        "label_id": np.where(rows.label >= 0, ids[rows.label], None),
-        "category_id": ids[rows.category],
+        "label_id": [ids[label] if label >= 0 else None for label in rows.label.tolist()],
+        "category_id": [ids[category] for category in rows.category.tolist()],
         "product_id": products.id[rows.product],
-        "observed_at": np.datetime64(midnight, "s") + seconds.astype("timedelta64[s]"),
+        "observed_at": np.datetime64(here.midnight, "s") + seconds.astype("timedelta64[s]"),
         "wrong_label": (rows.label >= 0) & (rows.label != rows.category),
-        "scenario": np.where(rows.drifted, scenario, None),
+        "scenario": [here.scenario if drifted else None for drifted in rows.drifted.tolist()],
     }
     return pa.table([pa.array(columns[field.name], type=field.type) for field in OFFER_SCHEMA], schema=OFFER_SCHEMA)
 
@@ -138,12 +139,10 @@ def _mistake(rng: np.random.Generator, category: Numbers, vocabulary: Vocabulary
 
 
 def _shop_categories(
-    rng: np.random.Generator, rows: SliceRows, shop: Shop, written: Written, wording: Wording, vocabulary: Vocabulary
+    rng: np.random.Generator, shop: Shop, written: Written, department: str, buckets: Sequence[str]
 ) -> list[str | None]:
     """The shop's own words for its shelf: the product's word, only the department, a bucket, or nothing."""
-    count = len(rows.category)
-    department = [vocabulary.categories[k].path[wording.language][0] for k in rows.category]
-    buckets = vocabulary.buckets[wording.language]
+    count = len(written.word)
     bucket = [buckets[at] for at in rng.integers(0, len(buckets), size=count)]
     own = [word[:1].upper() + word[1:] for word in written.word]
     vague = rng.random(count) < VAGUE_SHARE
@@ -164,5 +163,5 @@ def _prices(rng: np.random.Generator, amounts: NDArray[np.float64]) -> NDArray[n
     return np.maximum(prices, 0.49)
 
 
-def _or_null(texts: Texts) -> Texts:
-    return np.where(texts == "", None, texts)
+def _or_null(texts: Texts) -> list[str | None]:
+    return [text or None for text in texts.tolist()]

@@ -47,7 +47,7 @@ class Wording:
 
 
 def gather_wording(vocabulary: Vocabulary, lexicon: Lexicon, language: str) -> Wording:
-    """What titles of a language are made of. feature is (category, n); target is the category that k's products fit, or -1."""
+    """What titles of a language are made of. feature is (category, n); target is what k's products fit, or -1."""
     numbers = {category.id: k for k, category in enumerate(vocabulary.categories)}
     features = {department.id: department.features[language] for department in vocabulary.departments}
     measure, start = measure_texts(vocabulary, language)
@@ -82,16 +82,17 @@ def write_offers(
     rows: Numbers,
     style: ShopStyle,
     wording: Wording,
+    *,
     settings: MarketSettings,
 ) -> Written:
     """What one shop writes about the products at `rows`."""
     count = len(rows)
     category, slot = products.category[rows], products.slot[rows]
-    lexicon, language = wording.lexicon, LANGUAGES.index(wording.language)
+    lexicon = wording.lexicon
     brand = lexicon.brand[category, slot]
     line = lexicon.line[category, slot, products.line[rows]] + _texts(LINE_SUFFIXES)[products.suffix[rows]]
     code = _write_codes(lexicon.code_prefix[category, slot], products.code[rows], products.code_style[rows])
-    word = _choose_words(rng, products, rows, style, lexicon, language)
+    word = _choose_words(rng, products, rows, style, wording)
     nameless = rng.random(count) < settings.nameless_share
     shows_brand = (rng.random(count) >= style.drops_brand) | nameless
     shows_line = (rng.random(count) < LINE_SHARE) | nameless
@@ -126,9 +127,10 @@ def write_offers(
 
 
 def _choose_words(
-    rng: np.random.Generator, products: Products, rows: Numbers, style: ShopStyle, lexicon: Lexicon, language: int
+    rng: np.random.Generator, products: Products, rows: Numbers, style: ShopStyle, wording: Wording
 ) -> Texts:
     """Mostly the product's favorite word; some shops say the category's first word for everything."""
+    lexicon, language = wording.lexicon, LANGUAGES.index(wording.language)
     category = products.category[rows]
     available = lexicon.word_count[language, category]
     chosen = np.where(rng.random(len(rows)) < style.first_word, 0, products.word[rows])
