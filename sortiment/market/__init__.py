@@ -7,16 +7,21 @@ checked. `inject_drift` changes real offers instead, and calls that what it is: 
 
 from sortiment.market.day import SCENARIOS, Scenario
 from sortiment.market.generate import MarketReport, generate_market, generate_second_day
+from sortiment.market.injection import INJECTED_SCENARIOS, InjectedDrift, inject_drift, write_drifted_feed
 from sortiment.market.vocabulary import LANGUAGE_OF, LANGUAGES, Vocabulary, load_vocabulary
 
 __all__ = [
+    "INJECTED_SCENARIOS",
     "LANGUAGES",
     "LANGUAGE_OF",
     "SCENARIOS",
+    "InjectedDrift",
     "MarketReport",
     "Scenario",
     "Vocabulary",
     "generate_market",
     "generate_second_day",
+    "inject_drift",
     "load_vocabulary",
+    "write_drifted_feed",
 ]

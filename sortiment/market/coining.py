@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Collection, Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 ONSETS = [
     "b",
@@ -92,3 +93,9 @@ def _coin_from(word: str, seed: int, attempt: int) -> str:
     digest = hashlib.blake2b(f"{seed}\x1f{attempt}\x1f{word}".encode(), digest_size=8).digest()
     rng = np.random.default_rng(int.from_bytes(digest, "big"))
     return coin_words(rng, 1, syllables=(3, 3))[0].lower()
+
+
+def uniform_numbers(keys: Iterable[str], seed: int) -> NDArray[np.float64]:
+    """One number in [0, 1) per key; it depends on the seed and the key alone."""
+    digests = [hashlib.blake2b(f"{seed}\x1f{key}".encode(), digest_size=8).digest() for key in keys]
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.float64) / 2.0**64
