@@ -30,7 +30,7 @@ class FeedSettings(StageSettings):
     text_max_chars: int = Field(10_000, ge=100, le=100_000, description="other text is cut after this many characters")
     unreadable_optional: Literal["quarantine", "drop"] = Field(
         "quarantine",
-        description="a price, currency, date or withdrawn mark that cannot be read: quarantine the row, or drop and count the value",
+        description="what an unreadable price, currency, date or withdrawn mark does: the row or only the value goes",
     )
     memory_mb: int = Field(
         1024, ge=128, description="memory for DuckDB while a file loads; beyond it, it spills to disk"

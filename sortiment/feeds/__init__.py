@@ -1,8 +1,8 @@
 """Feed files into offers: specs, reading, cleaning, quarantine, parts. The feed contract is in docs/contracts.md."""
 
 from sortiment.feeds.files import FeedFile, FoundFile, find_feed_files, list_feed_files
-from sortiment.feeds.loading import CODE_VERSION, FeedFileReport, load_feed_file, read_batches
 from sortiment.feeds.listing import read_listing, read_quarantine, write_listing
+from sortiment.feeds.loading import CODE_VERSION, load_feed_file, read_batches
 from sortiment.feeds.parts import (
     PART_ASSET,
     PARTS_FILE,
@@ -16,8 +16,9 @@ from sortiment.feeds.parts import (
     write_offers,
 )
 from sortiment.feeds.reasons import MEANING
+from sortiment.feeds.report import CountryOffers, FeedFileReport, read_report
 from sortiment.feeds.spec import CONTRACT_COLUMNS, FeedSpec, load_spec, parse_spec
-from sortiment.feeds.staging import CountryOffers, offer_key
+from sortiment.feeds.staging import offer_key
 
 __all__ = [
     "CODE_VERSION",
@@ -46,6 +47,7 @@ __all__ = [
     "read_batches",
     "read_listing",
     "read_quarantine",
+    "read_report",
     "write_listing",
     "write_offers",
 ]

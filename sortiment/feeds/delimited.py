@@ -7,46 +7,49 @@ here only the line where it opens is lost, the lines after it are read again.
 
 import csv
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, BinaryIO
 
 from sortiment.errors import FeedError
-from sortiment.feeds.lines import Lines, TextHead
-from sortiment.feeds.raw import BATCH_CHARS, BATCH_ROWS, BrokenRow, Problem, RawBatch, make_batch
+from sortiment.feeds.lines import LineBlocks, TextHead
+from sortiment.feeds.raw import BrokenRow, Problem, RawBatch, make_batch
 from sortiment.feeds.reasons import FIELD_TOO_LONG, STRAY_QUOTE, TOO_FEW_COLUMNS, TOO_MANY_COLUMNS, UNTERMINATED_QUOTE
 from sortiment.feeds.spec import FeedSpec
 
 DELIMITERS = (",", ";", "\t", "|", "~", "^", "\x01")
-TITLE_OF_BOM = "\ufeff"
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def read_delimited(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str) -> Iterator[RawBatch]:
     """All rows of a CSV file. Raises FeedError where the header lacks a mapped column or the file cannot be read."""
     delimiter = spec.delimiter or detect_delimiter(head.text, spec)
-    lines = Lines(stream, head, name)
-    reader = csv.reader(lines, **_dialect(spec, delimiter))
-    for _ in range(spec.skip_lines):
-        next(lines, None)
-    lines.taken.clear()
-    header = _read_header(reader, lines, spec, name)
+    dialect = _dialect(spec, delimiter)
+    blocks = LineBlocks(stream, head, name)
+    lines = blocks.read()
+    header, header_lines = _read_header(lines, spec, name, dialect)
     indexes = match_columns(header, spec, f"{name} line {spec.skip_lines + 1}", delimiter)
-    table = _Table(lines, reader, len(header), delimiter)
-    while table.fill():
+    splitter = _Splitter(len(header), dialect)
+    before, lines = header_lines, lines[header_lines:]
+    while lines or not blocks.finished:
+        rest = splitter.split(lines, before, blocks.finished)
+        rows = splitter.rows
         cells: dict[str, list[str | None]] = {
-            column: [row[index] for row in table.rows] for column, index in indexes.items()
+            column: list(map(itemgetter(index), rows)) for column, index in indexes.items()
         }
-        rows = table.rows
-        yield make_batch(
-            cells,
-            table.records,
-            table.numbers,
-            table.broken,
-            lambda position, rows=rows: delimiter.join(rows[position]),  # type: ignore[misc]
-            head.replaced,
-        )
+
+        def row_text(position: int, rows: list[list[str]] = rows) -> str:
+            return delimiter.join(rows[position])
+
+        if rows or splitter.broken:
+            yield make_batch(cells, splitter.records, splitter.numbers, splitter.broken, row_text, head.replaced)
+        if blocks.finished and not rest:
+            return
+        more = blocks.read()
+        before, lines = blocks.before - len(rest), rest + more
 
 
 def detect_delimiter(head: str, spec: FeedSpec) -> str:
-    """The delimiter under which most mapped columns are in the header; among equals, the one that gives most columns."""
+    """The delimiter under which the header has most of the mapped columns; among equals, most columns."""
     lines = head.splitlines(keepends=True)[spec.skip_lines :]
 
     def score(delimiter: str) -> tuple[int, int]:
@@ -81,77 +84,111 @@ def match_columns(header: Sequence[str], spec: FeedSpec, where: str, delimiter: 
     return found
 
 
-class _Table:
-    """Rows of the next batch, and what of it is broken."""
+class _Splitter:
+    """Takes lines apart into rows of one width, and keeps what is broken."""
 
-    def __init__(self, lines: Lines, reader: Iterator[list[str]], width: int, delimiter: str) -> None:
-        self.lines, self.reader, self.width, self.delimiter = lines, reader, width, delimiter
+    def __init__(self, width: int, dialect: dict[str, Any]) -> None:
+        self.width, self.dialect = width, dialect
         self.record = 0
         self.rows: list[list[str]] = []
-        self.records: list[int] = []
-        self.numbers: list[int] = []
+        self.records: Sequence[int] = []
+        self.numbers: Sequence[int] = []
         self.broken: list[BrokenRow] = []
 
-    def fill(self) -> bool:
-        """Read up to a batch; False where the file ended before."""
-        self.rows, self.records, self.numbers, self.broken = [], [], [], []
-        lines, width = self.lines, self.width
-        lines.chars = 0
-        while len(self.rows) + len(self.broken) < BATCH_ROWS and lines.chars < BATCH_CHARS:
-            lines.taken.clear()
-            line = lines.number + 1
+    def split(self, lines: list[str], before: int, last: bool) -> list[str]:
+        """Fill `rows`, their `records` and line `numbers`, and `broken` from lines that follow line `before`.
+
+        Returns the lines at the end that begin a row which goes on beyond them; never any where these are the last.
+        """
+        self.broken = []
+        if self._split_plain(lines, before):
+            return []
+        return self._split_carefully(lines, before, last)
+
+    def _split_plain(self, lines: list[str], before: int) -> bool:
+        """The common case at the speed of C: every line is a row, every row has the header's width."""
+        try:
+            rows = list(csv.reader(lines, **self.dialect))
+        except csv.Error:
+            return False
+        if len(rows) != len(lines) or any(width != self.width for width in set(map(len, rows))):
+            return False
+        self.rows = rows
+        self.numbers = range(before + 1, before + 1 + len(rows))
+        self.records = range(self.record + 1, self.record + 1 + len(rows))
+        self.record += len(rows)
+        return True
+
+    def _split_carefully(self, lines: list[str], before: int, last: bool) -> list[str]:
+        self.rows = []
+        records: list[int] = []
+        numbers: list[int] = []
+        self.records, self.numbers = records, numbers
+        width = self.width
+        reader = csv.reader(lines, **self.dialect)
+        while True:
+            start = reader.line_num
             try:
-                row = next(self.reader)
+                row = next(reader)
             except StopIteration:
-                break
+                return []
             except csv.Error as error:
-                self._recover(line, str(error))
+                message = str(error)
+                if "unexpected end of data" in message and not last:
+                    return lines[start:]
+                taken = max(reader.line_num - start, 1)
+                if "new-line character" in message:
+                    # A carriage return within a line: a control character, not the end of a row.
+                    lines = [_without_carriage_return(lines[start]), *lines[start + 1 :]]
+                else:
+                    several = taken > 1 or "unexpected end of data" in message
+                    reason = UNTERMINATED_QUOTE if several else _reason_of(message)
+                    self._lose(before + start + 1, Problem(reason, None, message), lines[start])
+                    if taken == 1:
+                        continue
+                    lines = lines[start + 1 :]
+                    start += 1
+                before += start
+                reader = csv.reader(lines, **self.dialect)
                 continue
             if not row:
                 continue  # a blank line is no row
-            if len(row) != width:
-                row = self._trim(row)
-                if len(row) != width:
-                    self._quarantine_ragged(line, row)
-                    continue
-            self.record += 1
-            self.rows.append(row)
-            self.records.append(self.record)
-            self.numbers.append(line)
-        return bool(self.rows or self.broken)
+            if len(row) > width and not any(row[width:]):
+                row = row[:width]  # spreadsheets leave empty fields at the end
+            if len(row) == width:
+                self.record += 1
+                self.rows.append(row)
+                records.append(self.record)
+                numbers.append(before + start + 1)
+                continue
+            seen = f"{len(row)} of {width} fields"
+            if reader.line_num - start == 1:
+                reason = TOO_FEW_COLUMNS if len(row) < width else TOO_MANY_COLUMNS
+                self._lose(before + start + 1, Problem(reason, None, seen), lines[start])
+                continue
+            self._lose(
+                before + start + 1, Problem(UNTERMINATED_QUOTE, None, f"{seen} over several lines"), lines[start]
+            )
+            before, lines = before + start + 1, lines[start + 1 :]
+            reader = csv.reader(lines, **self.dialect)
 
-    def _trim(self, row: list[str]) -> list[str]:
-        """Without empty fields beyond the header's width: spreadsheets leave them."""
-        return row[: self.width] if len(row) > self.width and not any(row[self.width :]) else row
-
-    def _quarantine_ragged(self, line: int, row: list[str]) -> None:
-        if len(self.lines.taken) > 1:
-            self._lose_first_line(line, UNTERMINATED_QUOTE, f"{len(row)} of {self.width} fields over several lines")
-            return
-        reason = TOO_FEW_COLUMNS if len(row) < self.width else TOO_MANY_COLUMNS
-        self._lose_first_line(line, reason, f"{len(row)} of {self.width} fields")
-
-    def _recover(self, line: int, message: str) -> None:
-        """After a row that `csv` refuses. Its lines beyond the first may be rows of their own."""
-        if "new-line character" in message:
-            # A carriage return within a line that ends otherwise: a control character, not the end of a row.
-            first = self.lines.taken[0]
-            self.lines.give_back(0)
-            body = first.rstrip("\r\n")
-            self.lines.returned[0] = body.replace("\r", " ") + first[len(body) :]
-            return
-        several = len(self.lines.taken) > 1 or "unexpected end of data" in message
-        reason = UNTERMINATED_QUOTE if several else FIELD_TOO_LONG if "field limit" in message else STRAY_QUOTE
-        self._lose_first_line(line, reason, message)
-
-    def _lose_first_line(self, line: int, reason: str, value: str) -> None:
-        text = self.lines.taken[0].rstrip("\r\n")
-        self.lines.give_back(1)
+    def _lose(self, line: int, problem: Problem, text: str) -> None:
         self.record += 1
-        self.broken.append(BrokenRow(line, Problem(reason, None, value), text))
+        self.broken.append(BrokenRow(line, problem, text.rstrip("\r\n")))
 
 
-def _read_header(reader: Iterator[list[str]], lines: Lines, spec: FeedSpec, name: str) -> list[str]:
+def _without_carriage_return(line: str) -> str:
+    body = line.rstrip("\r\n")
+    return body.replace("\r", " ") + line[len(body) :]
+
+
+def _reason_of(message: str) -> str:
+    return FIELD_TOO_LONG if "field limit" in message else STRAY_QUOTE
+
+
+def _read_header(lines: list[str], spec: FeedSpec, name: str, dialect: dict[str, Any]) -> tuple[list[str], int]:
+    """The columns' names, and how many lines come before the first row."""
+    reader = csv.reader(lines[spec.skip_lines :], **dialect)
     try:
         first = next(reader, None)
     except csv.Error as error:
@@ -160,17 +197,15 @@ def _read_header(reader: Iterator[list[str]], lines: Lines, spec: FeedSpec, name
             value=str(error),
             fix=f"correct `quote`, `escape` or `delimiter` in {spec.name}.yaml",
         ) from error
-    if first is None:
-        raise FeedError(f"{name} has no header", value=f"{lines.number} lines", allowed="a header and rows")
-    if not spec.header:
-        lines.give_back(0)
-    return _names(first, spec)
+    if not first:
+        raise FeedError(f"{name} has no header", value=lines[spec.skip_lines :][:1], allowed="a header and rows")
+    return _names(first, spec), spec.skip_lines + (reader.line_num if spec.header else 0)
 
 
 def _names(first: list[str], spec: FeedSpec) -> list[str]:
     if not spec.header:
         return [str(number) for number in range(1, len(first) + 1)]
-    return [name.replace(TITLE_OF_BOM, "").strip() for name in first]
+    return [name.replace(BYTE_ORDER_MARK, "").strip() for name in first]
 
 
 def _fold(name: str) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from sortiment.errors import FeedError
-from sortiment.feeds.lines import Lines, TextHead
-from sortiment.feeds.raw import BATCH_CHARS, BATCH_ROWS, BrokenRow, Problem, RawBatch, make_batch
+from sortiment.feeds.lines import LineBlocks, TextHead
+from sortiment.feeds.raw import BrokenRow, Problem, RawBatch, make_batch
 from sortiment.feeds.reasons import INVALID_JSON, NOT_AN_OBJECT
 from sortiment.feeds.spec import FeedSpec
 from sortiment.taxonomy import PATH_SEPARATOR
@@ -31,38 +31,31 @@ def read_json_lines(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str)
             allowed="one object per line",
             fix=f"jq -c '.[]' {name} > {name}l",
         )
-    lines = Lines(stream, head, name)
+    blocks = LineBlocks(stream, head, name)
     record = 0
-    first = True
-    while True:
+    titles_seen = False
+    while lines := blocks.read():
         objects: list[dict[str, Any]] = []
         texts: list[str] = []
         records: list[int] = []
         numbers: list[int] = []
         broken: list[BrokenRow] = []
-        lines.chars = 0
-        while len(objects) + len(broken) < BATCH_ROWS and lines.chars < BATCH_CHARS:
-            lines.taken.clear()
-            line = next(lines, None)
-            if line is None:
-                break
+        for number, line in enumerate(lines, start=blocks.before + 1):
             text = line.strip(" \t\r\n\ufeff")
             if not text:
                 continue
             record += 1
             parsed = _parse(text)
             if isinstance(parsed, Problem):
-                broken.append(BrokenRow(lines.number, parsed, text))
+                broken.append(BrokenRow(number, parsed, text))
                 continue
             objects.append(parsed)
             texts.append(text)
             records.append(record)
-            numbers.append(lines.number)
-        if not objects and not broken:
-            return
-        if first and objects:
+            numbers.append(number)
+        if objects and not titles_seen:
             _check_title(objects, spec, name)
-            first = False
+            titles_seen = True
         cells = {
             column: [_text(_get(item, key), column) for item in objects] for column, key in spec.file_columns.items()
         }

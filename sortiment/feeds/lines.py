@@ -4,8 +4,6 @@ import codecs
 import io
 import re
 import zlib
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -14,6 +12,7 @@ from sortiment.feeds.spec import FeedSpec
 
 HEAD_BYTES = 256 * 1024
 LINE_MAX_CHARS = 16 << 20
+BLOCK_CHARS = 8 << 20
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -78,54 +77,55 @@ def read_head(stream: BinaryIO, spec: FeedSpec, name: str) -> TextHead:
     return TextHead(encoding, text, "\n" if "\n" in text else "")
 
 
-class Lines:
-    """An iterator over a file's lines that knows its line number and takes lines back.
+class LineBlocks:
+    """A file's lines, some megabytes at a time.
 
-    `taken` holds the lines handed out since it was last cleared. A file whose lines end in a lone carriage return is
-    read so; in any other a lone carriage return is a character.
+    `before` counts the lines of earlier blocks, so `before + 1` is the first line of the block that `read` gave last.
+    A file whose head has no line feed is split at carriage returns; in any other a lone one is a character.
     """
 
     def __init__(self, stream: BinaryIO, head: TextHead, name: str) -> None:
         errors = "replace" if head.replaced else "surrogateescape"
-        self.text = io.TextIOWrapper(stream, encoding=head.encoding, errors=errors, newline=head.newline)
+        self.text = io.TextIOWrapper(stream, encoding=head.encoding, errors=errors, newline="")
+        self.newline = head.newline
         self.name = name
-        self.number = 0
-        self.chars = 0
-        self.taken: list[str] = []
-        self.returned: deque[str] = deque()
+        self.before = 0
+        self.finished = False
+        self._lines = 0
+        self._tail = ""
 
-    def __iter__(self) -> Iterator[str]:
-        return self
+    def read(self) -> list[str]:
+        """The next whole lines with their ends; [] at the end of the file. Raises FeedError where it is damaged."""
+        self.before += self._lines
+        chunk = self._read_chunk()
+        lines = list(io.StringIO(chunk, newline=self.newline))
+        self._lines = len(lines)
+        return lines
 
-    def __next__(self) -> str:
-        line = self.returned.popleft() if self.returned else self._read()
-        self.number += 1
-        self.chars += len(line)
-        self.taken.append(line)
-        return line
+    def _read_chunk(self) -> str:
+        """Some megabytes that end where a line ends, or the rest of the file."""
+        newline = self.newline or "\r"
+        chunk = self._tail + self._read_text()
+        while newline not in chunk and not self.finished:
+            if len(chunk) >= LINE_MAX_CHARS:
+                raise FeedError(
+                    f"{self.name} line {self.before + 1} does not end",
+                    value=chunk[:80],
+                    allowed=f"lines of up to {LINE_MAX_CHARS:,} characters",
+                    fix="one row per line; a JSON array becomes lines with `jq -c '.[]'`",
+                )
+            chunk += self._read_text()
+        end = len(chunk) if self.finished else chunk.rfind(newline) + 1
+        self._tail = chunk[end:]
+        return chunk[:end]
 
-    def give_back(self, kept: int) -> None:
-        """Take back all lines that were taken, but for the first `kept`."""
-        lines = self.taken[kept:]
-        self.returned.extendleft(reversed(lines))
-        self.number -= len(lines)
-        del self.taken[kept:]
-
-    def _read(self) -> str:
+    def _read_text(self) -> str:
         try:
-            line = self.text.readline(LINE_MAX_CHARS)
+            text = self.text.read(BLOCK_CHARS)
         except READ_ERRORS as error:
-            raise _damaged(self.name, self.number, error) from error
-        if not line:
-            raise StopIteration
-        if len(line) >= LINE_MAX_CHARS:
-            raise FeedError(
-                f"{self.name} line {self.number + 1} does not end",
-                value=line[:80],
-                allowed=f"lines of up to {LINE_MAX_CHARS:,} characters",
-                fix="one row per line; a JSON array becomes lines with `jq -c '.[]'`",
-            )
-        return line
+            raise _damaged(self.name, self.before, error) from error
+        self.finished = len(text) < BLOCK_CHARS
+        return text
 
 
 def _damaged(name: str, line: int, error: Exception) -> FeedError:

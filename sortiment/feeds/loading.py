@@ -3,28 +3,27 @@
 The file is read once, in batches. Memory is bounded by the batch and by `feeds.memory_mb`, whatever the file's size.
 """
 
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import duckdb
 from pyarrow import fs
 
-from sortiment.artifacts import write_atomically
 from sortiment.errors import FeedError, StorageError
 from sortiment.feeds.columnar import read_parquet
 from sortiment.feeds.delimited import read_delimited
 from sortiment.feeds.files import FeedFile, file_format, open_raw, open_text_bytes
 from sortiment.feeds.jsonl import read_json_lines
 from sortiment.feeds.lines import read_head
+from sortiment.feeds.offer_files import offers_file
 from sortiment.feeds.parsing import RowParser
 from sortiment.feeds.raw import BrokenRow, Problem, RawBatch
 from sortiment.feeds.reasons import MEANING, SUPERSEDED
+from sortiment.feeds.report import FeedFileReport, describe_countries, write_labels, write_report
 from sortiment.feeds.spec import FeedSpec
-from sortiment.feeds.staging import CountryOffers, Staging
+from sortiment.feeds.staging import Staging
 from sortiment.progress import Progress
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import PATH_SEPARATOR, Resolver
@@ -32,8 +31,6 @@ from sortiment.taxonomy import PATH_SEPARATOR, Resolver
 # What the same bytes, spec and settings become. Raise it when that changes.
 CODE_VERSION = "feeds-1"
 QUARANTINE_FILE = "quarantine.parquet"
-LABELS_FILE = "labels.parquet"
-REPORT_FILE = "report.json"
 REASON_COLUMNS = {
     "missing_offer_id": "offer_id",
     "missing_country": "country",
@@ -48,41 +45,6 @@ REASON_COLUMNS = {
     "unknown_category": "category",
     "ambiguous_category": "category",
 }
-
-
-@dataclass(frozen=True)
-class FeedFileReport:
-    """What became of one file's rows.
-
-    rows_read = rows_loaded + the sum of `quarantined`, whose reason `superseded` counts rows that a later row of the
-    file replaced. `dropped` counts values, by reason, that were left out of rows that were loaded. `seconds` is None
-    where the part was found instead of loaded: it is no part of the stored report.
-    """
-
-    source_file: str
-    feed: str
-    format: str
-    rows_read: int
-    rows_loaded: int
-    quarantined: dict[str, int]
-    dropped: dict[str, int]
-    countries: dict[str, CountryOffers]
-    seconds: float | None = None
-
-    @property
-    def rows_quarantined(self) -> int:
-        return sum(self.quarantined.values())
-
-    @property
-    def broken_share(self) -> float:
-        """Share of rows in quarantine, superseded ones left out."""
-        broken = self.rows_quarantined - self.quarantined.get(SUPERSEDED, 0)
-        return broken / self.rows_read if self.rows_read else 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(json.dumps(asdict(self), default=lambda time: time.isoformat()))
-        del content["seconds"]
-        return content
 
 
 def load_feed_file(
@@ -110,7 +72,6 @@ def load_feed_file(
                 count = len(batch.records) + len(batch.broken)
                 rows_read += count
                 step.advance(count)
-            staging.supersede()
             return _finish(staging, file, spec, rows_read, started)
     except duckdb.Error as error:
         raise _storage_error(file, settings, error) from error
@@ -131,8 +92,11 @@ def read_batches(file: FeedFile, spec: FeedSpec, filesystem: fs.FileSystem | Non
 
 
 def _finish(staging: Staging, file: FeedFile, spec: FeedSpec, rows_read: int, started: float) -> FeedFileReport:
+    staging.supersede()
+    out = staging.out
     reasons = staging.reasons()
-    countries = staging.countries()
+    offers = [out / offers_file(country) for country in sorted(staging.offers.rows)]
+    countries = describe_countries(staging.connection, offers)
     report = FeedFileReport(
         source_file=file.name,
         feed=spec.name,
@@ -144,17 +108,10 @@ def _finish(staging: Staging, file: FeedFile, spec: FeedSpec, rows_read: int, st
         countries=countries,
     )
     _check_share(report, reasons, staging.settings)
-    for country in countries:
-        staging.write(country, staging.out / offers_file(country))
-    staging.write_quarantine(staging.out / QUARANTINE_FILE)
-    staging.write_labels(staging.out / LABELS_FILE)
-    content = json.dumps(report.to_json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    write_atomically(staging.out / REPORT_FILE, content.encode())
-    return FeedFileReport(**{**vars(report), "seconds": time.monotonic() - started})
-
-
-def offers_file(country: str) -> str:
-    return f"offers-{country}.parquet"
+    staging.write_quarantine(out / QUARANTINE_FILE)
+    write_labels(staging.connection, offers, out)
+    write_report(report, out)
+    return replace(report, seconds=time.monotonic() - started)
 
 
 def _check_share(report: FeedFileReport, reasons: list[tuple[str, int, list[int]]], settings: FeedSettings) -> None:

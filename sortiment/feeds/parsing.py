@@ -67,7 +67,7 @@ class RowParser:
         seen_at = map_distinct(observed, lambda text: parse_time(text, self.spec.date_format), pa.timestamp("us"))
         default_time = pa.scalar(self.file.modified_at.replace(tzinfo=None), pa.timestamp("us"))
         codes = map_distinct(currency, parse_currency, TEXT)
-        beside_price = map_distinct(price, currency_of_price, TEXT)
+        beside_price = map_distinct(_without_plain_numbers(price), currency_of_price, TEXT)
         positional = "offer_id" not in self.spec.columns
         columns = {
             "position": pa.array(range(size), pa.int64()),
@@ -166,6 +166,12 @@ def _without(column: pa.Array, values: tuple[str, ...]) -> pa.Array:
         return column
     absent = pc.is_in(column, value_set=pa.array(values, TEXT))
     return pc.if_else(absent, pa.scalar(None, TEXT), column)
+
+
+def _without_plain_numbers(price: pa.Array) -> pa.Array:
+    """Only prices that may name a currency."""
+    plain = pc.match_substring_regex(price, r"^[\d.,]*$")
+    return pc.if_else(plain, pa.scalar(None, TEXT), price)
 
 
 def _any_text(column: pa.Array, null_values: tuple[str, ...]) -> pa.Array:

@@ -8,7 +8,6 @@ offers keep the time that the file had when its content was first loaded.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,12 @@ from sortiment.errors import FeedError
 from sortiment.feeds.files import FeedFile, list_feed_files
 from sortiment.feeds.loading import (
     CODE_VERSION,
-    LABELS_FILE,
     QUARANTINE_FILE,
-    REPORT_FILE,
-    FeedFileReport,
     load_feed_file,
-    offers_file,
 )
+from sortiment.feeds.offer_files import offers_file
+from sortiment.feeds.report import LABELS_FILE, FeedFileReport, read_report
 from sortiment.feeds.spec import FeedSpec
-from sortiment.feeds.staging import CountryOffers
 from sortiment.progress import Progress
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import UNLABELLED, Resolver, Taxonomy, path_resolver, taxonomy_resolver
@@ -161,7 +157,7 @@ def write_offers(parts: Iterable[OfferPart], country: str, out: Path) -> dict[st
 
 def open_part(artifact: Artifact, feed: str, report: FeedFileReport | None = None) -> OfferPart:
     """A part from its artifact; the report is read where the caller does not have it."""
-    report = report or _read_report(artifact)
+    report = report or read_report(artifact.path)
     return OfferPart(artifact.version, feed, report.source_file, artifact.uri, artifact.path, report, artifact.reused)
 
 
@@ -209,20 +205,6 @@ def _load_part(
 
     artifact = store.build(PART_ASSET, part_recipe(file, spec, taxonomy, settings), write)
     return open_part(artifact, spec.name, loaded[0] if loaded else None)
-
-
-def _read_report(artifact: Artifact) -> FeedFileReport:
-    content = json.loads((artifact.path / REPORT_FILE).read_bytes())
-    countries = {
-        country: CountryOffers(
-            found["offers"],
-            found["labelled"],
-            datetime.fromisoformat(found["observed_from"]),
-            datetime.fromisoformat(found["observed_to"]),
-        )
-        for country, found in content.pop("countries").items()
-    }
-    return FeedFileReport(**content, countries=countries)
 
 
 def _resolver(spec: FeedSpec, taxonomy: Taxonomy | None) -> Resolver:

@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 from sortiment.feeds.reasons import BAD_ENCODING, NUL_BYTE
 
 BATCH_ROWS = 50_000
-BATCH_CHARS = 32 << 20
 VALUE_MAX_CHARS = 200
 ROW_MAX_CHARS = 2_000
 REPLACEMENT = "\ufffd"

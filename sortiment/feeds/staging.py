@@ -1,18 +1,19 @@
-"""A file's offers and its quarantine while it loads: DuckDB judges the rows, keeps what may spill to disk, and writes
-the part's Parquet files in the order of the source.
+"""The judgment of a file's rows: DuckDB gives each its key and the first reason against it, and finds rows that a
+later row of the same file replaces. What it keeps may spill to disk.
 """
 
 import hashlib
+import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sortiment.feeds.files import FeedFile
+from sortiment.feeds.offer_files import OFFER_SCHEMA, OfferFiles, offers_file
 from sortiment.feeds.raw import ROW_MAX_CHARS, VALUE_MAX_CHARS, BrokenRow, printable
 from sortiment.feeds.reasons import BAD_CURRENCY, BAD_DATE, BAD_GTIN, BAD_PRICE, BAD_WITHDRAWN, SUPERSEDED
 from sortiment.feeds.spec import FeedSpec
@@ -20,25 +21,27 @@ from sortiment.settings import FeedSettings
 
 KEY_SEPARATOR = "\x1f"
 SPILL_FOLDER = ".spill"
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        ("line", pa.int64()),
+        ("reason", pa.string()),
+        ("column_name", pa.string()),
+        ("value", pa.string()),
+        ("row", pa.string()),
+    ]
+)
 
 CREATE = """
-CREATE TEMP TABLE offers (
-    offer_key UBIGINT, country VARCHAR, shop_id VARCHAR, offer_id VARCHAR, title VARCHAR, brand VARCHAR,
-    description VARCHAR, gtin VARCHAR, shop_category VARCHAR, price DOUBLE, currency VARCHAR, category_path VARCHAR[],
-    category_id VARCHAR, department VARCHAR, product_id VARCHAR, observed_at TIMESTAMP, withdrawn BOOLEAN,
-    source_row BIGINT, line BIGINT
-);
-CREATE TEMP TABLE quarantine (
-    line BIGINT, reason VARCHAR, column_name VARCHAR, value VARCHAR, row VARCHAR
-);
+CREATE TEMP TABLE keys (offer_key UBIGINT, country VARCHAR, source_row BIGINT, line BIGINT);
+CREATE TEMP TABLE quarantine (line BIGINT, reason VARCHAR, column_name VARCHAR, value VARCHAR, row VARCHAR);
 """
 
 # The key's shop is the feed where the feed does not tell shops apart: two feeds that number their offers from 1 stay
 # apart. `$salt` keeps two files apart whose offers have no id but their row number.
 JUDGE = """
-CREATE OR REPLACE TEMP TABLE judged AS
 SELECT
-    *,
+    ('0x' || md5(country || chr(31) || coalesce(shop_id, $feed) || chr(31) || offer_id || $salt)[1:16])::UBIGINT
+        AS offer_key,
     CASE
         WHEN raw_problem IS NOT NULL THEN raw_problem
         WHEN offer_id IS NULL THEN 'missing_offer_id'
@@ -54,120 +57,98 @@ SELECT
         WHEN NOT coalesce(withdrawn, false) THEN label_problem
     END AS reason
 FROM batch
+ORDER BY position
 """
-KEEP = """
-INSERT INTO offers
-SELECT
-    ('0x' || md5(country || chr(31) || coalesce(shop_id, $feed) || chr(31) || offer_id || $salt)[1:16])::UBIGINT,
-    country, shop_id, offer_id, title, brand, description, gtin, shop_category, price, currency, category_path,
-    category_id, department, product_id, observed_at, coalesce(withdrawn, false), record, line
-FROM judged
-WHERE reason IS NULL
-"""
-DROPPED = """
-SELECT
-    count(*) FILTER (has_gtin AND gtin IS NULL),
-    count(*) FILTER (has_price AND price IS NULL),
-    count(*) FILTER (has_currency AND currency IS NULL),
-    count(*) FILTER (has_observed_at AND observed_at IS NULL),
-    count(*) FILTER (has_withdrawn AND withdrawn IS NULL)
-FROM judged
-WHERE reason IS NULL
-"""
-DROPPED_REASONS = (BAD_GTIN, BAD_PRICE, BAD_CURRENCY, BAD_DATE, BAD_WITHDRAWN)
-BROKEN = "SELECT position, reason FROM judged WHERE reason IS NOT NULL ORDER BY position"
+KEEP_KEYS = "INSERT INTO keys SELECT offer_key, country, source_row, line FROM good"
+KEEP_QUARANTINE = "INSERT INTO quarantine SELECT * FROM broken"
 
-LATER_ROWS = """
-CREATE TEMP TABLE later AS
-SELECT offer_key, max(source_row) AS source_row, max_by(line, source_row) AS line
-FROM offers GROUP BY offer_key HAVING count(*) > 1
+FIND_SUPERSEDED = """
+CREATE TEMP TABLE superseded AS
+WITH later AS (
+    SELECT offer_key, max(source_row) AS source_row, max(line) AS line
+    FROM keys GROUP BY offer_key HAVING count(*) > 1
+)
+SELECT keys.country, keys.source_row, keys.line, later.line AS later_line
+FROM keys JOIN later USING (offer_key) WHERE keys.source_row < later.source_row
 """
+SUPERSEDED_COUNTRIES = "SELECT DISTINCT country FROM superseded ORDER BY country"
+SUPERSEDED_ROWS = "SELECT source_row FROM superseded WHERE country = $country ORDER BY source_row"
 QUARANTINE_SUPERSEDED = """
 INSERT INTO quarantine
 SELECT
-    offers.line, $reason, 'offer_id', 'again in line ' || later.line,
+    line, $reason, 'offer_id', 'again in line ' || later_line,
     to_json(struct_pack(country := country, shop_id := shop_id, offer_id := offer_id, title := title, price := price,
                         category := category_path))::VARCHAR
-FROM offers JOIN later USING (offer_key)
-WHERE offers.source_row < later.source_row
-"""
-DELETE_SUPERSEDED = """
-DELETE FROM offers USING later
-WHERE offers.offer_key = later.offer_key AND offers.source_row < later.source_row
-"""
-OFFERS_OF_COUNTRY = """
-SELECT * EXCLUDE (source_row, line), $feed::VARCHAR AS feed, $source_file::VARCHAR AS source_file, source_row
-FROM offers WHERE country = $country ORDER BY source_row
+FROM read_parquet($offers) JOIN superseded USING (country, source_row)
 """
 QUARANTINE = "SELECT $source_file::VARCHAR AS source_file, * FROM quarantine ORDER BY line, reason"
-LABELS = """
-SELECT country, category_id, any_value(category_path) AS path, any_value(department) AS department, count(*) AS offers
-FROM offers WHERE category_id IS NOT NULL GROUP BY country, category_id ORDER BY country, category_id
-"""
-COUNTRIES = """
-SELECT country, count(*), count(category_id), min(observed_at), max(observed_at)
-FROM offers GROUP BY country ORDER BY country
-"""
 REASONS = """
-SELECT reason, count(*) AS rows, list(line ORDER BY line)[1:3] FROM quarantine GROUP BY reason ORDER BY rows DESC, reason
+SELECT reason, count(*) AS rows, list(line ORDER BY line)[1:3]
+FROM quarantine GROUP BY reason ORDER BY rows DESC, reason
 """
-
-
-@dataclass(frozen=True)
-class CountryOffers:
-    """What a part holds of one country."""
-
-    offers: int
-    labelled: int
-    observed_from: datetime
-    observed_to: datetime
+# `has_X` of a loaded row without X: the value was there and was left out.
+DROPPED = {
+    BAD_GTIN: "gtin",
+    BAD_PRICE: "price",
+    BAD_CURRENCY: "currency",
+    BAD_DATE: "observed_at",
+    BAD_WITHDRAWN: "withdrawn",
+}
 
 
 def offer_key(country: str, shop_id: str, offer_id: str) -> int:
     """The 64-bit key of an offer: the first 16 hex digits (big-endian) of md5 of the three joined by U+001F, UTF-8.
 
-    `shop_id` is the feed's name where the feed does not tell shops apart.
+    `shop_id` is the feed's name where the feed does not tell shops apart. Where a feed has no offer ids, the file's
+    sha256 (16 digits) is a fourth part, after the row number, which is the id.
     """
     joined = KEY_SEPARATOR.join((country, shop_id, offer_id))
     return int(hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()[:16], 16)
 
 
 class Staging:
-    """Tables of one load; the DuckDB connection and its spill folder live as long as the `with` block."""
+    """The rows of one load. The connection and its spill folder live as long as the `with` block."""
 
     def __init__(self, file: FeedFile, spec: FeedSpec, settings: FeedSettings, out: Path) -> None:
         self.file, self.spec, self.settings, self.out = file, spec, settings, out
-        self.dropped = dict.fromkeys(DROPPED_REASONS, 0)
+        self.offers = OfferFiles(out)
+        self.dropped = dict.fromkeys(DROPPED, 0)
         positional = "offer_id" not in spec.columns
         self.salt = KEY_SEPARATOR + file.sha256[:16] if positional else ""
 
     def __enter__(self) -> "Staging":
-        spill = self.out / SPILL_FOLDER
+        spill = str(self.out / SPILL_FOLDER)
         self.connection = duckdb.connect(
-            config={"memory_limit": f"{self.settings.memory_mb}MB", "temp_directory": str(spill)}
+            config={"memory_limit": f"{self.settings.memory_mb}MB", "temp_directory": spill}
         )
         self.connection.execute(CREATE)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *problem: object) -> None:
+        self.offers.__exit__(*problem)
         self.connection.close()
-        spill = self.out / SPILL_FOLDER
-        if spill.is_dir():
-            for file in spill.iterdir():
-                file.unlink()
-            spill.rmdir()
+        shutil.rmtree(self.out / SPILL_FOLDER, ignore_errors=True)
 
     def add(self, batch: pa.Table) -> list[tuple[int, str]]:
-        """Keep the batch's good rows. Returns position and reason of the others."""
+        """Keep the batch's good rows. Returns position and reason of the others, in order."""
         self.connection.register("batch", batch)
-        strict = self.settings.unreadable_optional == "quarantine"
-        self._run(JUDGE, title_max_chars=self.settings.title_max_chars, strict=strict)
+        judged = self.connection.execute(
+            JUDGE,
+            {
+                "feed": self.spec.name,
+                "salt": self.salt,
+                "title_max_chars": self.settings.title_max_chars,
+                "strict": self.settings.unreadable_optional == "quarantine",
+            },
+        ).to_arrow_table()
         self.connection.unregister("batch")
-        self._run(KEEP, feed=self.spec.name, salt=self.salt)
-        counts = self._rows(DROPPED)[0]
-        for reason, count in zip(DROPPED_REASONS, counts, strict=True):
-            self.dropped[reason] += count
-        return [(int(position), str(reason)) for position, reason in self._rows(BROKEN)]
+        reasons = judged["reason"].combine_chunks()
+        keyed = batch.append_column("offer_key", judged["offer_key"].combine_chunks())
+        good = keyed.filter(pc.is_null(reasons)) if reasons.null_count < len(reasons) else keyed
+        if good.num_rows:
+            self._keep(good)
+        bad = pc.indices_nonzero(pc.is_valid(reasons)).to_pylist()
+        return list(zip(bad, reasons.take(pa.array(bad, pa.int64())).to_pylist(), strict=True))
 
     def quarantine(self, rows: Iterable[BrokenRow]) -> None:
         table = pa.Table.from_pylist(
@@ -181,49 +162,51 @@ class Staging:
                 }
                 for row in rows
             ],
-            pa.schema(
-                [
-                    ("line", pa.int64()),
-                    ("reason", pa.string()),
-                    ("column_name", pa.string()),
-                    ("value", pa.string()),
-                    ("row", pa.string()),
-                ]
-            ),
+            QUARANTINE_SCHEMA,
         )
         if table.num_rows:
-            self.connection.register("broken", table)
-            self._run("INSERT INTO quarantine SELECT * FROM broken")
-            self.connection.unregister("broken")
+            self._run_on("broken", table, KEEP_QUARANTINE)
 
     def supersede(self) -> None:
-        """Of rows with one key keep the last; the others go to quarantine."""
-        self._run(LATER_ROWS)
-        self._run(QUARANTINE_SUPERSEDED, reason=SUPERSEDED)
-        self._run(DELETE_SUPERSEDED)
+        """Close the offer files. Of rows with one key only the last stays; the others go to quarantine."""
+        self.offers.close()
+        self.connection.execute(FIND_SUPERSEDED)
+        for (country,) in self._rows(SUPERSEDED_COUNTRIES):
+            path = self.out / offers_file(country)
+            self.connection.execute(QUARANTINE_SUPERSEDED, {"reason": SUPERSEDED, "offers": str(path)})
+            gone = self.connection.execute(SUPERSEDED_ROWS, {"country": country}).to_arrow_table()["source_row"]
+            self.offers.remove_rows(country, gone.combine_chunks())
 
     def reasons(self) -> list[tuple[str, int, list[int]]]:
         """Each reason in quarantine, most frequent first: rows, and the first three lines."""
         return [(reason, count, lines) for reason, count, lines in self._rows(REASONS)]
 
-    def countries(self) -> dict[str, CountryOffers]:
-        return {row[0]: CountryOffers(*row[1:]) for row in self._rows(COUNTRIES)}
-
-    def write(self, country: str, target: Path) -> None:
-        """A country's offers in the order of the source."""
-        self._copy(OFFERS_OF_COUNTRY, target, country=country, feed=self.spec.name, source_file=self.file.name)
-
     def write_quarantine(self, target: Path) -> None:
-        self._copy(QUARANTINE, target, source_file=self.file.name)
+        self.connection.execute(
+            f"COPY ({QUARANTINE}) TO $target (FORMAT parquet, COMPRESSION zstd)",
+            {"source_file": self.file.name, "target": str(target)},
+        )
 
-    def write_labels(self, target: Path) -> None:
-        self._copy(LABELS, target)
+    def _keep(self, good: pa.Table) -> None:
+        size = good.num_rows
+        given = {
+            **{name: good[name] for name in OFFER_SCHEMA.names if name in good.column_names},
+            "withdrawn": pc.fill_null(good["withdrawn"], False),
+            "feed": pa.repeat(pa.scalar(self.spec.name), size),
+            "source_file": pa.repeat(pa.scalar(self.file.name), size),
+            "source_row": good["record"],
+        }
+        for reason, name in DROPPED.items():
+            left_out = pc.and_(good[f"has_{name}"], pc.is_null(good[name]))
+            self.dropped[reason] += pc.sum(left_out).as_py()
+        self.offers.add(pa.table([given[name] for name in OFFER_SCHEMA.names], OFFER_SCHEMA))
+        keys = {"offer_key": good["offer_key"], "country": good["country"]}
+        self._run_on("good", pa.table({**keys, "source_row": good["record"], "line": good["line"]}), KEEP_KEYS)
 
-    def _copy(self, query: str, target: Path, **values: Any) -> None:
-        self._run(f"COPY ({query}) TO $target (FORMAT parquet, COMPRESSION zstd)", target=str(target), **values)
-
-    def _run(self, query: str, **values: Any) -> None:
-        self.connection.execute(query, values)
+    def _run_on(self, name: str, table: pa.Table, query: str) -> None:
+        self.connection.register(name, table)
+        self.connection.execute(query)
+        self.connection.unregister(name)
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         return self.connection.execute(query).fetchall()

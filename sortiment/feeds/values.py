@@ -15,6 +15,7 @@ CURRENCY = r"(?:[A-Z]{3}|US\$|[€£$¥₽₺₹₴]|EUROS?|Kč|zł|S?Fr\.|Ft)"
 PRICE = re.compile(
     rf"(?P<before>{CURRENCY})?\s*(?P<number>\d[\d.,'’ ]*|[.,]\d+)(?:[-–—]+)?\s*(?P<after>{CURRENCY})?", re.IGNORECASE
 )
+COMMON = re.compile(r"[0-9]+(?:[.,][0-9]{1,2})?")
 SCIENTIFIC = re.compile(r"\d+(?:\.\d+)?e[+-]?\d{1,2}", re.IGNORECASE)
 GROUPING = re.compile(r"(?<=\d)['’ ](?=\d{3}(?!\d))")
 GTIN_LENGTHS = (8, 12, 13, 14)
@@ -37,7 +38,9 @@ NO = frozenset(("false", "f", "no", "n", "0", "nein", "non"))
 
 
 def parse_price(text: str, decimal: str | None = None) -> float | None:
-    """A price >= 0. `decimal` is the decimal separator where the spec gives it."""
+    """A price >= 0 from ASCII digits. `decimal` is the decimal separator where the spec gives it."""
+    if decimal is None and COMMON.fullmatch(text):
+        return float(text.replace(",", "."))
     if SCIENTIFIC.fullmatch(text):
         return float(text)
     match = PRICE.fullmatch(text)
@@ -144,6 +147,6 @@ def _read_time(text: str, date_format: str | None) -> datetime | None:
 
 def _strptime(text: str, known: str) -> datetime | None:
     try:
-        return datetime.strptime(text, known)  # noqa: DTZ007 - times without a zone are UTC
+        return datetime.strptime(text, known)
     except ValueError:
         return None

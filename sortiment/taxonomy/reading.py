@@ -95,8 +95,7 @@ def _read_file(path: Path, language: str) -> Iterator[Entry]:
     except UnicodeDecodeError as error:
         raise TaxonomyError(f"{path.name} is not UTF-8", value=str(error), fix="save it as UTF-8") from error
     if path.suffix == ".json":
-        for category_id, paths in _read_json(path)[0]:
-            yield category_id, paths
+        yield from _read_json(path)[0]
     elif path.suffix in (".csv", ".tsv"):
         yield from _read_table(path, text, language)
     else:
