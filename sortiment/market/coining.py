@@ -9,50 +9,12 @@ from collections.abc import Collection, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-ONSETS = [
-    "b",
-    "br",
-    "c",
-    "cl",
-    "cr",
-    "d",
-    "dr",
-    "f",
-    "fl",
-    "fr",
-    "g",
-    "gl",
-    "gr",
-    "h",
-    "j",
-    "k",
-    "kl",
-    "kr",
-    "l",
-    "m",
-    "n",
-    "p",
-    "pl",
-    "pr",
-    "qu",
-    "r",
-    "s",
-    "sk",
-    "sl",
-    "sp",
-    "st",
-    "t",
-    "tr",
-    "v",
-    "w",
-    "z",
-    "sch",
-    "th",
-    "sh",
-    "ch",
-]
-VOWELS = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ai", "au", "ea", "ei", "ie", "io", "oa", "ou", "y"]
-CODAS = ["", "", "", "", "n", "r", "l", "s", "x", "m", "nd", "rt", "lt", "k"]
+ONSETS = (
+    *"bdfgklmnprstvz",
+    *("br", "cl", "cr", "dr", "fl", "fr", "gl", "gr", "kl", "kr", "pl", "pr", "qu", "sk", "sl", "sp", "st", "tr"),
+)
+VOWELS = (*"aeiouaeiouaeiou", "ai", "au", "ei", "ie", "ou")
+CODAS = ("", "", "", "", *"nrlsxmk", "nd", "rt", "lt")
 
 
 def coin_words(rng: np.random.Generator, count: int, syllables: tuple[int, int] = (2, 3)) -> list[str]:

@@ -64,9 +64,11 @@ def inject_drift(
 
     offers: one row per offer with the contract's columns (docs/contracts.md); at least NEEDED. Only rows whose
     `department` is the slice's are touched: offers without a label stay as they are.
-    new_vocabulary: the words that tell categories apart best (`rank_telling_words`) are replaced one to one by
-    coined words, until `word_coverage` of the slice's words are new; brand, description and shop category change with the title.
-    shop_style: titles get an article number, shortened words in reverse order, and capitals; the brand column is emptied.
+    new_vocabulary: the words that tell categories apart best (`rank_telling_words`) are replaced one to one by coined
+    words, until `word_coverage` of the slice's words are new; brand, description and shop category change with the
+    title.
+    shop_style: titles get an article number, shortened words in reverse order and capitals; the brand column is
+    emptied.
     Which rows and which words depend on the seed and the offers' ids, not on the rows' order.
     Raises DriftError for a missing column, an unknown scenario, or a slice without offers.
     """
