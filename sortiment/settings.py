@@ -5,10 +5,10 @@ A market keeps its settings in `market.yaml` under the stage's name; what is not
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sortiment.errors import SettingsError
 
@@ -41,11 +41,54 @@ class SamplingSettings(StageSettings):
     """Drawing the training sample."""
 
     seed: Seed = Field(0, description="changes the order in which offers are taken")
-    per_category: int = Field(200, ge=1, le=1_000_000, description="offers kept per country and category")
-    per_shop_share: Share = Field(0.5, description="largest share of a category's sample that one shop may fill")
-    unlabelled_per_country: int = Field(5_000, ge=0, description="offers without a label kept per country")
+    policy: Literal["cap", "sqrt", "temperature"] = Field(
+        "cap",
+        description="offers asked of a category: cap = per_category of each; sqrt and temperature = per_category of the "
+        "largest, others by the root or the power `temperature` of their share of the largest's size",
+    )
+    temperature: Share = Field(0.3, description="power of the policy temperature: 0 = equal, 1 = proportional")
+    per_category: int = Field(200, ge=1, le=1_000_000, description="most offers asked of a country's category")
+    minimum_per_category: int = Field(
+        20, ge=1, le=1_000_000, description="least offers asked of a category, where per_category is not less still"
+    )
+    per_shop_share: float = Field(
+        0.5,
+        ge=0.001,
+        le=1.0,
+        description="largest share of what is asked of a category that one shop may fill, rounded up; 1 = no cap. Offers "
+        "without a shop are not capped",
+    )
+    unlabelled_per_country: int = Field(
+        5_000, ge=0, le=10_000_000, description="offers without a label kept per country, spread evenly over its shops"
+    )
+    reserve_slack: float = Field(
+        1.25, ge=1.0, le=10.0, description="depth of the state's reserve over the largest draw: room for withdrawals"
+    )
     test_share: Share = Field(0.2, description="share of product groups in the test split")
     validation_share: Share = Field(0.1, description="share of product groups in the validation split")
+    near_duplicates: Literal["drop", "keep"] = Field(
+        "drop", description="training offers that nearly repeat a test or validation offer: left out or kept"
+    )
+    near_duplicate_similarity: float = Field(
+        0.7, ge=0.3, le=1.0, description="titles at or above this Jaccard similarity of character 4-grams are near"
+    )
+    suspect_labels: Literal["keep", "down_weight", "drop"] = Field(
+        "keep", description="offers whose label another offer of the same product contradicts"
+    )
+    suspect_weight: Share = Field(0.3, description="training weight of a suspect offer where it is down-weighted")
+    head_share: Share = Field(0.5, description="the largest categories that hold this share of offers are the head")
+    tail_share: Share = Field(0.1, description="the smallest categories that hold this share of offers are the tail")
+    on_unreadable_part: Literal["fail", "skip"] = Field(
+        "fail", description="a missing or damaged part fails the census, or is left out and named in the result"
+    )
+
+    @model_validator(mode="after")
+    def _shares_leave_room(self) -> Self:
+        if self.test_share + self.validation_share >= 1.0:
+            raise ValueError("test_share and validation_share together must stay below 1: nothing would be left to train")
+        if self.head_share + self.tail_share > 1.0:
+            raise ValueError("head_share and tail_share together must not exceed 1")
+        return self
 
 
 class EncoderSettings(StageSettings):

@@ -1,0 +1,27 @@
+"""Engines: a student quantized, compiled for each target, loaded, timed and compared.
+
+Importing this is cheap: torch, transformers, OpenVINO, ONNX Runtime and NNCF are imported when they are first used.
+"""
+
+from sortiment.engines.compile import CompileReport, compile_student
+from sortiment.engines.engine import Engine, Predictions, load_engine
+from sortiment.engines.quantize import Parity, QuantizeReport, quantize_student
+from sortiment.engines.targets import REFERENCE, TARGETS, Target, find_target
+
+CODE_VERSION = "1"
+
+__all__ = [
+    "CODE_VERSION",
+    "REFERENCE",
+    "TARGETS",
+    "CompileReport",
+    "Engine",
+    "Parity",
+    "Predictions",
+    "QuantizeReport",
+    "Target",
+    "compile_student",
+    "find_target",
+    "load_engine",
+    "quantize_student",
+]
