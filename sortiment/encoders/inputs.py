@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 
 
 def offer_texts(columns: Mapping[str, Sequence[str | None]], inputs: Sequence[str]) -> list[str]:
-    """One text per offer. `columns`: the offers' columns by name, each as long as there are offers; NULL adds nothing."""
-    first = [value or "" for value in columns[inputs[0]]]
-    texts = first
+    """One text per offer. `columns`: the offers' columns by name, one value per offer; NULL adds nothing."""
+    texts = [value or "" for value in columns[inputs[0]]]
     for name in inputs[1:]:
         texts = [_joined(text, value) for text, value in zip(texts, columns[name], strict=True)]
     return texts

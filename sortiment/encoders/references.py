@@ -23,7 +23,14 @@ from sortiment.progress import Progress
 
 PACKAGE = "package:"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.-]+)?")
-HUB_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "special_tokens_map.json", "*.model"]
+HUB_FILES = [
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "*.model",
+]
 FAMILY_FILE = "encoder.json"
 
 
@@ -31,13 +38,14 @@ FAMILY_FILE = "encoder.json"
 class EncoderFolder:
     """An encoder on this machine.
 
-    path: Hugging Face directory. version: hash of weights, configuration and tokenizer. family: which prompt the
-    encoder was trained with (`sortiment.encoders.prompts`). hidden: width of an embedding. parameters: all weights,
-    the token table included.
+    path: Hugging Face directory. cache: where what is derived from it is kept. version: hash of weights, configuration
+    and tokenizer. family: which prompt the encoder was trained with (`sortiment.encoders.prompts`). hidden: width of
+    an embedding. parameters: all weights, the token table included.
     """
 
     reference: str
     path: Path
+    cache: Path
     version: str
     family: str
     hidden: int
@@ -58,12 +66,12 @@ def resolve_encoder(reference: str, cache: Path, progress: Progress) -> EncoderF
     if reference.startswith(PACKAGE):
         from sortiment.encoders.packaged import convert_packaged
 
-        return _described(reference, convert_packaged(reference.removeprefix(PACKAGE), cache, progress))
+        return describe_folder(reference, convert_packaged(reference.removeprefix(PACKAGE), cache, progress), cache)
     local = Path(reference).expanduser()
     if local.is_dir():
-        return _described(reference, local)
+        return describe_folder(reference, local, cache)
     if HUB_ID.fullmatch(reference):
-        return _described(reference, _downloaded(reference, cache))
+        return describe_folder(reference, _downloaded(reference, cache), cache)
     raise EncoderError(
         "the encoder reference names nothing that can be loaded",
         value=reference,
@@ -73,7 +81,8 @@ def resolve_encoder(reference: str, cache: Path, progress: Progress) -> EncoderF
     )
 
 
-def _described(reference: str, folder: Path) -> EncoderFolder:
+def describe_folder(reference: str, folder: Path, cache: Path) -> EncoderFolder:
+    """A Hugging Face directory as an encoder. Raises EncoderError naming what the folder lacks."""
     config = _config(folder)
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
@@ -102,6 +111,7 @@ def _described(reference: str, folder: Path) -> EncoderFolder:
     return EncoderFolder(
         reference=reference,
         path=folder,
+        cache=cache,
         version=content_version(contents),
         family=_family(reference, folder, config),
         hidden=int(hidden),
