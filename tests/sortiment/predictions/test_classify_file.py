@@ -1,0 +1,147 @@
+"""What `sortiment classify IN OUT` promises for anybody's file."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sortiment.errors import FeedError
+from sortiment.predictions import FileReport, classify_file
+from sortiment.settings import PredictionSettings
+
+Run = Callable[..., tuple[FileReport, list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def run(engine: Any, taxonomy: Path, tmp_path: Path) -> Run:
+    """Writes the file, classifies it, returns the report and the rows."""
+
+    def classify(name: str, content: bytes, **options: Any) -> tuple[FileReport, list[dict[str, Any]]]:
+        source, target = tmp_path / name, tmp_path / "out.parquet"
+        source.write_bytes(content)
+        report = classify_file(
+            engine,
+            source,
+            target,
+            taxonomy=taxonomy,
+            model_version="m1",
+            settings=PredictionSettings(),
+            **options,
+        )
+        return report, pq.read_table(target).to_pylist()
+
+    return classify
+
+
+def test_a_csv_with_its_own_header_is_classified_row_by_row(run: Run) -> None:
+    report, rows = run("shop.csv", b"sku;Product Name;price\n7;wine red;3,50\n8;toys car;9,99\n")
+    assert [(row["row"], row["offer_id"], row["title"], row["category_id"]) for row in rows] == [
+        (1, "7", "wine red", "wine"),
+        (2, "8", "toys car", "toys"),
+    ]
+    assert rows[0]["path"] == ["Food", "Drinks", "Wine"] and rows[0]["model_version"] == "m1"
+    assert report.columns == {"title": "Product Name", "offer_id": "sku"}
+    assert (report.rows, report.classified, report.not_classified, report.delimiter) == (2, 2, 0, ";")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b"title,id\nwine red,1\n"),
+        ("a.tsv", b"title\tid\nwine red\t1\n"),
+        ("a.csv", b"id|title\n1|wine red\n"),
+        ("a.csv", "\ufefftitle,id\nwine red,1\n".encode()),
+        ("a.csv", "title;id\nwine red;1\n".encode("utf-16")),
+        ("a.csv", "título;id\nwine red;1\n".encode("cp1252")),
+        ("a.csv.gz", gzip.compress(b"title,id\nwine red,1\n")),
+        ("a.jsonl", json.dumps({"name": "wine red", "id": 1}).encode()),
+    ],
+)
+def test_any_delimiter_encoding_format_and_compression(run: Run, name: str, content: bytes) -> None:
+    _, rows = run(name, content)
+    assert [(row["title"], row["offer_id"], row["category_id"]) for row in rows] == [("wine red", "1", "wine")]
+
+
+def test_parquet_is_read_too(run: Run, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"titel": ["toys bär", None], "land": ["AT", "DE"]}), tmp_path / "in.parquet")
+    report, rows = run("in.parquet", (tmp_path / "in.parquet").read_bytes())
+    assert [(row["country"], row["category_id"], row["problem"]) for row in rows] == [
+        ("AT", "toys", None),
+        ("DE", None, "missing_title"),
+    ]
+    assert report.problems == {"missing_title": 1}
+
+
+def test_rows_without_a_title_and_broken_rows_keep_their_place(run: Run) -> None:
+    content = b"id,title\n1,wine red\n2,\n3,toys car,too,many\n4, <b></b> \n5,NULL\n6,toys <b>bear</b>\n7,phones \xff\n"
+    report, rows = run("bad.csv", content, encoding="utf-8")
+    assert [(row["row"], row["category_id"], row["problem"]) for row in rows] == [
+        (1, "wine", None),
+        (2, None, "missing_title"),
+        (3, None, "too_many_columns"),
+        (4, None, "missing_title"),
+        (5, None, "missing_title"),
+        (6, "toys", None),
+        (7, None, "bad_encoding"),
+    ]
+    assert rows[5]["title"] == "toys bear"
+    assert all(row["review"] for row in rows if row["category_id"] is None)
+    assert (report.rows, report.classified, report.not_classified, report.review) == (7, 2, 5, 0)
+
+
+def test_unsure_answers_are_flagged_for_review(run: Run) -> None:
+    report, rows = run("a.csv", b"title\nsomething\nwine\n")
+    assert [row["review"] for row in rows] == [True, False]
+    assert report.review == 1
+
+
+def test_a_country_for_all_rows_or_a_column_of_them_picks_the_calibration(run: Run, engine: Any) -> None:
+    run("a.csv", b"title,market\nwine,de\ntoys,\n")
+    run("a.csv", b"title,market\nwine,de\ntoys,\n", country="ES")
+    assert sorted(engine.asked) == [("toys", ""), ("toys", "ES"), ("wine", "DE"), ("wine", "ES")]
+
+
+def test_a_header_without_a_title_is_an_error_that_shows_it(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(FeedError, match="no column looks like a title") as caught:
+        run("a.csv", b"a,b\n1,2\n")
+    assert caught.value.value == ["a", "b"] and "--title" in str(caught.value)
+    assert not (tmp_path / "out.parquet").exists()
+    _, rows = run("a.csv", b"a,b\n1,wine\n", columns={"title": "b"})
+    assert rows[0]["category_id"] == "wine"
+
+
+def test_a_file_that_cannot_be_read_leaves_the_last_result(run: Run, tmp_path: Path) -> None:
+    run("a.csv", b"title\nwine\n")
+    before = (tmp_path / "out.parquet").read_bytes()
+    for name, content in (
+        ("a.parquet", b"PAR1 broken"),
+        ("b.csv", b""),
+        ("c.csv.gz", gzip.compress(b"title\n" * 999)[:20]),
+    ):
+        with pytest.raises(FeedError):
+            run(name, content)
+    assert (tmp_path / "out.parquet").read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_header_alone_gives_an_empty_table(run: Run) -> None:
+    report, rows = run("a.csv", b"title,id\n")
+    assert rows == [] and report.rows == 0
+
+
+def test_real_offers_of_three_shops_are_read_without_any_hint(run: Run, shared_data: Path) -> None:
+    heads = {
+        "pricerunner_uk/pricerunner_aggregate.csv": 35_311,
+        "amazon_uk_toys/amazon_co-ecommerce_sample.csv": None,
+        "mercadona_es/productos_mercadona.csv": None,
+    }
+    for name, expected in heads.items():
+        report, rows = run(Path(name).name, (shared_data / name).read_bytes())
+        assert report.classified > 5_000 and report.classified / report.rows > 0.99
+        assert expected is None or report.rows == expected
+        assert [row["row"] for row in rows] == list(range(1, len(rows) + 1))
