@@ -25,17 +25,18 @@ from sortiment.report.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MAX_MAP_ROWS = 60
 
 
 @in_house_style
-def plot_drift_map(decisions: Sequence[DriftDecision | Mapping[str, Any]]) -> "Figure":
+def plot_drift_map(decisions: Sequence[DriftDecision | Mapping[str, Any]], limit: int = MAX_MAP_ROWS) -> "Figure":
     """Drift score by department and country; the deeper the color, the nearer to (or past) the threshold.
 
     Drifted partitions have a frame. A dot stands where too few new offers came to judge.
-    At most 60 departments: those with the highest scores.
+    More departments than `limit`: those with the highest scores.
     """
     name, title = "drift-map", "Drift score by department and country"
     cells = {_split_partition(row.partition): row for row in read_rows(DriftDecision, decisions)}
@@ -43,36 +44,15 @@ def plot_drift_map(decisions: Sequence[DriftDecision | Mapping[str, Any]]) -> "F
         return bare_figure(name, title, "No partition was judged.")
     countries = sorted({country for country, _ in cells})
     departments = _departments_by_score(cells)
-    if len(departments) > MAX_MAP_ROWS:
-        title += f" (the {MAX_MAP_ROWS} highest of {len(departments)})"
-        departments = departments[:MAX_MAP_ROWS]
+    if len(departments) > limit:
+        title += f" (the {limit} highest of {len(departments)})"
+        departments = departments[:limit]
     figure = new_figure(name, title, 0.27 * len(departments) + 0.5)
     axes = figure.add_subplot()
-    fontsize = 8.5 if len(countries) <= 12 else 6.5
-    from matplotlib.patches import Rectangle
-
-    framed = []
     for y, department in enumerate(departments):
         for x, country in enumerate(countries):
-            cell = cells.get((country, department))
-            if cell is None:
-                continue
-            if cell.score is None:
-                axes.text(x, y, "·", ha="center", va="center", color=MUTED)
-                continue
-            limit = cell.threshold or 1.0
-            depth = min(max(cell.score, 0.0) / (2 * limit), 1.0) ** 1.5 if limit > 0 else float(cell.drifted)
-            axes.add_patch(
-                Rectangle((x - 0.47, y - 0.44), 0.94, 0.88, facecolor=ORANGE, alpha=0.05 + 0.55 * depth, linewidth=0)
-            )
-            if cell.drifted:
-                framed.append((x, y))
-            axes.text(
-                x, y, f"{cell.score:.2f}", ha="center", va="center", fontsize=fontsize, color=INK,
-                fontweight="bold" if cell.drifted else "normal",
-            )  # fmt: skip
-    for x, y in framed:
-        axes.add_patch(Rectangle((x - 0.47, y - 0.44), 0.94, 0.88, fill=False, edgecolor=INK, linewidth=1.6, zorder=4))
+            if (country, department) in cells:
+                _draw_cell(axes, x, y, cells[country, department], 8.5 if len(countries) <= 12 else 6.5)
     axes.set_xlim(-0.5, len(countries) - 0.5)
     axes.set_ylim(len(departments) - 0.5, -0.5)
     axes.set_xticks(range(len(countries)), countries, rotation=90 if len(countries) > 15 else 0)
@@ -84,6 +64,24 @@ def plot_drift_map(decisions: Sequence[DriftDecision | Mapping[str, Any]]) -> "F
     drifted = sorted(row.partition for row in cells.values() if row.drifted)
     text = ", ".join(drifted[:10]) if drifted else "none"
     return describe(figure, f"{len(cells):,} partitions judged; drifted (framed): {text}.")
+
+
+def _draw_cell(axes: "Axes", x: int, y: int, cell: DriftDecision, font_points: float) -> None:
+    """A tint by how near the score is to the threshold, the score on it, a frame where it drifted."""
+    from matplotlib.patches import Rectangle
+
+    if cell.score is None:
+        axes.text(x, y, "·", ha="center", va="center", color=MUTED)
+        return
+    corner, limit = (x - 0.47, y - 0.44), cell.threshold or 1.0
+    depth = min(max(cell.score / (2 * limit), 0.0), 1.0) ** 1.5
+    axes.add_patch(Rectangle(corner, 0.94, 0.88, facecolor=ORANGE, alpha=0.05 + 0.55 * depth, linewidth=0))
+    if cell.drifted:
+        axes.add_patch(Rectangle(corner, 0.94, 0.88, fill=False, edgecolor=INK, linewidth=1.6, zorder=4))
+    axes.text(
+        x, y, f"{cell.score:.2f}", ha="center", va="center", fontsize=font_points, color=INK,
+        fontweight="bold" if cell.drifted else "normal",
+    )  # fmt: skip
 
 
 def _split_partition(partition: str) -> tuple[str, str]:

@@ -41,6 +41,7 @@ def render_page(report: Report | Mapping[str, Any]) -> str:
         script=_trusted(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         sections=page_rows.SECTIONS,
+        machine=page_rows.machine_text(parsed),
         cards=page_rows.key_figures(parsed),
         explain=lambda section: page_rows.explain_absence(parsed, section),
         facts=page_rows.imbalance_facts(parsed),

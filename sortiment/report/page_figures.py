@@ -10,6 +10,7 @@ from sortiment.report.score_figures import score_leaves
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+ROWS_SHOWN = 30  # the tables beside the figures have all
 SHOPS_SHOWN = 18
 
 
@@ -44,7 +45,7 @@ def _draw_data(report: Report) -> dict[str, "Figure"]:
 def _draw_sample(report: Report) -> dict[str, "Figure"]:
     drawn = {}
     if report.sampling and report.sampling.by_department:
-        drawn["coverage"] = figures.plot_coverage(report.sampling.by_department, "department")
+        drawn["coverage"] = figures.plot_coverage(report.sampling.by_department, "department", limit=ROWS_SHOWN)
     if report.sampling and report.sampling.by_shop:
         drawn["shops"] = figures.plot_coverage(report.sampling.by_shop, "shop", limit=SHOPS_SHOWN)
     return drawn
@@ -55,7 +56,7 @@ def _draw_scores(report: Report) -> dict[str, "Figure"]:
     for dimension in ("country", "department", "slice", "feed"):
         leaves = score_leaves(report.scores, f"by_{dimension}")
         if leaves:
-            drawn[f"scores_{dimension}"] = figures.plot_scores(leaves, dimension)
+            drawn[f"scores_{dimension}"] = figures.plot_scores(leaves, dimension, limit=ROWS_SHOWN)
     return drawn
 
 
@@ -90,7 +91,7 @@ def _draw_drift(report: Report) -> dict[str, "Figure"]:
     drawn = {}
     drift = report.drift
     if drift and drift.decisions:
-        drawn["drift_map"] = figures.plot_drift_map(drift.decisions)
+        drawn["drift_map"] = figures.plot_drift_map(drift.decisions, limit=ROWS_SHOWN)
     if drift and drift.partition and any(value is not None for value in (drift.before, drift.drifted, drift.after)):
         drawn["recovery"] = figures.plot_recovery(drift.partition, drift.before, drift.drifted, drift.after)
     if report.releases:

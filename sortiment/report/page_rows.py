@@ -7,7 +7,7 @@ from sortiment.report.numbers import count_text, duration_text, gap_text, number
 from sortiment.report.page_figures import choice_name
 from sortiment.report.rows import CategoryCount, DriftDecision, SpeedRow
 from sortiment.report.schema import Dimension, NotDone, Report
-from sortiment.report.style import short_number, short_usd
+from sortiment.report.style import short_number, short_text, short_usd
 
 SECTIONS = {
     "data": "The data",
@@ -71,6 +71,17 @@ def explain_absence(report: Report, section: str) -> NotDone:
         if entry.section == section:
             return entry
     return NotDone(what=SECTIONS.get(section, section), why=NOTHING_RECORDED, section=section)
+
+
+def machine_text(report: Report) -> str:
+    """Processor, cores and memory, whichever of `cpu`, `cores`, `memory_gb` the report has."""
+    machine = report.machine
+    parts = [str(machine["cpu"])] if machine.get("cpu") else []
+    if machine.get("cores"):
+        parts.append(f"{machine['cores']} cores")
+    if isinstance(machine.get("memory_gb"), int | float):
+        parts.append(f"{number_text(machine['memory_gb'])} GB")
+    return ", ".join(parts)
 
 
 def key_figures(report: Report) -> list[Card]:
@@ -145,7 +156,8 @@ def _drift_card(report: Report) -> Card:
     drift = report.drift
     if drift is None or drift.recovered_share is None:
         return _absent(report, "Drift won back", "drift")
-    note = f"{drift.partition}: {score_text(drift.before)} → {score_text(drift.drifted)} → {score_text(drift.after)}"
+    course = f"{score_text(drift.before)} → {score_text(drift.drifted)} → {score_text(drift.after)}"
+    note = f"{short_text(drift.partition or '', 44)}: {course}"
     return Card("Drift won back", share_text(drift.recovered_share), note)
 
 
@@ -229,7 +241,8 @@ def imbalance_facts(report: Report) -> list[str]:
     ]
     few = sum(1 for count in counts if count < 10)
     if few:
-        facts.append(f"{few:,} categories have fewer than 10 offers, {counts.count(1):,} of them only one.")
+        single = counts.count(1)
+        facts.append(f"{few:,} have fewer than 10 offers" + (f", {single:,} of them only one." if single else "."))
     return facts
 
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+OVERALL = "overall"
+ACTIONS = {"promote": "promoted", "refuse": "refused", "rollback": "rolled back"}
 Basis = Literal["measured", "published", "estimated"]
 
 
@@ -184,13 +186,27 @@ class DriftDecision(Section):
 
 
 class Gate(Section):
-    """One condition of a release."""
+    """One condition of a release: the challenger's figure, what it was compared with, the worst that passes."""
 
     name: str
     passed: bool
     value: Number = None
+    against: Number = None
     limit: Number = None
     why: str | None = None
+
+    @classmethod
+    def from_log(cls, gate: Mapping[str, Any]) -> "Gate":
+        """From a gate of the release log, which names the slice that it judged."""
+        where = "" if gate["slice"] == OVERALL else f" in {gate['slice']}"
+        return cls(
+            name=f"{gate['gate'].replace('_', ' ')}{where}",
+            passed=gate["passed"],
+            value=gate["challenger"],
+            against=gate["champion"],
+            limit=gate["limit"],
+            why=gate["why"],
+        )
 
 
 class ReleaseRow(Section):
@@ -201,8 +217,28 @@ class ReleaseRow(Section):
     number: Count | None = None
     decided_at: str | None = None
     reason: str | None = None
-    macro_f1: Number = None
+    macro_f1: Number = Field(None, description="of the candidate on the whole test split")
     gates: tuple[Gate, ...] = ()
+
+    @property
+    def failed_gates(self) -> tuple[Gate, ...]:
+        return tuple(gate for gate in self.gates if not gate.passed)
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any] | Any) -> "ReleaseRow":
+        """From an event of the release log (`sortiment.release`), as a dataclass or as its JSON."""
+        content = event if isinstance(event, Mapping) else vars(event)
+        gates = (content["decision"] or {}).get("gates", ())
+        overall = {gate["gate"]: gate["challenger"] for gate in gates if gate["slice"] == OVERALL}
+        return cls(
+            action=ACTIONS.get(content["action"], content["action"]),
+            version=content["model_version"],
+            number=content["number"],
+            decided_at=content["at"],
+            reason=content["reason"],
+            macro_f1=overall.get("macro_f1", overall.get("share_of_teacher")),
+            gates=tuple(Gate.from_log(gate) for gate in gates),
+        )
 
 
 RowType = TypeVar("RowType", bound=Section)

@@ -37,11 +37,13 @@ Leaf = Mapping[str, Any]
 
 
 @in_house_style
-def plot_scores(models: Mapping[str, Mapping[str, Leaf]], what: str = "country", metric: str = "macro_f1") -> "Figure":
+def plot_scores(
+    models: Mapping[str, Mapping[str, Leaf]], what: str = "country", metric: str = "macro_f1", limit: int = MAX_ROWS
+) -> "Figure":
     """Macro-F1 (or accuracy) by model and row as dots with intervals; rows from the lowest score up.
 
     `models`: model to row (a country, a department) to leaf `{macro_f1, accuracy, low, high}`, as in `scores.json`;
-    the interval belongs to macro-F1 and is drawn for it alone. At most 70 rows: the lowest.
+    the interval belongs to macro-F1 and is drawn for it alone. More rows than `limit`: the lowest.
     """
     label = {"macro_f1": "macro-F1"}.get(metric, metric)
     name, title = f"scores-{metric.replace('_', '-')}-{what.replace(' ', '-')}", f"{label} by {what}"
@@ -49,9 +51,9 @@ def plot_scores(models: Mapping[str, Mapping[str, Leaf]], what: str = "country",
     rows = _rows_from_the_lowest(models, metric)
     if not rows:
         return bare_figure(name, title, f"No score by {what}.")
-    if len(rows) > MAX_ROWS:
-        title += f" (the lowest {MAX_ROWS} of {len(rows)})"
-        rows = rows[:MAX_ROWS]
+    if len(rows) > limit:
+        title += f" (the lowest {limit} of {len(rows)})"
+        rows = rows[:limit]
     height = max(ROW_INCHES, 0.105 * len(models) + 0.06) * len(rows) + 0.85
     figure = new_figure(name, title, height)
     axes = figure.add_subplot()
