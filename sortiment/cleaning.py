@@ -16,7 +16,12 @@ import pyarrow.compute as pc
 
 ROUNDS = 8  # "&amp;amp;amp;lt;" needs one per layer; what is still unstable after this many is left as it is
 ENTITY = re.compile(r"&(?:#\d{1,7};?|#[xX][0-9a-fA-F]{1,6};?|[A-Za-z][A-Za-z0-9]{1,31};)")
-HIDDEN = re.compile(r"<(script|style)\b[^<>]*>[^<]*(?:<(?!/\1)[^<]*)*</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
+# What a browser does not show: from the first pattern to the second.
+HIDDEN = (
+    (re.compile(r"<script\b[^<>]*>", re.IGNORECASE), re.compile(r"</script\s*>", re.IGNORECASE)),
+    (re.compile(r"<style\b[^<>]*>", re.IGNORECASE), re.compile(r"</style\s*>", re.IGNORECASE)),
+    (re.compile("<!--"), re.compile("-->")),
+)
 CDATA = re.compile(r"<!\[CDATA\[|\]\]>")
 # Only names that are HTML: "<M or >L" in a title is a size, not a tag.
 INLINE = r"a|abbr|b|big|em|font|i|ins|mark|small|span|strong|sub|sup|u"
@@ -64,11 +69,23 @@ def _clean_once(text: str) -> str:
     if "&" in text:
         text = ENTITY.sub(_decode_entity, text)
     if "<" in text or "]]>" in text:
-        text = CDATA.sub(" ", HIDDEN.sub(" ", text))
+        text = CDATA.sub(" ", _drop_hidden(text))
         text = BLOCK_TAG.sub(" ", INLINE_TAG.sub("", text))
     if not text.isascii():
         text = ZERO_WIDTH.sub("", unicodedata.normalize("NFKC", text))
     return " ".join(CONTROL.sub(" ", text).split())
+
+
+def _drop_hidden(text: str) -> str:
+    """One pass per kind, however many openings lack their end."""
+    for opening, closing in HIDDEN:
+        kept = []
+        position = 0
+        while (start := opening.search(text, position)) and (end := closing.search(text, start.end())):
+            kept.append(text[position : start.start()])
+            position = end.end()
+        text = " ".join([*kept, text[position:]])
+    return text
 
 
 def _decode_entity(match: re.Match[str]) -> str:

@@ -8,6 +8,8 @@ import fnmatch
 import gzip
 import hashlib
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,17 +97,21 @@ def open_raw(file: FoundFile | FeedFile, filesystem: fs.FileSystem | None = None
         ) from error
 
 
-def open_text_bytes(file: FoundFile | FeedFile, filesystem: fs.FileSystem | None = None) -> BinaryIO:
+@contextmanager
+def open_text_bytes(file: FoundFile | FeedFile, filesystem: fs.FileSystem | None = None) -> Iterator[BinaryIO]:
     """The file's bytes, decompressed where its first bytes say gzip, zstd or bzip2, whatever its name says."""
-    raw = open_raw(file, filesystem)
-    head = raw.read(4)
-    raw.seek(0)
-    kind = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
-    if kind is None:
-        return raw
-    if kind == "gzip":
-        return io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=raw)), CHUNK_BYTES)
-    return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(raw, "r"), kind))
+    with open_raw(file, filesystem) as raw:
+        head = raw.read(4)
+        raw.seek(0)
+        kind = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
+        if kind is None:
+            yield raw
+        elif kind == "gzip":
+            with gzip.GzipFile(fileobj=raw, mode="rb") as stream:
+                yield cast(BinaryIO, io.BufferedReader(cast(Any, stream), CHUNK_BYTES))
+        else:
+            with pa.CompressedInputStream(pa.PythonFile(raw, "r"), kind) as stream:
+                yield cast(BinaryIO, stream)
 
 
 def _find_local(spec: FeedSpec) -> list[FoundFile]:

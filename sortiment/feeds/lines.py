@@ -12,7 +12,7 @@ from sortiment.feeds.spec import FeedSpec
 
 HEAD_BYTES = 256 * 1024
 LINE_MAX_CHARS = 16 << 20
-BLOCK_CHARS = 8 << 20
+BLOCK_BYTES = 8 << 20
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -67,7 +67,7 @@ def read_head(stream: BinaryIO, spec: FeedSpec, name: str) -> TextHead:
     encoding = next((found for mark, found in BYTE_ORDER_MARKS if data.startswith(mark)), spec.encoding)
     decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
     text = decoder.decode(data)
-    if len(re.findall(r"[\x00-\x08\x0e-\x1f]", text)) > len(text) // 20:
+    if len(re.findall(r"[\x00\x02-\x08\x0e-\x1f]", text)) > len(text) // 20:
         raise FeedError(
             f"{name} line 1: this is not text in {encoding}",
             value=data[:32],
@@ -86,7 +86,8 @@ class LineBlocks:
 
     def __init__(self, stream: BinaryIO, head: TextHead, name: str) -> None:
         errors = "replace" if head.replaced else "surrogateescape"
-        self.text = io.TextIOWrapper(stream, encoding=head.encoding, errors=errors, newline="")
+        self.stream = stream
+        self.decoder = codecs.getincrementaldecoder(head.encoding)(errors)
         self.newline = head.newline
         self.name = name
         self.before = 0
@@ -121,16 +122,17 @@ class LineBlocks:
 
     def _read_text(self) -> str:
         try:
-            text = self.text.read(BLOCK_CHARS)
+            data = self.stream.read(BLOCK_BYTES)
+            self.finished = not data
+            return self.decoder.decode(data, self.finished)
         except READ_ERRORS as error:
             raise _damaged(self.name, self.before, error) from error
-        self.finished = len(text) < BLOCK_CHARS
-        return text
 
 
 def _damaged(name: str, line: int, error: Exception) -> FeedError:
+    where = f"{name} cannot be read past line {line}" if line else f"{name} cannot be read"
     return FeedError(
-        f"{name} cannot be read past line {line}: it is cut off or damaged",
+        f"{where}: it is cut off or damaged",
         value=f"{type(error).__name__}: {error}",
         allowed="a whole file",
         fix="deliver the file again",

@@ -13,10 +13,11 @@ from sortiment.feeds.codes import COUNTRIES, COUNTRY_ALIASES, CURRENCIES, CURREN
 
 CURRENCY = r"(?:[A-Z]{3}|US\$|[€£$¥₽₺₹₴]|EUROS?|Kč|zł|S?Fr\.|Ft)"
 PRICE = re.compile(
-    rf"(?P<before>{CURRENCY})?\s*(?P<number>\d[\d.,'’ ]*|[.,]\d+)(?:[-–—]+)?\s*(?P<after>{CURRENCY})?", re.IGNORECASE
+    rf"(?P<before>{CURRENCY})?\s*(?P<number>[0-9][0-9.,'’ ]*|[.,][0-9]+)(?:[-–—]+)?\s*(?P<after>{CURRENCY})?",
+    re.IGNORECASE,
 )
 COMMON = re.compile(r"[0-9]+(?:[.,][0-9]{1,2})?")
-SCIENTIFIC = re.compile(r"\d+(?:\.\d+)?e[+-]?\d{1,2}", re.IGNORECASE)
+SCIENTIFIC = re.compile(r"[0-9]+(?:\.[0-9]+)?e[+-]?[0-9]{1,2}", re.IGNORECASE)
 GROUPING = re.compile(r"(?<=\d)['’ ](?=\d{3}(?!\d))")
 GTIN_LENGTHS = (8, 12, 13, 14)
 FIRST_YEAR, LAST_YEAR = 1990, 2100

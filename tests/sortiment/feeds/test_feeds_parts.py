@@ -1,0 +1,229 @@
+"""Feeds as parts: loaded once, found by content, described as a market."""
+
+import gzip
+import json
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from sortiment.artifacts import ArtifactStore, verify
+from sortiment.errors import FeedError
+from sortiment.feeds import FeedSpec, OfferPart, describe_market, load_parts, offer_key, part_recipe, write_offers
+from sortiment.feeds.files import list_feed_files
+from sortiment.progress import silent
+from sortiment.settings import FeedSettings
+from sortiment.taxonomy import Taxonomy, category_id_of, derive_taxonomy, make_taxonomy
+
+MakeSpec = Callable[..., FeedSpec]
+Load = Callable[..., Any]  # conftest.py, `load`
+COLUMNS = {"offer_id": "id", "country": "land", "title": "title", "shop_id": "shop", "category": "path"}
+FEED = """id;land;title;shop;path
+1;DE;Zug;s1;Spielzeug > Züge
+2;DE;Auto;s1;
+3;AT;Zug;s1;Spielzeug > Züge
+"""
+
+
+def read(query: str, uri: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect() as connection:
+        return connection.execute(query, [uri]).fetchall()
+
+
+def load_all(
+    spec: FeedSpec, store: ArtifactStore, taxonomy: Taxonomy | None = None, settings: FeedSettings | None = None
+) -> list[OfferPart]:
+    return load_parts([spec], taxonomy, store, settings or FeedSettings(), silent)
+
+
+def test_the_key_is_the_first_64_bits_of_md5() -> None:
+    # Golden: these may never change, or every stored sample and label is lost.
+    assert offer_key("DE", "shop", "1") == 2190137223869992758
+    assert offer_key("GB", "", "Müller") == 4392889574512145564
+
+
+def test_keys_of_a_load_are_the_documented_ones(load: Load) -> None:
+    loaded = load("o.csv", FEED, columns=COLUMNS, constants={})
+    assert [row["offer_key"] for row in loaded.offers] == [
+        offer_key("DE", "s1", "1"),
+        offer_key("DE", "s1", "2"),
+        offer_key("AT", "s1", "3"),
+    ]
+
+
+def test_without_a_shop_the_feed_is_the_shop_of_the_key(load: Load) -> None:
+    loaded = load("o.csv", "id,title\n7,a\n")
+    assert loaded.offers[0]["offer_key"] == offer_key("GB", "shop", "7")  # the spec is shop.yaml
+    assert loaded.offers[0]["shop_id"] is None
+
+
+def test_without_offer_ids_the_row_number_is_the_id_and_files_do_not_collide(
+    make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    (tmp_path / "b.csv").write_text("title\nx\ny\n", encoding="utf-8")
+    spec = make_spec("a.csv", "title\na\n\n\nb\n", columns={"title": "title"})
+    parts = load_all(spec.model_copy(update={"path": "*.csv"}), store)
+    keys = []
+    for part in parts:
+        rows = read("SELECT offer_id, offer_key FROM read_parquet(?)", part.uris["GB"])
+        assert [row[0] for row in rows] == ["1", "2"]
+        keys += [row[1] for row in rows]
+    assert len(set(keys)) == 4
+
+
+def test_the_offer_files_have_the_columns_of_the_contract(make_spec: MakeSpec, store: ArtifactStore) -> None:
+    (part,) = load_all(make_spec("o.csv", FEED, columns=COLUMNS, constants={}), store)
+    columns = read("SELECT name, type FROM (DESCRIBE FROM read_parquet(?)) AS found(name, type)", part.uris["DE"])
+    contract = """offer_key UBIGINT, country VARCHAR, shop_id VARCHAR, offer_id VARCHAR, title VARCHAR, brand VARCHAR,
+        description VARCHAR, gtin VARCHAR, shop_category VARCHAR, price DOUBLE, currency VARCHAR,
+        category_path VARCHAR[], category_id VARCHAR, department VARCHAR, product_id VARCHAR, observed_at TIMESTAMP,
+        withdrawn BOOLEAN, feed VARCHAR, source_file VARCHAR, source_row BIGINT"""
+    assert [f"{name} {kind}" for name, kind, *_ in columns] == [" ".join(part.split()) for part in contract.split(",")]
+    assert sorted(path.name for path in part.path.iterdir()) == [
+        "labels.parquet",
+        "manifest.json",
+        "offers-AT.parquet",
+        "offers-DE.parquet",
+        "quarantine.parquet",
+        "report.json",
+    ]
+
+
+def test_loading_twice_changes_nothing(make_spec: MakeSpec, store: ArtifactStore) -> None:
+    spec = make_spec("o.csv", FEED, columns=COLUMNS, constants={})
+    (first,) = load_all(spec, store)
+    before = {path.name: path.stat().st_mtime_ns for path in first.path.iterdir()}
+    (second,) = load_all(spec, store)
+    assert (first.reused, second.reused) == (False, True)
+    assert (first.version, first.rows, first.uris) == (second.version, second.rows, second.uris)
+    assert second.report.countries == first.report.countries
+    assert before == {path.name: path.stat().st_mtime_ns for path in second.path.iterdir()}
+
+
+def test_the_same_bytes_under_another_name_are_the_same_part(
+    make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    spec = make_spec("a.csv", FEED, columns=COLUMNS, constants={})
+    shutil.copyfile(tmp_path / "a.csv", tmp_path / "b.csv")
+    os.utime(tmp_path / "b.csv", (0, 1_700_000_000))
+    parts = load_all(spec.model_copy(update={"path": "*.csv"}), store)
+    assert [part.source_file for part in parts] == ["a.csv"]
+
+
+def test_content_spec_settings_and_taxonomy_make_the_version(make_spec: MakeSpec) -> None:
+    spec = make_spec("o.csv", FEED, columns=COLUMNS, constants={})
+    (file,) = list_feed_files(spec)
+    tree = make_taxonomy([("1", {"de": ("Spielzeug", "Züge")})], ["de"], "test")
+    settings = FeedSettings()
+    versions = [
+        part_recipe(file, spec, None, settings).version,
+        part_recipe(file, spec, tree, settings).version,
+        part_recipe(file, spec, None, FeedSettings(title_max_chars=5)).version,
+        part_recipe(file, spec.model_copy(update={"quote": ""}), None, settings).version,
+        part_recipe(file, spec.model_copy(update={"name": "other"}), None, settings).version,
+    ]
+    assert len(set(versions)) == len(versions)
+    moved = spec.model_copy(update={"path": "elsewhere.csv", "folder": Path("/elsewhere")})
+    assert part_recipe(file, moved, None, FeedSettings(memory_mb=512, quarantine_limit=0.5)).version == versions[0]
+
+
+def test_two_loads_give_the_same_bytes(make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path) -> None:
+    rows = "".join(
+        f"{number};DE;Zug <b>{number % 900}</b>;s{number % 7};A > {number % 50}\n" for number in range(20_000)
+    )
+    spec = make_spec(
+        "o.csv", "id;land;title;shop;path\n" + rows + "9;DE;again;s2;A > 1\n", columns=COLUMNS, constants={}
+    )
+    (first,) = load_all(spec, store)
+    shutil.move(first.path, tmp_path / "first")
+    (second,) = load_all(spec, store)
+    for path in sorted(second.path.iterdir()):
+        assert path.read_bytes() == (tmp_path / "first" / path.name).read_bytes(), path.name
+
+
+def test_a_file_that_fails_keeps_the_parts_before_it(make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path) -> None:
+    spec = make_spec("a.csv", FEED, columns=COLUMNS, constants={}).model_copy(update={"path": "*.csv*"})
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(FEED.encode())[:-20])
+    with pytest.raises(FeedError, match=r"b\.csv\.gz"):
+        load_all(spec, store)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(FEED.replace("Zug", "Bahn").encode()))
+    parts = load_all(spec, store)
+    assert [(part.source_file, part.reused) for part in parts] == [("a.csv", True), ("b.csv.gz", False)]
+
+
+def test_a_part_is_whole_and_leaves_nothing_behind(make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path) -> None:
+    (part,) = load_all(make_spec("o.csv", FEED, columns=COLUMNS, constants={}), store)
+    artifact = store.find("offer_parts", part.version)
+    assert artifact is not None
+    verify(artifact)
+    assert not [path for path in (tmp_path / "scratch").rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+
+def test_offers_of_a_country_list_its_parts_in_order(make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text("id;land;title;shop;path\n9;AT;Auto;s1;\n", encoding="utf-8")
+    spec = make_spec("a.csv", FEED, columns=COLUMNS, constants={}).model_copy(update={"path": "*.csv"})
+    parts = load_all(spec, store)
+    assert write_offers(parts, "AT", tmp_path) == {"parts": 2, "rows": 2}
+    entries = json.loads((tmp_path / "parts.json").read_bytes())
+    assert [entry["source_file"] for entry in entries] == ["a.csv", "b.csv"]
+    assert set(entries[0]) == {"version", "feed", "source_file", "rows", "uri", "observed_from", "observed_to"}
+    assert read("SELECT count(*) FROM read_parquet(?)", entries[1]["uri"]) == [(1,)]
+    assert write_offers(parts, "DE", tmp_path) == {"parts": 1, "rows": 2}
+    with pytest.raises(FeedError, match="no feed has an offer of this country"):
+        write_offers(parts, "FR", tmp_path)
+
+
+def test_the_market_is_described_by_its_offers(make_spec: MakeSpec, store: ArtifactStore) -> None:
+    parts = load_all(make_spec("o.csv", FEED, columns=COLUMNS, constants={}), store)
+    market = describe_market(parts)
+    assert market.countries == ("AT", "DE")
+    assert [(found.slug, found.names, found.offers) for found in market.departments] == [
+        ("spielzeug", ("Spielzeug",), 2)
+    ]
+    assert market.partitions == {"AT": ("spielzeug",), "DE": ("spielzeug", "unlabelled")}
+    assert market.offers == {"AT": 1, "DE": 2}
+
+
+def test_the_tree_is_derived_from_the_labels(make_spec: MakeSpec, store: ArtifactStore) -> None:
+    parts = load_all(make_spec("o.csv", FEED, columns=COLUMNS, constants={}), store)
+    (category,) = derive_taxonomy(parts).categories
+    assert category.category_id == category_id_of(("Spielzeug", "Züge"))
+    assert category.path == ("Spielzeug", "Züge")
+
+
+def test_with_a_taxonomy_labels_resolve_to_its_ids(make_spec: MakeSpec, store: ArtifactStore) -> None:
+    tree = make_taxonomy([("t1", {"en": ("Toys", "Trains"), "de": ("Spielzeug", "Züge")})], ["en", "de"], "test")
+    spec = make_spec(
+        "o.csv", FEED + "4;DE;x;s1;Trains\n5;DE;x;s1;T1\n6;DE;x;s1;spielzeug  > ZÜGE\n", columns=COLUMNS, constants={}
+    )
+    (part,) = load_all(spec, store, tree)
+    query = "SELECT category_id, department, category_path FROM read_parquet(?) WHERE category_id IS NOT NULL"
+    rows = read(query, part.uris["DE"])
+    assert rows == [("t1", "toys", ["Toys", "Trains"])] * 4
+
+
+def test_offers_without_a_time_have_the_file_s(make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path) -> None:
+    spec = make_spec("o.csv", "id,title\n1,a\n")
+    os.utime(tmp_path / "o.csv", (0, 1_700_000_000))
+    (part,) = load_all(spec, store)
+    time = datetime.fromtimestamp(1_700_000_000, UTC).replace(tzinfo=None)
+    assert part.report.countries["GB"].observed_from == part.report.countries["GB"].observed_to == time
+
+
+def test_constants_fill_what_a_column_leaves_empty(load: Load) -> None:
+    columns = {"offer_id": "id", "title": "title", "currency": "cur"}
+    loaded = load(
+        "o.csv", "id,title,cur\n1,a,USD\n2,b,\n", columns=columns, constants={"country": "UK", "currency": "gbp"}
+    )
+    assert [(row["country"], row["currency"]) for row in loaded.offers] == [("GB", "USD"), ("GB", "GBP")]
+
+
+def test_two_specs_of_one_name_are_an_error(make_spec: MakeSpec, store: ArtifactStore) -> None:
+    spec = make_spec("o.csv", FEED, columns=COLUMNS, constants={})
+    with pytest.raises(FeedError, match="two feed specs have the same name"):
+        load_parts([spec, spec], None, store, FeedSettings(), silent)

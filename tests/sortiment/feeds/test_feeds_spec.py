@@ -1,0 +1,134 @@
+"""Feed specs and the files they point at."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import fs
+
+from sortiment.errors import FeedError
+from sortiment.feeds import FeedSpec, find_feed_files, list_feed_files, load_spec, parse_spec
+from sortiment.feeds.files import file_format
+
+GOOD: dict[str, Any] = {"path": "o.csv", "constants": {"country": "GB"}, "columns": {"title": "t"}}
+
+
+def test_the_spec_of_the_design_page_is_read(tmp_path: Path) -> None:
+    (tmp_path / "offers").mkdir()
+    (tmp_path / "offers" / "1.csv.gz").write_bytes(b"x")
+    (tmp_path / "toys.yaml").write_text(
+        """
+path: offers/*.csv.gz
+format: csv            # csv | jsonl | parquet
+delimiter: ";"
+constants: {country: GB}
+columns: {offer_id: uniq_id, title: product_name, brand: manufacturer, price: price, category: amazon_category}
+category_separator: " > "
+""",
+        encoding="utf-8",
+    )
+    spec = load_spec(tmp_path / "toys.yaml")
+    assert (spec.name, spec.delimiter, spec.columns["brand"]) == ("toys", ";", "manufacturer")
+    assert spec.encoding == "utf-8"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"columns": {"title": "t", "titel": "x"}},
+            r"shop: columns: titel is not a column of the feed contract.*offer_id, country",
+        ),
+        ({"columns": {"brand": "b"}}, "title is not mapped"),
+        ({"constants": {}}, "country is neither in columns nor in constants"),
+        ({"constants": {"country": "GB", "colour": "red"}}, "constants: colour is not a column"),
+        ({"constants": {"country": "GB", "title": "x"}}, "title differs from offer to offer"),
+        ({"columns": {"title": ["a", "b"]}}, "title is a list; only category may be one"),
+        ({"columns": {"title": ""}}, "title names an empty column"),
+        ({"format": "xml"}, r"format: Input should be 'csv', 'jsonl' or 'parquet'.*seen: 'xml'"),
+        ({"encoding": "utf-7000"}, "encoding: 'utf-7000' is no encoding"),
+        ({"delimiter": ";;"}, r"delimiter: .*seen: ';;'"),
+        ({"separator": ";"}, r"separator is not a field of a feed spec.*allowed: path, format"),
+        ({"path": None}, "path"),
+        ({"name": "x"}, "name is not given in the file"),
+    ],
+)
+def test_a_wrong_spec_is_an_error_that_names_field_value_and_what_is_allowed(
+    change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(FeedError, match=message):
+        parse_spec({**GOOD, **change}, "shop", Path())
+
+
+def test_a_spec_without_a_path_is_an_error() -> None:
+    with pytest.raises(FeedError, match="path is missing"):
+        parse_spec({key: GOOD[key] for key in ("constants", "columns")}, "shop", Path())
+
+
+@pytest.mark.parametrize("content", ["- a\n- b\n", "path: [unclosed\n", ""])
+def test_a_spec_that_is_no_mapping_is_an_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "shop.yaml").write_text(content, encoding="utf-8")
+    with pytest.raises(FeedError, match="shop"):
+        load_spec(tmp_path / "shop.yaml")
+
+
+def test_a_spec_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FeedError, match="the feed spec is not there"):
+        load_spec(tmp_path / "shop.yaml")
+
+
+def test_norway_is_a_country() -> None:
+    # YAML 1.1 reads NO as False.
+    assert parse_spec({**GOOD, "constants": {"country": False}}, "shop", Path()).constants["country"] == "NO"
+
+
+@pytest.mark.parametrize("path", ["missing.csv", "*.csv", "empty"])
+def test_a_path_that_matches_nothing_is_an_error(make_spec: Callable[..., FeedSpec], tmp_path: Path, path: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FeedError, match="the path matches no file"):
+        make_spec(path)
+
+
+def test_folders_and_globs_list_feed_files_by_name(make_spec: Callable[..., FeedSpec], tmp_path: Path) -> None:
+    for name in ("b.csv", "a.csv.gz", "sub/c.tsv", "d.jsonl", "_SUCCESS", ".hidden.csv", "notes.md", "sub/.x.csv"):
+        target = tmp_path / "feed" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(name.encode())
+    names = [file.name for file in find_feed_files(make_spec("feed"))]
+    assert names == ["feed/a.csv.gz", "feed/b.csv", "feed/d.jsonl", "feed/sub/c.tsv"]
+    assert [file.name for file in find_feed_files(make_spec("feed", format="csv"))] == [names[0], names[1], names[3]]
+    assert [file.name for file in find_feed_files(make_spec("feed/**/*.tsv"))] == ["feed/sub/c.tsv"]
+    assert [file.name for file in find_feed_files(make_spec(str(tmp_path / "feed" / "*.csv")))] == ["feed/b.csv"]
+
+
+def test_a_file_is_known_by_its_bytes(make_spec: Callable[..., FeedSpec]) -> None:
+    (file,) = list_feed_files(make_spec("o.csv", b"abc"))
+    assert file.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file.bytes == 3
+
+
+def test_a_name_without_a_known_extension_needs_a_format(make_spec: Callable[..., FeedSpec]) -> None:
+    spec = make_spec("offers.dat", b"x")
+    with pytest.raises(FeedError, match="the extension does not tell the format"):
+        file_format(spec, "offers.dat")
+    assert file_format(make_spec("offers.dat", format="csv"), "offers.dat") == "csv"
+
+
+def test_remote_paths_are_listed_through_the_file_system_of_the_caller(tmp_path: Path) -> None:
+    for name in ("day1/b.csv", "day1/a.csv.gz", "day2/c.csv", "day2/readme.md"):
+        target = tmp_path / "bucket" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"id,title\n")
+    store = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+
+    def names(path: str) -> list[str]:
+        return [file.uri for file in list_feed_files(parse_spec({**GOOD, "path": path}, "shop", Path()), store)]
+
+    assert names("s3://bucket/day1/b.csv") == ["s3://bucket/day1/b.csv"]
+    assert names("s3://bucket/day*/*.csv") == ["s3://bucket/day1/b.csv", "s3://bucket/day2/c.csv"]
+    assert len(names("s3://bucket")) == 3
+    with pytest.raises(FeedError, match="matches no file"):
+        names("s3://bucket/day3/")
+    with pytest.raises(FeedError, match="needs a file system"):
+        list_feed_files(parse_spec({**GOOD, "path": "s3://bucket/day1"}, "shop", Path()))
