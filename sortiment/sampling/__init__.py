@@ -1,0 +1,37 @@
+"""Sampling from billions: one pass, bounded memory, mergeable, without leakage (docs/sampling.md).
+
+state = keep_state(store, "DE", parts, settings)           reads what is new, once
+report = take_census(state, settings, folder)              census.parquet and the tables beside it
+report = draw_sample(state, settings, {"garden": folder})  sample.parquet per department
+"""
+
+from sortiment.sampling.building import build_state, keep_state, merge_states
+from sortiment.sampling.census import CensusReport, take_census
+from sortiment.sampling.order import mask_of_seed, rank_keys
+from sortiment.sampling.parts import OfferPart, S3Options, UnreadablePart
+from sortiment.sampling.samples import SAMPLE_FILE, SampleReport, SliceReport, draw_sample
+from sortiment.sampling.state import UNLABELLED_DEPARTMENT, State, read_state
+
+CODE_VERSION = "1"
+"""Raise it when the same inputs and settings would give another census or sample."""
+
+__all__ = [
+    "CODE_VERSION",
+    "SAMPLE_FILE",
+    "UNLABELLED_DEPARTMENT",
+    "CensusReport",
+    "OfferPart",
+    "S3Options",
+    "SampleReport",
+    "SliceReport",
+    "State",
+    "UnreadablePart",
+    "build_state",
+    "draw_sample",
+    "keep_state",
+    "mask_of_seed",
+    "merge_states",
+    "rank_keys",
+    "read_state",
+    "take_census",
+]

@@ -1,0 +1,190 @@
+"""Keeping a country's sampling state: build it, advance it by a day, merge two, and find it again.
+
+keep_state(store, "DE", parts, settings)        what an asset calls: finds, advances or builds
+build_state(parts, settings, folder)            without a store
+merge_states(first, later, settings, folder)    states that two machines built
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sortiment.artifacts import Artifact, ArtifactStore, Recipe, content_version
+from sortiment.errors import SamplingError
+from sortiment.progress import Progress, silent
+from sortiment.sampling.counting import count_parts
+from sortiment.sampling.merging import combine, renumber
+from sortiment.sampling.parts import OfferPart, PartReader, S3Options, UnreadablePart
+from sortiment.sampling.state import (
+    LedgerReference,
+    State,
+    check_shaping,
+    empty_state,
+    read_state,
+    shaping_of,
+)
+from sortiment.settings import SamplingSettings
+
+ASSET = "sample_state"
+CODE_VERSION = "1"
+
+
+def keep_state(
+    store: ArtifactStore,
+    country: str,
+    parts: Sequence[OfferPart],
+    settings: SamplingSettings,
+    *,
+    s3: S3Options | None = None,
+    threads: int = 2,
+    progress: Progress = silent,
+) -> State:
+    """The state of a country's parts, in their order: found, or advanced from the last one, or built.
+
+    Where the parts of an earlier state are the first of these, only the others are read. Otherwise (another order, a
+    part gone, other settings) all are. The artifacts `sample_state` are kept: later ones name earlier ones' ledgers.
+    Raises SamplingError where there is nothing to read, UnreadablePart for a part that cannot be read.
+    """
+    if not parts:
+        raise SamplingError(
+            f"{country} has no offers yet",
+            value=0,
+            allowed="at least one loaded part",
+            fix=f"load a feed that has offers in {country}, or take the country out of the market",
+        )
+    versions = _chain(parts, settings)
+    found = store.find(ASSET, _recipe(versions[-1], settings).version, country)
+    if found is None:
+        earlier = _longest_prefix(store, country, parts, versions, settings)
+        done, before = (0, None) if earlier is None else earlier
+
+        def write(folder: Path) -> dict[str, Any]:
+            state = build_state(
+                parts[done:], settings, folder, before=before, s3=s3, threads=threads, progress=progress
+            )
+            return {
+                "parts": [part.identity for part in parts],
+                "new_parts": len(parts) - done,
+                "rows": state.rows,
+                "offers": state.offers,
+                "categories": len(state.category_ids) - 1,
+                "shops": len(state.shop_ids) - 1,
+                "skipped": list(state.skipped),
+                "refills": state.refills,
+            }
+
+        found = store.build(ASSET, _recipe(versions[-1], settings), write, partition=country)
+    store.point(found)
+    return _named(store, country, found)
+
+
+def build_state(
+    parts: Sequence[OfferPart],
+    settings: SamplingSettings,
+    folder: Path,
+    *,
+    before: State | None = None,
+    s3: S3Options | None = None,
+    threads: int = 2,
+    progress: Progress = silent,
+) -> State:
+    """Read parts once and write the state of all offers so far into an empty folder.
+
+    before: the state that the parts come after; none = the first. Only the new parts are read.
+    Raises SamplingError where nothing can be read, UnreadablePart (naming it) for a part that cannot be read, unless
+    the settings say to skip those.
+    """
+    base = empty_state(settings) if before is None else before
+    check_shaping(base, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = list(parts)
+    skipped: list[str] = []
+    while True:
+        try:
+            counted = count_parts(PartReader(wanted, s3), base, folder, threads, progress)
+            return combine(
+                base, counted, settings, folder, skipped=tuple(skipped), s3=s3, threads=threads, progress=progress
+            )
+        except UnreadablePart as error:
+            if settings.on_unreadable_part == "fail" or error.part not in wanted:
+                raise
+            wanted.remove(error.part)
+            skipped.append(f"{error.part.uri}: {error.reason}")
+            if not wanted and before is None:
+                raise SamplingError(
+                    "no offer part can be read",
+                    value=skipped[0],
+                    allowed="at least one readable part",
+                    fix="load the feed files again",
+                ) from error
+
+
+def merge_states(
+    first: State,
+    later: State,
+    settings: SamplingSettings,
+    folder: Path,
+    *,
+    s3: S3Options | None = None,
+    threads: int = 2,
+    progress: Progress = silent,
+) -> State:
+    """The state of both, written into an empty folder; reads no part unless a category must be refilled.
+
+    The ledgers of both stay where they are: the folder names theirs. Raises SamplingError where the states were kept
+    for different settings.
+    """
+    check_shaping(first, settings)
+    check_shaping(later, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    return combine(
+        first, renumber(later, first), settings, folder, skipped=(), s3=s3, threads=threads, progress=progress
+    )
+
+
+def _chain(parts: Sequence[OfferPart], settings: SamplingSettings) -> list[str]:
+    """The version of each prefix of the parts."""
+    versions = []
+    version = content_version({"code": CODE_VERSION, "on_unreadable_part": settings.on_unreadable_part})
+    for part in parts:
+        version = content_version([version, part.identity])
+        versions.append(version)
+    return versions
+
+
+def _recipe(chained: str, settings: SamplingSettings) -> Recipe:
+    return Recipe({"parts": chained}, shaping_of(settings), CODE_VERSION, ("pyarrow", "numpy"))
+
+
+def _longest_prefix(
+    store: ArtifactStore, country: str, parts: Sequence[OfferPart], versions: list[str], settings: SamplingSettings
+) -> tuple[int, State] | None:
+    """How many of the first parts the last state holds, and that state."""
+    current = store.current_or_none(ASSET, country)
+    if current is None or current.summary["skipped"]:
+        return None
+    done = len(current.summary["parts"])
+    if done >= len(parts) or current.version != _recipe(versions[done - 1], settings).version:
+        return None
+    return done, _named(store, country, current)
+
+
+def _named(store: ArtifactStore, country: str, artifact: Artifact) -> State:
+    """The artifact's state, its own ledger named by its version, so that the next state can refer to it."""
+
+    def resolve(version: str) -> Path:
+        found = store.find(ASSET, version, country)
+        if found is None:
+            raise SamplingError(
+                f"a ledger of {country} is gone",
+                value=version,
+                fix=f"delete the folder {ASSET}/{country}: the state is then built from all parts",
+            )
+        return found.path
+
+    state = read_state(artifact.path, resolve)
+    ledgers = tuple(
+        LedgerReference(reference.name or artifact.version, reference.ledger) for reference in state.ledgers
+    )
+    return replace(state, ledgers=ledgers)

@@ -1,0 +1,158 @@
+"""The draw of one country, decided on narrow columns: which offers, with what probability, on which side.
+
+A country is decided as a whole even when one department is asked for, so a slice drawn alone is the same, byte for
+byte, as drawn with all others. It reads 100 bytes per reserve row and no title.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from sortiment.errors import SamplingError
+from sortiment.sampling.counts import SHOP_BITS, Offers, Pairs
+from sortiment.sampling.eligible import ReserveRows, draw_rows, find_eligible
+from sortiment.sampling.horizons import Demand
+from sortiment.sampling.ledger import UNLABELLED
+from sortiment.sampling.near import Mask, ProductKeys
+from sortiment.sampling.order import HIGHEST_RANK, rank_keys
+from sortiment.sampling.policy import ask_of, slice_categories
+from sortiment.sampling.quality import LabelConflicts, compare_labels
+from sortiment.sampling.reserve import DECIDING, signatures_of
+from sortiment.sampling.splits import Split, split_offers
+from sortiment.sampling.state import State, check_shaping
+from sortiment.settings import SamplingSettings
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One entry per drawn offer, in the reserve's order.
+
+    rows: row in the reserve. kept: False for what the settings leave out after the draw (near duplicates, suspects).
+    conflicts: of the labelled offers only, in the same order. asked, offers, slices, drawn: by category code.
+    binding: the (category, shop) pairs whose cap cut offers.
+    """
+
+    rows: npt.NDArray[np.int64]
+    categories: npt.NDArray[np.uint32]
+    shops: npt.NDArray[np.uint32]
+    probability: npt.NDArray[np.float64]
+    split: Split
+    suspect: Mask
+    kept: Mask
+    training_weight: npt.NDArray[np.float64]
+    conflicts: LabelConflicts
+    asked: Demand
+    offers: Offers
+    slices: npt.NDArray[np.int64]
+    drawn: Offers
+    binding: Pairs
+
+    @property
+    def labelled(self) -> Mask:
+        mask: Mask = self.categories != UNLABELLED
+        return mask
+
+
+def plan_draw(state: State, settings: SamplingSettings) -> Draw:
+    """Decide a country's draw. Raises SamplingError where the state was kept for other settings or holds no offer."""
+    check_shaping(state, settings)
+    if state.reserve is None or not state.offers:
+        raise SamplingError(
+            "there is no offer to draw from",
+            value=f"{state.rows} rows read, {state.offers} offers left",
+            allowed="at least one offer that was not withdrawn",
+            fix="load a feed of this country, or take the country out of the market",
+        )
+    table = pq.read_table(state.reserve, columns=list(DECIDING), use_threads=False)
+    reserve = ReserveRows(
+        rank_keys(table["offer_key"].to_numpy(), settings.seed),
+        table["category_code"].to_numpy(),
+        table["shop_code"].to_numpy(),
+    )
+    count = len(state.category_ids)
+    asked = ask_of(state.counts, count, settings)
+    mask = draw_rows(reserve, asked.targets, asked.caps)
+    rows = np.flatnonzero(mask)
+    probability, binding = _inclusion(state, reserve, mask, asked)
+    categories = reserve.categories[rows]
+    labelled = categories != UNLABELLED
+    keys = _product_keys(table.take(rows))
+    conflicts = compare_labels(keys.at(np.flatnonzero(labelled)), categories[labelled])
+    suspect = np.zeros(len(rows), dtype=np.bool_)
+    suspect[labelled] = conflicts.suspect
+    left_in = ~suspect if settings.suspect_labels == "drop" else np.ones(len(rows), dtype=np.bool_)
+    split, kept = _split(keys, categories, labelled, left_in, settings)
+    weight = np.where(suspect & (settings.suspect_labels == "down_weight"), settings.suspect_weight, 1.0)
+    offers = state.counts.by_category(count)
+    return Draw(
+        rows=rows,
+        categories=categories,
+        shops=reserve.shops[rows],
+        probability=probability[rows],
+        split=split,
+        suspect=suspect,
+        kept=kept,
+        training_weight=weight,
+        conflicts=conflicts,
+        asked=asked,
+        offers=offers,
+        slices=slice_categories(offers, settings),
+        drawn=np.bincount(categories, minlength=count),
+        binding=binding,
+    )
+
+
+def _split(
+    keys: ProductKeys, categories: Any, labelled: Mask, left_in: Mask, settings: SamplingSettings
+) -> tuple[Split, Mask]:
+    """The split of the offers that are left in; the others keep the side of their hash and are not kept."""
+    rows = np.flatnonzero(left_in)
+    inner = split_offers(keys.at(rows), categories[rows], labelled[rows], settings)
+    sides = np.zeros(len(left_in), dtype=np.int8)
+    sides[rows] = inner.sides
+    kept = np.zeros(len(left_in), dtype=np.bool_)
+    kept[rows] = inner.kept
+    return Split(sides, kept, inner.lent, inner.moved), kept
+
+
+def _inclusion(state: State, reserve: ReserveRows, drawn: Mask, asked: Demand) -> tuple[npt.NDArray[np.float64], Pairs]:
+    """The inclusion probability of each reserve row, and the pairs whose shop cap bound.
+
+    Ranks are uniform, so within a category the draw is a simple random sample of each shop that the cap cut (cap of its
+    offers), and one of all other shops together. So 1 / probability summed over the drawn offers of a category is
+    exactly the category's number of living offers. Where the cut shops alone fill the target, they stand for all.
+    """
+    count = len(asked.targets)
+    taken = np.bincount(reserve.categories[drawn], minlength=count)
+    last = np.zeros(count, dtype=np.uint64)
+    np.maximum.at(last, reserve.categories[drawn], reserve.ranks[drawn])
+    last[taken < asked.targets] = HIGHEST_RANK
+    cut = ~find_eligible(reserve, asked.caps) & (reserve.ranks <= last[reserve.categories])
+    binding = np.unique(reserve.pairs[cut])
+    of = (binding >> SHOP_BITS).astype(np.int64)
+    bound_offers = state.counts.of(binding)
+    offers = state.counts.by_category(count)
+    bound_total = np.bincount(of, weights=bound_offers, minlength=count)
+    bound_taken = np.bincount(of, weights=asked.caps[of], minlength=count)
+    rest_total, rest_taken = offers - bound_total, taken - bound_taken
+    standing_in = np.where((rest_taken == 0) & (rest_total > 0), bound_total / np.maximum(offers, 1), 1.0)
+    probability = (rest_taken / np.maximum(rest_total, 1))[reserve.categories]
+    if len(binding):
+        place = np.minimum(np.searchsorted(binding, reserve.pairs), len(binding) - 1)
+        inside = binding[place] == reserve.pairs
+        of_binding = asked.caps[of] / bound_offers * standing_in[of]
+        probability = np.where(inside, of_binding[place], probability)
+    return probability, binding
+
+
+def _product_keys(table: Any) -> ProductKeys:
+    return ProductKeys(
+        product=table["product_key"].to_numpy(),
+        gtin=table["gtin_key"].to_numpy(),
+        title=table["title_key"].to_numpy(),
+        group=table["group_key"].to_numpy(),
+        signature=signatures_of(table),
+    )

@@ -1,0 +1,114 @@
+"""Which rows of a reserve a draw takes, and whether the reserve is deep enough for it.
+
+The draw, exactly: within a category, an offer is *eligible* if fewer than `cap` offers of its shop in that category
+have a smaller rank; the draw is the `target` eligible offers with the smallest ranks. Adding offers can only push an
+offer back in either order, so whatever is drawn from a union was drawn from its part: the draw is mergeable with its
+caps.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sortiment.sampling.counts import SHOP_BITS, Offers, Pairs, pair_codes
+from sortiment.sampling.horizons import Horizons
+from sortiment.sampling.ledger import UNLABELLED, Codes
+from sortiment.sampling.order import HIGHEST_RANK, Keys
+
+Mask = npt.NDArray[np.bool_]
+NO_SHOP = 0
+
+
+@dataclass(frozen=True)
+class ReserveRows:
+    """What of a reserve decides a draw, one entry per row."""
+
+    ranks: Keys
+    categories: Codes
+    shops: Codes
+
+    @property
+    def pairs(self) -> Pairs:
+        return pair_codes(self.categories, self.shops)
+
+    @property
+    def capped(self) -> Mask:
+        """Rows that the shop cap concerns: all with a shop, and all without a label."""
+        capped: Mask = (self.shops != NO_SHOP) | (self.categories == UNLABELLED)
+        return capped
+
+
+def find_eligible(rows: ReserveRows, caps: Offers) -> Mask:
+    """True where fewer than the category's cap of the same shop's offers come before."""
+    eligible = np.ones(len(rows.ranks), dtype=np.bool_)
+    capped = np.flatnonzero(rows.capped)
+    eligible[capped] = first_of_group(rows.pairs[capped], rows.ranks[capped], caps[rows.categories[capped]])
+    return eligible
+
+
+def draw_rows(rows: ReserveRows, targets: Offers, caps: Offers) -> Mask:
+    """True where the row is drawn. `targets` and `caps` are by category code."""
+    drawn = find_eligible(rows, caps)
+    eligible = np.flatnonzero(drawn)
+    categories = rows.categories[eligible]
+    drawn[eligible] = first_of_group(categories.astype(np.uint64), rows.ranks[eligible], targets[categories])
+    return drawn
+
+
+def first_of_group(groups: npt.NDArray[np.uint64], ranks: Keys, limits: Offers) -> Mask:
+    """True for the rows among the first `limit` of their group by rank; a group has one limit."""
+    if not len(groups):
+        return np.empty(0, dtype=np.bool_)
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    sizes = np.diff(np.append(starts, len(order)))
+    first = np.ones(len(groups), dtype=np.bool_)
+    crowded = np.repeat(sizes > limits[order[starts]], sizes)
+    rows = order[crowded]
+    if len(rows):
+        rows = rows[np.lexsort((ranks[rows], groups[rows]))]
+        first[rows] = _place_in_run(groups[rows]) < limits[rows]
+    return first
+
+
+def short_categories(rows: ReserveRows, horizons: Horizons, needed: Offers, caps: Offers) -> Mask:
+    """Categories of which offers beyond the horizons could belong to a draw of `needed` offers.
+
+    A category is deep enough if its needed-th eligible row lies within its horizon (or all of the category does), and
+    every shop that goes less deep than that row has its full cap within the reserve.
+    """
+    count = len(needed)
+    eligible = np.flatnonzero(find_eligible(rows, caps))
+    eligible = eligible[np.lexsort((rows.ranks[eligible], rows.categories[eligible]))]
+    categories = rows.categories[eligible]
+    place = _place_in_run(categories)
+    last = np.full(count, HIGHEST_RANK)
+    at = place == needed[categories] - 1
+    last[categories[at]] = rows.ranks[eligible[at]]
+    filled = np.zeros(count, dtype=np.bool_)
+    filled[categories[at]] = True
+    short = ~filled & (horizons.categories < HIGHEST_RANK)
+    if len(horizons.pairs):
+        of = (horizons.pairs >> SHOP_BITS).astype(np.int64)
+        held = _count_of(rows.pairs, horizons.pairs)
+        lacking = (horizons.shops < last[of]) & (held < caps[of])
+        short[of[lacking]] = True
+    short &= needed > 0
+    return short
+
+
+def _place_in_run(ordered: Any) -> Offers:
+    """0, 1, 2, ... within each run of equal values."""
+    if not len(ordered):
+        return np.empty(0, dtype=np.int64)
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    return np.arange(len(ordered)) - np.repeat(starts, np.diff(np.append(starts, len(ordered))))
+
+
+def _count_of(values: Pairs, wanted: Pairs) -> Offers:
+    """How often each of the sorted wanted pairs occurs."""
+    ordered = np.sort(values)
+    return np.searchsorted(ordered, wanted, side="right") - np.searchsorted(ordered, wanted, side="left")

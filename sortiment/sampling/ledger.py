@@ -1,0 +1,205 @@
+"""The ledger: for every row ever read, in order, its offer key, category and shop, 16 bytes a row.
+
+It is what makes a day cost a day. A repeated key (an update, another label, a withdrawal) is found in the ledgers of
+the parts that share a shop with the new ones, which is a scan of 8 bytes a row and no Parquet at all; a category whose
+reserve ran out is refilled from the ledger, and only the row groups that hold the missing offers are opened.
+
+On disk: `keys.u64`, `categories.u32`, `shops.u32`, little-endian, row for row. Ledgers are never
+rewritten: which rows are dead (a later row has the same key) is a bit per row that the state keeps.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sortiment.sampling.order import Keys
+from sortiment.sampling.parts import OfferPart, run_in_order
+
+WITHDRAWN = np.uint32(2**32 - 1)
+UNLABELLED = 0
+BLOCK_ROWS = 1 << 20
+KEYS_AT_ONCE = 1 << 22
+KEYS, CATEGORIES, SHOPS = "keys.u64", "categories.u32", "shops.u32"
+
+Codes = npt.NDArray[np.uint32]
+Positions = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PartRows:
+    """Where a part's rows are in a ledger, and which shops they name (codes of the state)."""
+
+    part: OfferPart
+    first_row: int
+    rows: int
+    shops: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A folder of rows. The maps turn its codes into the state's; None where they are the same."""
+
+    folder: Path
+    parts: tuple[PartRows, ...]
+    dead: npt.NDArray[np.uint8] = field(repr=False)
+    category_map: Codes | None = field(default=None, repr=False)
+    shop_map: Codes | None = field(default=None, repr=False)
+
+    @property
+    def rows(self) -> int:
+        return self.parts[-1].first_row + self.parts[-1].rows if self.parts else 0
+
+    def keys(self, start: int, stop: int) -> Keys:
+        keys: Keys = np.fromfile(self.folder / KEYS, dtype="<u8", count=stop - start, offset=8 * start)
+        return keys
+
+    def categories(self, start: int, stop: int) -> Codes:
+        codes = _read_codes(self.folder / CATEGORIES, start, stop)
+        if self.category_map is None:
+            return codes
+        known: Codes = np.append(self.category_map, WITHDRAWN)
+        return known[np.minimum(codes, np.uint32(len(self.category_map)))]
+
+    def shops(self, start: int, stop: int) -> Codes:
+        codes = _read_codes(self.folder / SHOPS, start, stop)
+        return codes if self.shop_map is None else self.shop_map[codes]
+
+    def dead_rows(self, start: int, stop: int) -> Mask:
+        """True where a later row has the same key. `start` is a multiple of 8."""
+        bits = np.unpackbits(self.dead[start // 8 : -(-stop // 8)], bitorder="little")
+        mask: Mask = bits[: stop - start].view(np.bool_)
+        return mask
+
+    def with_dead(self, positions: Positions) -> "Ledger":
+        """The same rows, these dead as well."""
+        if not len(positions):
+            return self
+        dead = self.dead.copy()
+        np.bitwise_or.at(dead, positions >> 3, (1 << (positions & 7)).astype(np.uint8))
+        return replace(self, dead=dead)
+
+    def blocks(self, only: Sequence[PartRows] | None = None) -> Iterator[tuple[int, int]]:
+        """Row ranges that cover the given parts (all by default), each starting at a multiple of 8."""
+        start = stop = 0
+        for part in self.parts if only is None else only:
+            first = max(part.first_row & ~7, stop & ~7)
+            if first > stop:
+                yield from _cut(start, stop)
+                start = first
+            stop = part.first_row + part.rows
+        yield from _cut(start, stop)
+
+    def locate(self, positions: Positions) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Index into `parts` and row within that part, for each position."""
+        firsts = np.array([part.first_row for part in self.parts], dtype=np.int64)
+        part = np.searchsorted(firsts, positions, side="right") - 1
+        return part, positions - firsts[part]
+
+
+class LedgerWriter:
+    """Appends rows; a context manager that closes the files."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._streams = [(folder / file).open("wb") for file in (KEYS, CATEGORIES, SHOPS)]
+
+    def append(self, keys: Keys, categories: Codes, shops: Codes) -> None:
+        for stream, values in zip(self._streams, (keys, categories, shops), strict=True):
+            stream.write(np.ascontiguousarray(values).data)
+
+    def __enter__(self) -> "LedgerWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stream in self._streams:
+            stream.close()
+
+
+def alive(rows: int) -> npt.NDArray[np.uint8]:
+    """The bits of a ledger none of whose rows is dead."""
+    return np.zeros(-(-rows // 8), dtype=np.uint8)
+
+
+def find_keys(ledger: Ledger, wanted: Keys, parts: Sequence[PartRows], threads: int) -> Positions:
+    """Positions, within the given parts, of living rows whose key is wanted. `wanted` is sorted and distinct."""
+    if not len(wanted) or not parts:
+        return np.empty(0, dtype=np.int64)
+    bits = int(np.clip(np.ceil(np.log2(len(wanted) * 16)), 12, 26))
+    shift = np.uint64(64 - bits)
+    seen = np.zeros(1 << bits, dtype=np.bool_)
+    seen[(wanted >> shift).view(np.int64)] = True
+
+    def search(block: tuple[int, int]) -> Positions:
+        keys = ledger.keys(*block)
+        rows = np.flatnonzero(seen[(keys >> shift).view(np.int64)])
+        keys = keys[rows]
+        nearest = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
+        rows = rows[wanted[nearest] == keys]
+        living: Positions = rows[~ledger.dead_rows(*block)[rows]] + block[0]
+        return living
+
+    return _concatenate(run_in_order(search, ledger.blocks(parts), threads))
+
+
+def find_repeats(ledger: Ledger, parts: Sequence[PartRows], threads: int) -> Positions:
+    """Positions, within the given parts, of rows that a later row of those parts repeats: all but each key's last.
+
+    Takes the key space in slices of about four million rows, so memory does not grow with the ledger.
+    """
+    rows = sum(part.rows for part in parts)
+    slices = max(1, -(-rows // KEYS_AT_ONCE))
+    edges = [int(2**64 * index / slices) for index in range(1, slices)]
+    found = []
+    for low, high in zip([0, *edges], [*(edge - 1 for edge in edges), 2**64 - 1], strict=True):
+        lowest, highest = np.uint64(low), np.uint64(high)
+
+        def take(block: tuple[int, int], lowest: np.uint64 = lowest, highest: np.uint64 = highest) -> Any:
+            keys = ledger.keys(*block)
+            rows = np.flatnonzero((keys >= lowest) & (keys <= highest))
+            return keys[rows], rows + block[0]
+
+        taken = list(run_in_order(take, ledger.blocks(parts), threads))
+        keys = np.concatenate([keys for keys, _ in taken]) if taken else np.empty(0, dtype=np.uint64)
+        positions = np.concatenate([rows for _, rows in taken]) if taken else np.empty(0, dtype=np.int64)
+        order = np.argsort(keys, kind="stable")
+        repeated = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+        found.append(positions[order[repeated]])
+    return np.sort(np.concatenate(found))
+
+
+def describe_parts(parts: Sequence[PartRows]) -> list[dict[str, Any]]:
+    """As JSON."""
+    return [
+        {"uri": p.part.uri, "version": p.part.version, "first_row": p.first_row, "rows": p.rows, "shops": list(p.shops)}
+        for p in parts
+    ]
+
+
+def parse_parts(content: list[dict[str, Any]]) -> tuple[PartRows, ...]:
+    """From the JSON of `describe_parts`."""
+    return tuple(
+        PartRows(OfferPart(p["uri"], p["version"]), p["first_row"], p["rows"], tuple(p["shops"])) for p in content
+    )
+
+
+def _read_codes(path: Path, start: int, stop: int) -> Codes:
+    codes: Codes = np.fromfile(path, dtype="<u4", count=stop - start, offset=4 * start)
+    return codes
+
+
+def _cut(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    for first in range(start, stop, BLOCK_ROWS):
+        yield first, min(first + BLOCK_ROWS, stop)
+
+
+def _concatenate(found: Iterator[Positions]) -> Positions:
+    return np.concatenate([np.empty(0, dtype=np.int64), *found])

@@ -1,0 +1,235 @@
+"""Two states as one: the law sample(A + B) = merge(sample(A), sample(B)), byte for byte, with shop caps.
+
+B comes later than A: where both hold a key, B's row wins, and a withdrawn row in B removes the offer. The union's
+reserve is the living rows of both reserves at or below the smaller horizons (`horizons.py`). Withdrawals and changed
+labels only ever thin a reserve out. When a category's reserve can no longer give the largest draw exactly, it alone is
+refilled: one scan of the ledgers (16 bytes a row, no Parquet), then the row groups that hold its missing offers.
+
+The bound on refills: a category's reserve holds about slack times the offers of a draw (and six standard deviations
+more), so it runs out only after the category lost more than the share (slack - 1) / slack of the offers that it had
+when its horizon was set: a fifth by default. Offers that come in between only help. So for a category of n offers
+there is at most one refill in every n / 5 withdrawals, whatever the number of days.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sortiment.progress import Progress
+from sortiment.sampling.counting import assign_codes, bury
+from sortiment.sampling.counts import SHOP_BITS, PairCounts, pair_codes, sum_pairs
+from sortiment.sampling.eligible import ReserveRows, short_categories
+from sortiment.sampling.horizons import Demand, Horizons, demand_of, set_horizons
+from sortiment.sampling.ledger import KEYS_AT_ONCE, Codes, Ledger, Positions, find_keys
+from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
+from sortiment.sampling.parts import S3Options
+from sortiment.sampling.reserve import Chosen, choose_rows, fetch_offers, write_reserve
+from sortiment.sampling.state import LedgerReference, State, write_state
+from sortiment.settings import SamplingSettings
+
+SHOP_MASK = np.uint64(0xFFFFFFFF)
+WIDENING = 2.0
+
+
+def combine(
+    base: State,
+    later: State,
+    settings: SamplingSettings,
+    folder: Path,
+    *,
+    skipped: tuple[str, ...],
+    s3: S3Options | None,
+    threads: int,
+    progress: Progress,
+) -> State:
+    """Both as one state, written into `folder`. `later` has the codes of `base`, continued.
+
+    Where `later` has only been counted (no reserve), just its rows within the base's horizons are fetched.
+    """
+    replaced, ledgers, counts = _bury_replaced(base, later, threads)
+    counts = counts.plus(later.counts)
+    demand = demand_of(counts, len(later.category_ids), settings)
+    horizons = set_horizons(counts, demand, settings)
+    if base.ledgers:
+        horizons = base.horizons.lowered(horizons)
+    if later.reserve is not None:
+        horizons = later.horizons.lowered(horizons)
+    tables = _keep_rows(base, horizons, replaced, settings.seed)
+    if later.reserve is not None:
+        tables += _keep_rows(later, horizons, replaced[:0], settings.seed)
+    else:
+        for reference in later.ledgers:
+            chosen = choose_rows(reference.ledger, horizons, settings.seed, threads)
+            tables.append(fetch_offers(reference.ledger, chosen, s3, threads, progress))
+    state = replace(
+        later,
+        ledgers=(*ledgers, *later.ledgers),
+        counts=counts,
+        horizons=horizons,
+        reserve=None,
+        reserve_codes=None,
+        skipped=(*base.skipped, *later.skipped, *skipped),
+        refills=base.refills + later.refills,
+    )
+    state, tables = _refill(state, tables, demand, settings=settings, s3=s3, threads=threads, progress=progress)
+    write_reserve(folder / "reserve.parquet", tables, state.departments)
+    state = replace(state, reserve=folder / "reserve.parquet")
+    write_state(state, folder)
+    return state
+
+
+def renumber(later: State, first: State) -> State:
+    """The later state with its categories and shops numbered as in the first, new ones after them."""
+    categories = {category: code for code, category in enumerate(first.category_ids)}
+    shops = {shop: code for code, shop in enumerate(first.shop_ids)}
+    category_map = assign_codes(list(later.category_ids), categories)
+    shop_map = assign_codes(list(later.shop_ids), shops)
+    departments = dict(zip(later.category_ids, later.departments, strict=True))
+    departments |= dict(zip(first.category_ids, first.departments, strict=True))
+    ranks = np.full(len(categories), HIGHEST_RANK)
+    ranks[category_map] = later.horizons.categories
+    pairs = _map_pairs(later.horizons.pairs, category_map, shop_map)
+    order = np.argsort(pairs)
+    return replace(
+        later,
+        ledgers=tuple(_map_ledger(reference, category_map, shop_map) for reference in later.ledgers),
+        category_ids=tuple(categories),
+        departments=tuple(departments[category] for category in categories),
+        shop_ids=tuple(shops),
+        counts=sum_pairs(_map_pairs(later.counts.pairs, category_map, shop_map), later.counts.offers),
+        horizons=Horizons(ranks, pairs[order], later.horizons.shops[order]),
+        reserve_codes=(category_map, shop_map),
+    )
+
+
+def _map_pairs(pairs: Keys, category_map: Codes, shop_map: Codes) -> Keys:
+    return pair_codes(
+        category_map[(pairs >> SHOP_BITS).astype(np.int64)], shop_map[(pairs & SHOP_MASK).astype(np.int64)]
+    )
+
+
+def _map_ledger(reference: LedgerReference, category_map: Codes, shop_map: Codes) -> LedgerReference:
+    ledger = reference.ledger
+    parts = tuple(
+        replace(part, shops=tuple(sorted(int(shop_map[shop]) for shop in part.shops))) for part in ledger.parts
+    )
+    mapped = replace(
+        ledger,
+        parts=parts,
+        category_map=category_map if ledger.category_map is None else category_map[ledger.category_map],
+        shop_map=shop_map if ledger.shop_map is None else shop_map[ledger.shop_map],
+    )
+    return replace(reference, ledger=mapped)
+
+
+def _bury_replaced(base: State, later: State, threads: int) -> tuple[Keys, list[LedgerReference], PairCounts]:
+    """Keys of the base that the later state holds too; the base's ledgers with those rows dead, its counts without.
+
+    Only parts that share a shop can share a key, so only those are compared.
+    """
+    counts = base.counts
+    shops = {shop for reference in later.ledgers for part in reference.ledger.parts for shop in part.shops}
+    replaced = [np.empty(0, dtype=np.uint64)]
+    ledgers = []
+    for reference in base.ledgers:
+        ledger = reference.ledger
+        sharing = [part for part in ledger.parts if not shops.isdisjoint(part.shops)]
+        positions = [np.empty(0, dtype=np.int64)]
+        if sharing:
+            theirs = {shop for part in sharing for shop in part.shops}
+            positions += [find_keys(ledger, wanted, sharing, threads) for wanted in _living_keys(later, theirs)]
+        found = np.sort(np.concatenate(positions))
+        replaced.append(_keys_at(ledger, found))
+        ledger, counts = bury(ledger, counts, found)
+        ledgers.append(replace(reference, ledger=ledger))
+    return np.sort(np.concatenate(replaced)), ledgers, counts
+
+
+def _living_keys(state: State, shops: set[int]) -> Iterator[Keys]:
+    """Sorted keys of the rows that are not dead, withdrawals included, of parts that name one of the shops.
+
+    A few million at a time.
+    """
+    waiting: list[Keys] = []
+    for reference in state.ledgers:
+        ledger = reference.ledger
+        for block in ledger.blocks([part for part in ledger.parts if not shops.isdisjoint(part.shops)]):
+            waiting.append(ledger.keys(*block)[~ledger.dead_rows(*block)])
+            if sum(len(keys) for keys in waiting) >= KEYS_AT_ONCE:
+                yield np.unique(np.concatenate(waiting))
+                waiting = []
+    if waiting:
+        yield np.unique(np.concatenate(waiting))
+
+
+def _keys_at(ledger: Ledger, positions: Positions) -> Keys:
+    found = [np.empty(0, dtype=np.uint64)]
+    for start, stop in ledger.blocks() if len(positions) else ():
+        low, high = np.searchsorted(positions, [start, stop])
+        if low < high:
+            found.append(ledger.keys(start, stop)[positions[low:high] - start])
+    return np.concatenate(found)
+
+
+def _keep_rows(state: State, horizons: Horizons, replaced: Keys, seed: int) -> list[pa.Table]:
+    """The state's reserve without the replaced keys and what is now beyond the horizons."""
+    if state.reserve is None:
+        return []
+    table = pq.read_table(state.reserve, use_threads=False)
+    if state.reserve_codes is not None:
+        for name, codes in zip(("category_code", "shop_code"), state.reserve_codes, strict=True):
+            column = pa.array(codes[table[name].to_numpy()])
+            table = table.set_column(table.schema.get_field_index(name), name, column)
+    rows = reserve_rows([table], seed)
+    kept = rows.ranks <= horizons.categories[rows.categories]
+    kept &= rows.ranks <= horizons.of_pairs(rows.pairs)
+    if len(replaced):
+        keys = table["offer_key"].to_numpy()
+        kept &= replaced[np.minimum(np.searchsorted(replaced, keys), len(replaced) - 1)] != keys
+    return [table if kept.all() else table.filter(pa.array(kept))]
+
+
+def reserve_rows(tables: list[pa.Table], seed: int) -> ReserveRows:
+    """What decides a draw, of all tables in a row."""
+    columns = {
+        name: np.concatenate([np.empty(0, dtype=kind), *(table[name].to_numpy() for table in tables)])
+        for name, kind in (("offer_key", np.uint64), ("category_code", np.uint32), ("shop_code", np.uint32))
+    }
+    return ReserveRows(rank_keys(columns["offer_key"], seed), columns["category_code"], columns["shop_code"])
+
+
+def _refill(
+    state: State,
+    tables: list[pa.Table],
+    demand: Demand,
+    *,
+    settings: SamplingSettings,
+    s3: S3Options | None,
+    threads: int,
+    progress: Progress,
+) -> tuple[State, list[pa.Table]]:
+    """Deepen the categories whose reserve ran out, twice as deep each time that it is still not enough."""
+    needed = np.where(demand.targets > 0, demand.needed(settings.per_shop_share), 0)
+    widen = np.ones(len(needed))
+    while True:
+        rows = reserve_rows(tables, settings.seed)
+        short = short_categories(rows, state.horizons, needed, demand.caps)
+        if not short.any():
+            return state, tables
+        horizons = state.horizons.replaced(set_horizons(state.counts, demand, settings, widen), short)
+        held = np.sort(rank_keys(rows.ranks, settings.seed))
+        for reference in state.ledgers:
+            chosen = choose_rows(reference.ledger, horizons, settings.seed, threads)
+            missing = _only(chosen, short[chosen.categories] & ~np.isin(chosen.keys, held, assume_unique=True))
+            tables = [*tables, fetch_offers(reference.ledger, missing, s3, threads, progress)]
+        state = replace(state, horizons=horizons, refills=state.refills + int(short.sum()))
+        widen = np.where(short, widen * WIDENING, widen)
+
+
+def _only(chosen: Chosen, mask: npt.NDArray[np.bool_]) -> Chosen:
+    return Chosen(chosen.positions[mask], chosen.keys[mask], chosen.categories[mask], chosen.shops[mask])

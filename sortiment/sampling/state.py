@@ -1,0 +1,192 @@
+"""The sampling state of one country: everything that the census and any draw need, as one folder.
+
+- ledgers (this state's own rows in the folder, older ones by reference) and a bit per row that is dead;
+- `categories.parquet`: category_id, department, horizon; the row number is the category's code, code 0 is the pool of
+  offers without a label. `shops.parquet`: shop_id by code; code 0 is "no shop given";
+- `counts.parquet`: living offers per (category, shop);
+- `horizons.parquet`: ranks of the shops that the cap cuts;
+- `reserve.parquet`: whole offers (`sampling/reserve.py`);
+- `state.json`: settings that shaped it, ledgers, parts that were left out.
+
+Two states are equal in meaning when they give the same census and the same draws. Their bytes may differ: a state that
+grew day by day has more, smaller ledgers and may have deeper or shallower horizons.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sortiment.errors import SamplingError
+from sortiment.sampling.counts import PairCounts, no_pairs
+from sortiment.sampling.horizons import Horizons
+from sortiment.sampling.ledger import Codes, Ledger, describe_parts, parse_parts
+from sortiment.sampling.order import HIGHEST_RANK
+from sortiment.sampling.parts import OfferPart
+from sortiment.settings import SamplingSettings
+
+UNLABELLED_DEPARTMENT = "unlabelled"
+SHAPING = ("seed", "per_category", "per_shop_share", "unlabelled_per_country", "reserve_slack")
+"""The settings that a state depends on; all others only shape a draw."""
+
+Resolve = Callable[[str], Path]
+
+
+@dataclass(frozen=True)
+class LedgerReference:
+    """Where a ledger is: the folder, or the version of the state artifact that wrote it."""
+
+    name: str
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
+class State:
+    """One country's state.
+
+    reserve: a Parquet file; None while a state has only been counted. reserve_codes: what the category and shop codes
+    in that file stand for now, where they were renumbered.
+    """
+
+    shaping: dict[str, Any]
+    ledgers: tuple[LedgerReference, ...]
+    category_ids: tuple[str | None, ...]
+    departments: tuple[str | None, ...]
+    shop_ids: tuple[str | None, ...]
+    counts: PairCounts = field(repr=False)
+    horizons: Horizons = field(repr=False)
+    reserve: Path | None
+    reserve_codes: tuple[Codes, Codes] | None = field(default=None, repr=False)
+    skipped: tuple[str, ...] = ()
+    refills: int = 0
+
+    @property
+    def parts(self) -> tuple[OfferPart, ...]:
+        """Every part that was read, in order."""
+        return tuple(rows.part for reference in self.ledgers for rows in reference.ledger.parts)
+
+    @property
+    def rows(self) -> int:
+        """Rows read, dead ones included."""
+        return sum(reference.ledger.rows for reference in self.ledgers)
+
+    @property
+    def offers(self) -> int:
+        """Living offers, with and without a label."""
+        return int(self.counts.offers.sum())
+
+
+def empty_state(settings: SamplingSettings) -> State:
+    """A state that has read nothing."""
+    nothing = np.empty(0, dtype=np.uint64)
+    return State(
+        shaping=shaping_of(settings),
+        ledgers=(),
+        category_ids=(None,),
+        departments=(UNLABELLED_DEPARTMENT,),
+        shop_ids=(None,),
+        counts=no_pairs(),
+        horizons=Horizons(np.full(1, HIGHEST_RANK), nothing, nothing),
+        reserve=None,
+    )
+
+
+def shaping_of(settings: SamplingSettings) -> dict[str, Any]:
+    """The settings that a state depends on."""
+    return {name: getattr(settings, name) for name in SHAPING}
+
+
+def check_shaping(state: State, settings: SamplingSettings) -> None:
+    """Raise SamplingError where the state was kept for other settings."""
+    asked = shaping_of(settings)
+    if state.shaping != asked:
+        raise SamplingError(
+            "the sampling state was kept for other settings",
+            value={name: kept for name, kept in state.shaping.items() if kept != asked[name]},
+            allowed=f"{ {name: value for name, value in asked.items() if value != state.shaping[name]} }",
+            fix="keep a state with these settings (it reads the parts once more)",
+        )
+
+
+def write_state(state: State, folder: Path) -> None:
+    """Write all but the reserve and the ledgers' rows, which are in the folder already."""
+    pq.write_table(
+        pa.table(
+            {
+                "category_id": pa.array(state.category_ids, pa.string()),
+                "department": pa.array(state.departments, pa.string()),
+                "horizon": state.horizons.categories,
+            }
+        ),
+        folder / "categories.parquet",
+    )
+    pq.write_table(pa.table({"shop_id": pa.array(state.shop_ids, pa.string())}), folder / "shops.parquet")
+    counts = pa.table({"pair": state.counts.pairs, "offers": state.counts.offers})
+    pq.write_table(counts, folder / "counts.parquet", use_dictionary=False, compression="lz4")
+    pq.write_table(
+        pa.table({"pair": state.horizons.pairs, "horizon": state.horizons.shops}), folder / "horizons.parquet"
+    )
+    ledgers = []
+    for index, reference in enumerate(state.ledgers):
+        ledger = reference.ledger
+        ledger.dead.tofile(folder / f"dead-{index}.bits")
+        ledgers.append(
+            {
+                "name": reference.name or ("" if ledger.folder == folder else str(ledger.folder)),
+                "parts": describe_parts(ledger.parts),
+                "category_map": None if ledger.category_map is None else ledger.category_map.tolist(),
+                "shop_map": None if ledger.shop_map is None else ledger.shop_map.tolist(),
+            }
+        )
+    content = {
+        "shaping": state.shaping,
+        "ledgers": ledgers,
+        "skipped": list(state.skipped),
+        "refills": state.refills,
+        "reserve": state.reserve is not None,
+    }
+    (folder / "state.json").write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def read_state(folder: Path, resolve: Resolve = Path) -> State:
+    """The state in a folder. `resolve` turns a ledger's name into its folder."""
+    content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    categories = pq.read_table(folder / "categories.parquet")
+    counts = pq.read_table(folder / "counts.parquet")
+    horizons = pq.read_table(folder / "horizons.parquet")
+    ledgers = tuple(
+        LedgerReference(
+            entry["name"],
+            Ledger(
+                folder=resolve(entry["name"]) if entry["name"] else folder,
+                parts=parse_parts(entry["parts"]),
+                dead=np.fromfile(folder / f"dead-{index}.bits", dtype=np.uint8),
+                category_map=_codes(entry["category_map"]),
+                shop_map=_codes(entry["shop_map"]),
+            ),
+        )
+        for index, entry in enumerate(content["ledgers"])
+    )
+    return State(
+        shaping=content["shaping"],
+        ledgers=ledgers,
+        category_ids=tuple(categories["category_id"].to_pylist()),
+        departments=tuple(categories["department"].to_pylist()),
+        shop_ids=tuple(pq.read_table(folder / "shops.parquet")["shop_id"].to_pylist()),
+        counts=PairCounts(counts["pair"].to_numpy(), counts["offers"].to_numpy()),
+        horizons=Horizons(
+            categories["horizon"].to_numpy(), horizons["pair"].to_numpy(), horizons["horizon"].to_numpy()
+        ),
+        reserve=folder / "reserve.parquet" if content["reserve"] else None,
+        skipped=tuple(content["skipped"]),
+        refills=content["refills"],
+    )
+
+
+def _codes(values: list[int] | None) -> Any:
+    return None if values is None else np.array(values, dtype=np.uint32)
