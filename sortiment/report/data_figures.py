@@ -45,7 +45,7 @@ def plot_category_counts(
     axes.set_yscale("log")
     _draw_ranks(axes, present, GRAY, "o")
     _draw_ranks(axes, taken, BLUE, "s")
-    axes.set_ylim(0.7, max(present[0] * 1.6, 10))
+    axes.set_ylim(0.7, max(present[0] * 1.6, (cap or 0) * 2.5, 10))
     axes.set_xlim(0.85, max(len(present), 2) * 1.15)
     axes.annotate("all labelled offers", (1, present[0]), (8, 4), textcoords="offset points", color=MUTED, va="bottom")
     if taken:

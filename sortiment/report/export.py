@@ -7,7 +7,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
-from sortiment.report.style import SURFACE, TITLE_INCHES, TOKENS, house_style
+from sortiment.report.style import SURFACE, TITLE_INCHES, TOKENS, house_style, printable_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +19,7 @@ VARIABLES = {light: f"var(--{name})" for name, (light, _) in TOKENS.items()}
 COLOR = re.compile("|".join(VARIABLES))
 FILL_ATTRIBUTE = re.compile(r' fill="(#[0-9a-f]{6})"')
 STYLE_ATTRIBUTE = re.compile(r'style="[^"]*"')
-FONT = re.compile(r"(font: [^;\"]*?[\d.]+px) [^;\"]*")
+FONT_FAMILY = re.compile(r" ?font-family: [^;\"]*;")
 IDENTIFIER = re.compile(r' id="([^"]*)"')
 REFERENCE = re.compile(r'url\(#([^)]*)\)|href="#([^"]*)"')
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -71,7 +71,7 @@ def _print_svg(figure: "Figure", stream: io.StringIO) -> None:
 def to_markdown(figure: "Figure") -> str:
     """The figure as a Markdown image with a PNG data URI, title included: for `MetadataValue.md`."""
     data = base64.b64encode(to_png(figure)).decode("ascii")
-    title = figure.get_suptitle().replace("[", "(").replace("]", ")").replace("\n", " ")
+    title = printable_text(figure.get_suptitle()).replace("[", "(").replace("]", ")")
     return f"![{title}](data:image/png;base64,{data})"
 
 
@@ -103,18 +103,19 @@ def _as_element(svg: str, name: str, title: str, description: str) -> str:
     body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r"<g>\s*</g>", "", body)
     body = re.sub(r">\s*\n\s*<", "><", body)
-    label = f"{title}. {description}" if description else title
+    label = printable_text(f"{title}. {description}" if description else title)
     heading = f"{name}-title"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
-        f'viewBox="{box.group(1)}" style="--natural-width: {width:.0f}" aria-labelledby="{escape(heading)}">'
+        f'viewBox="{box.group(1)}" style="--natural-width: {width:.0f}; font-family: var(--font)" '
+        f'aria-labelledby="{escape(heading)}">'
         f'<title id="{escape(heading)}">{escape(label)}</title>{body.strip()}'
     )
 
 
 def _with_variables(match: re.Match[str]) -> str:
     style = COLOR.sub(lambda color: VARIABLES[color.group(0)], match.group(0))
-    return FONT.sub(r"\1 var(--font)", style)
+    return FONT_FAMILY.sub("", style)  # the page's, set once on the svg
 
 
 def _with_own_ids(body: str, name: str) -> str:

@@ -199,11 +199,16 @@ def series_looks(names: list[str]) -> dict[str, SeriesLook]:
 
 def short_text(text: str, max_chars: int) -> str:
     """Printable text on one line, cut with an ellipsis in the middle, where two long names differ least."""
-    clean = " ".join("".join(" " if unicodedata.category(char)[0] == "C" else char for char in text).split())
+    clean = printable_text(text)
     if len(clean) <= max_chars:
         return clean
     tail = max_chars // 3
     return f"{clean[: max_chars - tail - 1].rstrip()}…{clean[-tail:].lstrip()}"
+
+
+def printable_text(text: str) -> str:
+    """One line without control characters, which XML cannot hold."""
+    return " ".join("".join(" " if unicodedata.category(char)[0] == "C" else char for char in text).split())
 
 
 def short_number(value: float) -> str:

@@ -1,0 +1,59 @@
+"""The table at the end of the demo."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sortiment.report import parse_report
+from sortiment.report.terminal import score_summary, summarize_report
+
+MARKET = {"name": "[red]A market[/red]", "synthetic": False}
+
+
+def printed(content: Any, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(content)
+    output = console.file
+    assert isinstance(output, io.StringIO)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_summary_fits_the_terminal_and_holds_the_key_figures(report: dict[str, Any], width: int) -> None:
+    text = printed(summarize_report(parse_report(report), Path("home/report.html")), width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    for expected in (
+        "SYNTHETIC MARKET",
+        "100,412",
+        "0.862",
+        "0.851",
+        "0.849",
+        "1,910",
+        "$0.0148",
+        "92.4%",
+        "release 3",
+    ):
+        assert expected in text
+    assert "neuronx-cc is not" in text
+    assert "home/report.html" in text
+
+
+def test_what_was_not_done_says_so_with_its_reason() -> None:
+    report = parse_report(
+        {"market": MARKET, "not_done": [{"what": "Drift", "why": "no second feed", "section": "drift"}]}
+    )
+    text = printed(summarize_report(report), 80)
+    assert "not done" in text
+    assert "no second feed" in text
+
+
+def test_names_are_not_taken_for_markup() -> None:
+    assert "[red]A market[/red]" in printed(summarize_report(parse_report({"market": MARKET})), 80)
+
+
+def test_the_score_table_has_a_row_per_country_and_feed(report: dict[str, Any]) -> None:
+    text = printed(score_summary(parse_report(report)), 80)
+    assert all(f" {name} " in text for name in ("DE", "GB", "second_day", "all"))
