@@ -7,6 +7,8 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import pyarrow as pa
+
 from sortiment.errors import FeedError
 from sortiment.feeds.spec import FeedSpec
 
@@ -31,7 +33,7 @@ NOT_TEXT = {
     b"\xfd7zXZ": "an xz archive",
     b"7z\xbc\xaf": "a 7z archive",
 }
-READ_ERRORS = (OSError, EOFError, zlib.error, UnicodeError)
+READ_ERRORS = (OSError, EOFError, zlib.error, UnicodeError, pa.ArrowException)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from sortiment.artifacts import ArtifactStore, write_atomically
 from sortiment.errors import StorageError
-from sortiment.feeds.parts import PART_ASSET, OfferPart, describe_market, open_part
+from sortiment.feeds.parts import PART_ASSET, PARTS_FILE, OfferPart, describe_market, open_part
 
 LISTING_FILE = "listing.json"
 
@@ -44,6 +44,12 @@ def read_listing(folder: Path, store: ArtifactStore) -> list[OfferPart]:
         if artifact is None:
             raise StorageError("a loaded feed file is gone", value=entry["version"], fix="materialize feed_files again")
         parts.append(open_part(artifact, entry["feed"]))
+    return parts
+
+
+def read_parts(folder: Path) -> list[dict[str, Any]]:
+    """A country's `parts.json`, as `write_offers` wrote it."""
+    parts: list[dict[str, Any]] = json.loads((folder / PARTS_FILE).read_bytes())
     return parts
 
 

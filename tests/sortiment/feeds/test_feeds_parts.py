@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 
 from sortiment.artifacts import ArtifactStore, verify
 from sortiment.errors import FeedError
@@ -221,6 +224,24 @@ def test_constants_fill_what_a_column_leaves_empty(load: Load) -> None:
         "o.csv", "id,title,cur\n1,a,USD\n2,b,\n", columns=columns, constants={"country": "UK", "currency": "gbp"}
     )
     assert [(row["country"], row["currency"]) for row in loaded.offers] == [("GB", "USD"), ("GB", "GBP")]
+
+
+def test_remote_files_load_like_local_ones(make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path) -> None:
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    rows = {"id": ["1"], "land": ["DE"], "title": ["Zug"], "shop": ["s1"], "path": ["A > B"]}
+    pq.write_table(pa.table(rows), bucket / "a.parquet")
+    (bucket / "b.csv.gz").write_bytes(gzip.compress(FEED.encode()))
+    with pa.OSFile(str(bucket / "c.csv.zst"), "wb") as file, pa.CompressedOutputStream(file, "zstd") as stream:
+        stream.write(FEED.replace("Zug", "Bahn").encode())
+    spec = make_spec("o.csv", FEED, columns=COLUMNS, constants={}).model_copy(update={"path": "s3://bucket"})
+    filesystem = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    parts = load_parts([spec], None, store, FeedSettings(), silent, filesystem)
+    assert [(part.source_file, part.rows) for part in parts] == [
+        ("a.parquet", {"DE": 1}),
+        ("b.csv.gz", {"AT": 1, "DE": 2}),
+        ("c.csv.zst", {"AT": 1, "DE": 2}),
+    ]
 
 
 def test_two_specs_of_one_name_are_an_error(make_spec: MakeSpec, store: ArtifactStore) -> None:

@@ -78,7 +78,7 @@ def test_every_row_loads_with_its_label(parts: Parts, feed: str, rows: int, labe
 def test_decimal_commas_and_symbols_are_read(parts: Parts) -> None:
     with duckdb.connect() as connection:
         row = connection.execute(
-            "SELECT price, currency, observed_at::DATE::VARCHAR, category_path FROM read_parquet(?) ORDER BY source_row",
+            "SELECT price, currency, observed_at::DATE::TEXT, category_path FROM read_parquet(?) ORDER BY source_row",
             [parts["mercadona"].uris["ES"]],
         ).fetchone()
     path = ["Aceite, especias y salsas", "Aceite, vinagre y sal", "Aceite de oliva"]

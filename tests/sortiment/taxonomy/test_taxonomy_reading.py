@@ -44,8 +44,12 @@ FILES = {
         }
     ),
     "paths.csv": "id,path_en,path_de\n1,Toys,Spielzeug\n2,Toys > Trains,Spielzeug > Züge\n",
-    "levels.tsv": "id|level_1_en|level_2_en|level_1_de|level_2_de\n1|Toys||Spielzeug|\n2|Toys|Trains|Spielzeug|Züge\n".replace(
-        "|", "\t"
+    "levels.tsv": "\n".join(
+        [
+            "id\tlevel_1_en\tlevel_2_en\tlevel_1_de\tlevel_2_de",
+            "1\tToys\t\tSpielzeug\t",
+            "2\tToys\tTrains\tSpielzeug\tZüge",
+        ]
     ),
     "parents.csv": "id;name_en;name_de;parent\n2;Trains;Züge;1\n1;Toys;Spielzeug;\n",
 }
