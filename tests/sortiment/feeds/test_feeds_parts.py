@@ -4,6 +4,9 @@ import gzip
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from sortiment.artifacts import ArtifactStore, verify
+from sortiment.artifacts import ArtifactStore, LocalBlobs, verify
 from sortiment.errors import FeedError
 from sortiment.feeds import FeedSpec, OfferPart, describe_market, load_parts, offer_key, part_recipe, write_offers
 from sortiment.feeds.files import list_feed_files
@@ -157,6 +160,48 @@ def test_a_file_that_fails_keeps_the_parts_before_it(make_spec: MakeSpec, store:
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(FEED.replace("Zug", "Bahn").encode()))
     parts = load_all(spec, store)
     assert [(part.source_file, part.reused) for part in parts] == [("a.csv", True), ("b.csv.gz", False)]
+
+
+KILLED = """
+import os, signal, sys
+from contextlib import contextmanager
+from pathlib import Path
+from sortiment.artifacts import ArtifactStore, LocalBlobs
+from sortiment.feeds import load_parts, load_spec
+from sortiment.settings import FeedSettings
+
+class Kill:
+    def advance(self, count=1, note=""):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Quiet:
+    def advance(self, count=1, note=""):
+        pass
+
+@contextmanager
+def progress(what, total=None, unit="offers"):
+    yield Kill() if "b.csv" in what else Quiet()
+
+folder = Path(sys.argv[1])
+store = ArtifactStore(LocalBlobs(folder / "store"), folder / "scratch")
+load_parts([load_spec(folder / "shop.yaml")], None, store, FeedSettings(), progress)
+"""
+
+
+def test_a_killed_load_goes_on_at_the_first_unfinished_file(
+    make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    (tmp_path / "b.csv").write_text(FEED.replace("Zug", "Bahn"), encoding="utf-8")
+    make_spec("a.csv", FEED, columns=COLUMNS, constants={})
+    spec = make_spec("*.csv", columns=COLUMNS, constants={})
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    parts = load_all(spec, store)
+    assert [(part.source_file, part.reused) for part in parts] == [("a.csv", True), ("b.csv", False)]
+    undisturbed = ArtifactStore(LocalBlobs(tmp_path / "other"), tmp_path / "scratch2")
+    for part, other in zip(parts, load_all(spec, undisturbed), strict=True):
+        assert {path.name for path in part.path.iterdir()} == {path.name for path in other.path.iterdir()}
+        assert all(path.read_bytes() == (other.path / path.name).read_bytes() for path in part.path.iterdir())
 
 
 def test_a_part_is_whole_and_leaves_nothing_behind(make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path) -> None:
