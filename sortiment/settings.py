@@ -124,7 +124,7 @@ class StudentSettings(StageSettings):
     epochs: int = Field(3, ge=1, le=100, description="passes over labelled and unlabelled offers")
     retrain_epochs: int = Field(1, ge=1, le=100, description="passes when training goes on from an earlier student")
     batch_offers: int = Field(64, ge=1, le=4096, description="offers in one optimizer step")
-    learning_rate: float = Field(6e-4, gt=0, le=0.1, description="highest learning rate of body and head")
+    learning_rate: float = Field(1e-3, gt=0, le=0.1, description="highest learning rate of body and head")
     retrain_learning_rate: float = Field(3e-4, gt=0, le=0.1, description="the same from an earlier student")
     embedding_rate_factor: float = Field(1.0, ge=0, le=100, description="learning rate of the token table, relative")
     warmup_share: Share = Field(0.1, description="share of all steps over which the learning rate rises")
@@ -194,6 +194,7 @@ class ReleaseSettings(StageSettings):
 class PredictionSettings(StageSettings):
     """Classifying offers in bulk."""
 
+    target: str = Field("openvino-int8", description="the compile target that serves, and that is released")
     shard_offers: int = Field(250_000, ge=1, le=10_000_000, description="offers per shard: what a killed run repeats")
     batch_titles: int = Field(8_192, ge=1, le=1_000_000, description="different titles given to the engine at once")
     review_confidence: Share = Field(0.4, description="a less confident prediction is flagged for review")
@@ -203,7 +204,22 @@ class PredictionSettings(StageSettings):
 class DriftSettings(StageSettings):
     """Judging whether a slice drifted."""
 
-    min_offers: int = Field(50, ge=1, description="a slice with fewer new offers is not judged")
+    seed: Seed = 0
+    min_offers: int = Field(50, ge=2, description="a slice with fewer new or reference offers is not judged")
+    max_offers: int = Field(5_000, ge=10, le=1_000_000, description="offers per slice and side that are looked at")
+    resamples: int = Field(200, ge=20, le=100_000, description="resamples of the reference that show what chance does")
+    significance: float = Field(0.01, gt=0.0, lt=1.0, description="chance of one false alarm among all slices and signals")
+    label_free: Literal["unlabelled", "always", "never"] = Field(
+        "unlabelled", description="where signals that need no labels decide: in slices that have too few labels, ..."
+    )
+    min_accuracy_drop: Share = Field(0.05, description="a smaller fall of the accuracy is no drift")
+    min_macro_f1_drop: Share = Field(0.10, description="a smaller fall of the macro-F1 is no drift")
+    min_new_category_share: Share = Field(0.05, description="a smaller share of labels that the model lacks is no drift")
+    min_confidence_drop: Share = Field(0.05, description="a smaller fall of the mean confidence is no drift")
+    min_novelty_rise: Share = Field(0.15, description="a smaller rise of the share of unknown words is no drift")
+    min_category_psi: float = Field(0.25, ge=0.0, description="a smaller PSI of the predicted categories is no drift")
+    min_length_shift: float = Field(1.0, ge=0.0, description="a smaller shift of title length, in deviations, is no drift")
+    max_pages: int = Field(3, ge=0, le=100, description="Evidently pages for the slices that drifted most; 0 = none")
 
 
 class MarketSettings(StageSettings):
