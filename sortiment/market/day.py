@@ -29,6 +29,7 @@ SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 DAY_STREAM = 14
 DRIFTED_SHARE = 0.9  # of the slice's offers; a drift rarely takes everything
 NEW_CATEGORY_SHARE = 0.5
+SHIFTED_MIX_EXPONENT = 1.5  # the smallest category becomes the largest, by far
 IDS_PER_DAY = 100_000_000
 
 
@@ -123,7 +124,7 @@ def _draw_amounts(this: _Day) -> Numbers:
     if drift.scenario == "shifted_mix":
         here = np.intersect1d(active_categories(settings, this.vocabulary), np.flatnonzero(inside))
         smallest_first = here[np.argsort(mix[here], kind="stable")]
-        mix[smallest_first] = np.sort(mix[here])[::-1]
+        mix[smallest_first] = 1 / (np.arange(len(here)) + 1.0) ** SHIFTED_MIX_EXPONENT
     elif drift.scenario == "new_category":
         reserved = inside & np.array([each.reserved for each in this.vocabulary.categories])
         mix = (1 - NEW_CATEGORY_SHARE) * mix / mix.sum() + NEW_CATEGORY_SHARE * reserved / reserved.sum()

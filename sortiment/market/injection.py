@@ -58,7 +58,7 @@ def inject_drift(
     seed: int,
     *,
     share: float = 0.9,
-    word_coverage: float = 0.6,
+    word_coverage: float = 0.75,
 ) -> InjectedDrift:
     """Alter the titles of `share` of one slice's labelled offers.
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -48,6 +49,16 @@ def undrifted() -> list[dict]:
 
 
 @pytest.fixture(scope="module")
+def drifted() -> dict[str, list[dict]]:
+    """The second day by scenario, all in the same slice."""
+    return {
+        scenario: draw_day(SETTINGS, 2, Drift(scenario, COUNTRY, DEPARTMENT)).to_pylist()
+        for scenario in SCENARIOS
+        if scenario != "none"
+    }
+
+
+@pytest.fixture(scope="module")
 def loaded(market: MarketReport, tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
     """The market's feeds as the project's own loader reads them (`offers`), and `truth`."""
     taxonomy = read_taxonomy(market.folder / "taxonomy.json")
@@ -71,6 +82,10 @@ def loaded(market: MarketReport, tmp_path_factory: pytest.TempPathFactory) -> du
 def digests(folder: Path) -> dict[str, str]:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def identity(offer: dict) -> tuple[str, str, str]:
+    return offer["country"], offer["shop_id"], offer["offer_id"]
 
 
 def in_slice(offer: dict) -> bool:
@@ -232,7 +247,7 @@ def test_feeds_come_in_csv_jsonl_and_parquet(market: MarketReport):
 def test_the_loader_reads_every_offer_and_agrees_with_the_truth(loaded: duckdb.DuckDBPyConnection):
     query = """
         SELECT count(*), count(offers.category_id),
-            count(*) FILTER (offers.category_id IS NOT NULL AND (offers.category_id <> truth.category_id) <> wrong_label)
+            count(*) FILTER ((offers.category_id <> truth.category_id) <> wrong_label)
         FROM offers JOIN truth USING (country, shop_id, offer_id)
     """
     matched, labelled, disagreeing = loaded.execute(query).fetchone()
@@ -251,32 +266,28 @@ def test_the_loader_reads_clean_titles_and_the_shops_prices(loaded: duckdb.DuckD
 
 
 @pytest.mark.parametrize("scenario", [scenario for scenario in SCENARIOS if scenario != "none"])
-def test_a_drift_changes_its_slice_and_no_other_offer(scenario: str, undrifted: list[dict]):
-    drifted = draw_day(SETTINGS, 2, Drift(scenario, COUNTRY, DEPARTMENT)).to_pylist()
-    keys = ("country", "shop_id", "offer_id")
-    outside = sorted(
-        (offer for offer in drifted if not in_slice(offer)), key=lambda offer: [offer[key] for key in keys]
-    )
-    before = sorted(
-        (offer for offer in undrifted if not in_slice(offer)), key=lambda offer: [offer[key] for key in keys]
-    )
+def test_a_drift_changes_its_slice_and_no_other_offer(
+    scenario: str, undrifted: list[dict], drifted: dict[str, list[dict]]
+):
+    outside = sorted((offer for offer in drifted[scenario] if not in_slice(offer)), key=identity)
+    before = sorted((offer for offer in undrifted if not in_slice(offer)), key=identity)
     assert outside == before
-    inside = [offer for offer in drifted if in_slice(offer)]
+    inside = [offer for offer in drifted[scenario] if in_slice(offer)]
     assert len(inside) == sum(in_slice(offer) for offer in undrifted) > SETTINGS.drifted_offers
     marked = [offer for offer in inside if offer["scenario"] == scenario]
     assert len(marked) > 0.4 * len(inside)
     assert all(offer["scenario"] is None for offer in outside)
 
 
-def test_drifted_offers_are_labelled_at_the_usual_rate():
-    drifted = draw_day(SETTINGS, 2, Drift("new_vocabulary", COUNTRY, DEPARTMENT))
-    drifted = drifted.filter(pc.is_valid(drifted["scenario"]))
-    assert 1 - drifted["label_id"].null_count / len(drifted) == pytest.approx(1 - SETTINGS.unlabelled_share, abs=0.1)
+def test_drifted_offers_are_labelled_at_the_usual_rate(drifted: dict[str, list[dict]]):
+    labels = [offer["label_id"] for offer in drifted["new_vocabulary"] if offer["scenario"]]
+    assert sum(label is not None for label in labels) / len(labels) == pytest.approx(
+        1 - SETTINGS.unlabelled_share, abs=0.1
+    )
 
 
-def test_new_vocabulary_leaves_none_of_the_known_words_and_brands():
-    drifted = draw_day(SETTINGS.model_copy(update={"typo_share": 0.0}), 2, Drift("new_vocabulary", COUNTRY, DEPARTMENT))
-    offers = [offer for offer in drifted.to_pylist() if offer["scenario"]]
+def test_new_vocabulary_leaves_none_of_the_known_words_and_brands(drifted: dict[str, list[dict]]):
+    offers = [offer for offer in drifted["new_vocabulary"] if offer["scenario"]]
     vocabulary = load_vocabulary()
     brands = next(each.brands for each in vocabulary.departments if each.id == DEPARTMENT)
     assert not {offer["brand"] for offer in offers} & set(brands)
@@ -284,30 +295,29 @@ def test_new_vocabulary_leaves_none_of_the_known_words_and_brands():
     assert not any(word in offer["title"].lower() for word in words for offer in offers)
 
 
-def test_a_new_category_is_one_that_the_first_day_did_not_have(market: MarketReport):
-    drifted = draw_day(SETTINGS, 2, Drift("new_category", COUNTRY, DEPARTMENT)).to_pylist()
-    new = {offer["category_id"] for offer in drifted if offer["scenario"]}
+def test_a_new_category_is_one_that_the_first_day_did_not_have(market: MarketReport, drifted: dict[str, list[dict]]):
+    offers = drifted["new_category"]
+    new = {offer["category_id"] for offer in offers if offer["scenario"]}
     assert new == {"video-projectors"} and market.by_category["video-projectors"] == 0
-    assert any(offer["label_id"] == "video-projectors" for offer in drifted)
+    assert any(offer["label_id"] == "video-projectors" for offer in offers)
 
 
-def test_a_shop_with_its_own_style_is_a_new_shop(offers: pa.Table):
-    drifted = draw_day(SETTINGS, 2, Drift("shop_style", COUNTRY, DEPARTMENT)).to_pylist()
-    styled = [offer for offer in drifted if offer["scenario"]]
+def test_a_shop_with_its_own_style_is_a_new_shop(offers: pa.Table, drifted: dict[str, list[dict]]):
+    styled = [offer for offer in drifted["shop_style"] if offer["scenario"]]
     assert {offer["shop_id"] for offer in styled} == {"synthetic-shop-de-900"}
     assert "synthetic-shop-de-900" not in offers["shop_id"].unique().to_pylist()
     assert all(offer["title"].startswith("ART.") for offer in styled)
 
 
-def test_a_shifted_mix_turns_the_sizes_of_the_slice_around(undrifted: list[dict]):
+def test_a_shifted_mix_turns_the_sizes_of_the_slice_around(undrifted: list[dict], drifted: dict[str, list[dict]]):
     def sizes(rows: list[dict]) -> dict[str, int]:
         inside = [row["category_id"] for row in rows if in_slice(row)]
         return {category: inside.count(category) for category in set(inside)}
 
     before = sizes(undrifted)
-    after = sizes(draw_day(SETTINGS, 2, Drift("shifted_mix", COUNTRY, DEPARTMENT)).to_pylist())
+    after = sizes(drifted["shifted_mix"])
     largest = max(before, key=lambda category: before[category])
-    assert after[max(after, key=lambda category: after[category])] == before[largest]
+    assert before.get(max(after, key=lambda category: after[category]), 0) < before[largest] / 5
     assert after.get(largest, 0) < before[largest] / 3
 
 
@@ -345,7 +355,5 @@ def test_an_unknown_department_in_the_settings_is_an_error(tmp_path: Path):
 
 
 def test_allocation_sums_to_the_total_and_keeps_proportions():
-    import numpy as np
-
     amounts = allocate(np.array([[0.5, 0.3], [0.2, 0.0]]), 11)
     assert amounts.sum() == 11 and amounts[1, 1] == 0 and amounts[0, 0] in (5, 6)
