@@ -3,8 +3,10 @@
 Importing this is cheap: torch, transformers, OpenVINO, ONNX Runtime and NNCF are imported when they are first used.
 """
 
+from sortiment.engines.benchmark import NAIVE, SpeedRow, benchmark_engines
 from sortiment.engines.compile import CompileReport, compile_student
 from sortiment.engines.engine import Engine, Predictions, load_engine
+from sortiment.engines.machine import Machine, describe_machine
 from sortiment.engines.quantize import Parity, QuantizeReport, quantize_student
 from sortiment.engines.targets import REFERENCE, TARGETS, Target, find_target
 
@@ -12,15 +14,20 @@ CODE_VERSION = "1"
 
 __all__ = [
     "CODE_VERSION",
+    "NAIVE",
     "REFERENCE",
     "TARGETS",
     "CompileReport",
     "Engine",
+    "Machine",
     "Parity",
     "Predictions",
     "QuantizeReport",
+    "SpeedRow",
     "Target",
+    "benchmark_engines",
     "compile_student",
+    "describe_machine",
     "find_target",
     "load_engine",
     "quantize_student",

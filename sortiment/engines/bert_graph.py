@@ -22,7 +22,9 @@ import numpy as np
 from sortiment.errors import EngineError
 
 OPSET = 18
+FLOAT = 1  # onnx.TensorProto.FLOAT
 IR_VERSION = 9
+LOOKUP_NODE = "Gather.words"
 MASKED = -10_000.0  # added to a padding token's score: exp() of it is 0 in fp32 and bf16, and int8 ranges survive it
 ACTIVATIONS = ("gelu", "relu")
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -82,7 +84,7 @@ def write_bert_graph(student: Path, out: Path) -> BertShape:
             "bert_classifier",
             [value(name, integers, ["batch", "tokens"]) for name in ("input_ids", "attention_mask")],
             [value(logits, floats, ["batch", shape.classes])],
-            graph.constants,
+            list(graph.constants.values()),
         ),
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
@@ -117,7 +119,7 @@ class _Graph:
         self.weights = weights
         self.shape = shape
         self.nodes: list[Any] = []
-        self.constants: list[Any] = []
+        self.constants: dict[str, Any] = {}
 
     def add_classifier(self) -> str:
         hidden = self._embed()
@@ -143,7 +145,7 @@ class _Graph:
         """0 for real tokens and MASKED for padding, [batch, 1, 1, tokens]."""
         axes = self._constant("mask_axes", np.array([1, 2]))
         wide = self._node("Unsqueeze", ["attention_mask", axes], "mask_wide")
-        real = self._node("Cast", [wide], "mask_float", to=1)
+        real = self._node("Cast", [wide], "mask_float", to=FLOAT)
         padding = self._node("Sub", [self._constant("one", np.float32(1)), real], "mask_padding")
         return self._node("Mul", [padding, self._constant("masked", np.float32(MASKED))], "mask_scores")
 
@@ -204,18 +206,16 @@ class _Graph:
             raise EngineError(
                 "the student's weights lack a tensor", value=name, fix="materialize student_checkpoint again"
             )
-        return self.weights[name].astype(np.float32)
+        return self.weights[name].astype(np.float32, copy=False)
 
     def _constant(self, name: str, array: Any) -> str:
+        """Add a constant once: integers as int64, other numbers as float32."""
         import onnx
 
-        if all(known.name != name for known in self.constants):
+        if name not in self.constants:
             array = np.asarray(array)
-            self.constants.append(
-                onnx.numpy_helper.from_array(
-                    array.astype(np.int64) if array.dtype.kind == "i" else array.astype(np.float32), name
-                )
-            )
+            typed = array.astype(np.int64 if array.dtype.kind == "i" else np.float32, copy=False)
+            self.constants[name] = onnx.numpy_helper.from_array(typed, name)
         return name
 
     def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:

@@ -43,7 +43,7 @@ class CompileReport:
     command: str | None
 
 
-def compile_student(  # noqa: PLR0917
+def compile_student(
     student: Path,
     quantized: Path,
     target: str,
@@ -138,7 +138,12 @@ def _build_neuron(student: Path, quantized: Path, spec: EngineSpec, settings: En
     buckets = _buckets(settings, spec.max_tokens)
     chip, batch_offers = settings.neuron_target, settings.neuron_batch_offers
     command = neuron_command(
-        student, out, chip=chip, batch_offers=batch_offers, buckets=buckets, max_tokens=spec.max_tokens
+        student,
+        Path("compiled-neuron-bf16"),
+        chip=chip,
+        batch_offers=batch_offers,
+        buckets=buckets,
+        max_tokens=spec.max_tokens,
     )
     try:
         files = trace_student(student, out, buckets, batch_offers, chip)

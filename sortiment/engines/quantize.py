@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from sortiment.artifacts import write_atomically
-from sortiment.engines.bert_graph import write_bert_graph
+from sortiment.engines.bert_graph import LOOKUP_NODE, write_bert_graph
 from sortiment.engines.calibration import Floats, probabilities, rank_top
 from sortiment.engines.folders import (
     EngineSpec,
@@ -213,13 +213,18 @@ def _compare_with_torch(student: Path, graph: Path, tokens: Sequence[Sequence[in
 def _quantize_for_openvino(graph: Path, tokens: list[list[int]], scratch: Path, out: Path) -> None:
     start = np.concatenate([[0], np.cumsum([len(ids) for ids in tokens])]).astype(np.int64)
     np.savez(scratch / "tokens.npz", flat=np.concatenate([np.array(ids, np.int64) for ids in tokens]), start=start)
-    job = {"model": str(graph), "tokens": str(scratch / "tokens.npz"), "out": str(out.resolve())}
+    job = {
+        "model": str(graph),
+        "tokens": str(scratch / "tokens.npz"),
+        "ignored": [LOOKUP_NODE],
+        "out": str(out.resolve()),
+    }
     (scratch / "job.json").write_text(json.dumps(job), encoding="utf-8")
     run_worker("sortiment.engines.nncf_worker", str(scratch / "job.json"))
 
 
 def _quantize_for_onnx(graph: Path, out: Path) -> None:
-    """Weights to int8 per output channel; activations are scaled per batch at run time."""
+    """Weights in int8 per output channel, the token table too; activations are scaled per batch at run time."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(graph, out, weight_type=QuantType.QInt8, per_channel=True)

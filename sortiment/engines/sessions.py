@@ -4,7 +4,6 @@ A session pulls batches and hands each one's logits to `take` as soon as they ar
 batches and never all logits. OpenVINO answers from its own threads, in any order.
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from sortiment.engines.calibration import Floats
 from sortiment.engines.folders import EngineSpec
+from sortiment.engines.machine import count_cores
 from sortiment.engines.tokens import Batch
 from sortiment.errors import EngineError
 
@@ -78,7 +78,7 @@ class OpenvinoSession:
         core = openvino.Core()
         native_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         between = "bf16" if native_bf16 else "f32"
-        streams = spec.streams or threads or len(os.sched_getaffinity(0))
+        streams = spec.streams or threads or count_cores()
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": between, "NUM_STREAMS": streams}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
