@@ -36,12 +36,14 @@ def resample_reference(
     return {name: Chance(float(found.mean()), float(found.std(ddof=1))) for name, found in values.items()}
 
 
-def widen(chance: Chance, name: SignalName, reference: SliceOffers, current: SliceOffers) -> Chance:
+def widen(chance: Chance, name: SignalName, reference: SliceOffers, current: SliceOffers, layout: Layout) -> Chance:
     """Never a smaller spread than the two samples' own: a reference without a single mistake resamples to none.
 
-    Shares get the pooled standard error of two shares, means that of Welch's test.
+    Shares get the pooled standard error of two shares, a macro-F1 that of its labels' shares, means Welch's.
     """
-    if name in ("accuracy", "macro_f1", "new_categories"):
+    if name == "macro_f1":
+        floor = _f1_error(reference, current, layout)
+    elif name in ("accuracy", "new_categories"):
         before, after = (side.new if name == "new_categories" else side.hit for side in (reference, current))
         pooled = (before.sum() + after.sum() + 0.5) / (len(before) + len(after) + 1.0)
         floor = math.sqrt(pooled * (1.0 - pooled) * (1.0 / _effective(reference) + 1.0 / len(current)))
@@ -82,6 +84,16 @@ def _gamma(chance: Chance) -> tuple[float, float]:
     """Shape and scale with the given mean and deviation."""
     mean, variance = max(chance.mean, TINY), max(chance.deviation, TINY) ** 2
     return mean**2 / variance, variance / mean
+
+
+def _f1_error(reference: SliceOffers, current: SliceOffers, layout: Layout) -> float:
+    """Standard error of the difference of two macro-F1, each F1 taken as a share of its label's offers."""
+    variance = 0.0
+    for category in layout.labelled:
+        before, after = (side.hit[side.label == category] for side in (reference, current))
+        pooled = (before.sum() + after.sum() + 0.5) / (len(before) + len(after) + 1.0)
+        variance += pooled * (1.0 - pooled) * (1.0 / len(before) + 1.0 / len(after))
+    return math.sqrt(variance) / len(layout.labelled)
 
 
 def _per_title(name: SignalName, side: SliceOffers) -> Floats:

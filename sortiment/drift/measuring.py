@@ -131,7 +131,7 @@ def _measure(
         reference=reference,
         current=current,
         values={signal: float(value[0]) for signal, value in values.items()},
-        chances={signal: widen(chances[signal], signal, reference, current) for signal in values},
+        chances={signal: widen(chances[signal], signal, reference, current, layout) for signal in values},
         decisive=tuple(signal for signal in (*by_labels, *free) if signal in values),
     )
 

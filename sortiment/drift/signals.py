@@ -3,7 +3,7 @@
 | signal | value | needs labels |
 |---|---|---|
 | accuracy | fall of the share of labels that the model gives | yes |
-| macro_f1 | fall of the macro-F1 over the slice's labels | yes |
+| macro_f1 | fall of the macro-F1 over the labels that are frequent enough on both sides | yes |
 | new_categories | rise of the share of labels that the model does not know | yes |
 | category_mix | population stability index (PSI) of the predicted categories, less what chance gives | |
 | confidence | fall of the mean confidence | |
@@ -23,6 +23,7 @@ SignalName = Literal["accuracy", "macro_f1", "new_categories", "category_mix", "
 LABEL_SIGNALS: tuple[SignalName, ...] = ("accuracy", "macro_f1", "new_categories")
 FREE_SIGNALS: tuple[SignalName, ...] = ("category_mix", "confidence", "novelty", "title_length")
 MAX_CATEGORIES = 30
+LEAST_PER_LABEL = 8  # the F1 of a label with fewer offers says nothing, and its chance cannot be resampled
 PLAIN = ("offers", "hits", "new", "confidence", "words", "novel", "length", "length_squared")
 
 
@@ -46,6 +47,7 @@ class Layout:
 
     mixed: Texts
     labelled: Texts
+    labels: bool
 
     @property
     def mix(self) -> slice:
@@ -57,12 +59,13 @@ class Layout:
 
 
 def lay_out(reference: SliceOffers, current: SliceOffers, labels: bool) -> Layout:
-    """Columns for one slice: the categories that are frequent on either side."""
-    nothing = np.zeros(0, dtype=object)
-    return Layout(
-        mixed=_frequent(np.concatenate([reference.predicted, current.predicted])),
-        labelled=_frequent(np.concatenate([reference.label, current.label])) if labels else nothing,
-    )
+    """Columns for one slice: predictions that are frequent on either side, labels that are so on both."""
+    mixed = _frequent(np.concatenate([reference.predicted, current.predicted]))
+    shared: Texts = np.zeros(0, dtype=object)
+    if labels:
+        before, after = (_frequent(side.label, LEAST_PER_LABEL) for side in (reference, current))
+        shared = np.intersect1d(before, after)
+    return Layout(mixed, shared, labels)
 
 
 def add_up(offers: SliceOffers, layout: Layout) -> tuple[Floats, Floats]:
@@ -101,10 +104,11 @@ def measure_signals(reference: Floats, current: Floats, layout: Layout) -> dict[
         "novelty": after["novelty"] - before["novelty"],
         "title_length": (after["length"] - before["length"]) / deviation,
     }
-    if len(layout.labelled):
+    if layout.labels:
         values["accuracy"] = before["hits"] - after["hits"]
-        values["macro_f1"] = _macro_f1(reference, layout) - _macro_f1(current, layout)
         values["new_categories"] = after["new"] - before["new"]
+    if len(layout.labelled) > 1:
+        values["macro_f1"] = _macro_f1(reference, layout) - _macro_f1(current, layout)
     return values
 
 
@@ -130,9 +134,10 @@ def _macro_f1(sums: Floats, layout: Layout) -> Floats:
     return mean
 
 
-def _frequent(categories: Texts) -> Texts:
+def _frequent(categories: Texts, least: int = 1) -> Texts:
+    """The most frequent categories, sorted by name."""
     names, counts = np.unique(categories.astype(str), return_counts=True)
-    order = np.lexsort((names, -counts))[:MAX_CATEGORIES]
+    order = [place for place in np.lexsort((names, -counts))[:MAX_CATEGORIES] if counts[place] >= least]
     return np.sort(names[order]).astype(object)
 
 
