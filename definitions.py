@@ -1,1 +1,34 @@
-"""The platform in one object (built below)."""
+"""The platform in one object: what exists, when it is made, with what.
+
+Loading it is free: no network, no torch, no transformers, no evidently; a test holds it to that.
+"""
+
+import warnings
+
+import dagster as dg
+
+with warnings.catch_warnings():
+    # `backfill_policy` and `pool` are marked as beta; the versions are pinned.
+    warnings.simplefilter("ignore", dg.BetaWarning)
+    from catalog_assets import drift, encoders, engines, evaluation, feeds, predictions, release, sampling, student, teacher
+    from catalog_assets import cost
+    from sensors import JOBS, SENSORS
+
+from resources.profiles import Profile, read_profile
+
+LOCATION_NAME = "sortiment"
+STAGES = [feeds, sampling, encoders, teacher, student, engines, cost, evaluation, release, predictions, drift]
+
+
+def build_definitions(profile: Profile) -> dg.Definitions:
+    """Everything, for the market that the profile opens."""
+    return dg.Definitions(
+        assets=dg.load_assets_from_modules(STAGES),
+        asset_checks=dg.load_asset_checks_from_modules(STAGES),
+        jobs=JOBS,
+        sensors=SENSORS,
+        resources=profile.resources(),
+    )
+
+
+defs = build_definitions(read_profile())

@@ -1,25 +1,86 @@
-"""Feeds become offers: each file is read once, cleaned, and kept as a part; broken rows go to quarantine."""
+"""Feeds become offers: each file is read once, cleaned and kept as a part; broken rows go to quarantine."""
+
+from typing import Any
 
 import dagster as dg
 
 from catalog_assets.partitions import countries, one_run, register_partitions
-from catalog_assets.results import OWNERS, build_and_point, describe_artifact, markdown_table, materialized
+from catalog_assets.results import OWNERS, build_and_point, describe_artifact, markdown_table, materialized, versions_of
 from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
 from sortiment.artifacts import Recipe
-from sortiment.feeds import OFFERS_CODE_VERSION, describe_market, load_parts, read_parts, write_offers, write_parts
-from sortiment.taxonomy import CODE_VERSION as TAXONOMY_CODE_VERSION
-from sortiment.taxonomy import gather_taxonomy
+from sortiment.feeds import (
+    CODE_VERSION,
+    describe_market,
+    load_parts,
+    read_listing,
+    read_quarantine,
+    write_listing,
+    write_offers,
+)
+from sortiment.taxonomy import UNLABELLED, derive_taxonomy, read_taxonomy, write_taxonomy
 
-STAGE = {"group_name": "feeds", "owners": OWNERS}
+STAGE: dict[str, Any] = {"group_name": "feeds", "owners": OWNERS, "code_version": CODE_VERSION}
 
 
 @dg.asset(kinds={"duckdb", "parquet"}, **STAGE)
 def feed_files(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
-) -> dg.MaterializeResult:
-    """Every feed file, read once in one streaming pass: clean offers by country, broken rows in quarantine with reason."""
-    parts = load_parts(
-        market.specs(), market.taxonomy_file, storage.store, market.settings.feeds, progress.of(context.log)
+) -> dg.MaterializeResult[Any]:
+    """Every feed file, read once in one streaming pass: clean offers by country, broken rows in quarantine.
+
+    A file that was loaded before, under whatever name, is not loaded again. Registers the countries and departments
+    that the feeds brought as partitions.
+    """
+    taxonomy = read_taxonomy(market.taxonomy_file) if market.taxonomy_file else None
+    parts = load_parts(market.specs(), taxonomy, storage.store, market.settings.feeds, progress.of(context.log))
+    recipe = Recipe({"parts": "+".join(part.version for part in parts)}, {}, CODE_VERSION)
+    artifact = build_and_point(storage.store, "feed_files", recipe, lambda out: write_listing(parts, out))
+    found = describe_market(parts)
+    departments = [department.slug for department in found.departments]
+    register_partitions(context.instance, list(found.countries), [*departments, UNLABELLED])
+    files = [
+        {
+            "file": part.source_file,
+            "feed": part.feed,
+            "offers": sum(part.rows.values()),
+            "quarantined": sum(part.report.quarantined.values()),
+            "countries": ", ".join(part.countries),
+            "loaded": "before" if part.reused else "now",
+        }
+        for part in parts
+    ]
+    broken = read_quarantine(parts, limit=30)
+    return materialized(artifact, {"feed_files": markdown_table(files), "quarantine": markdown_table(broken)})
+
+
+@dg.asset(deps=[feed_files], kinds={"parquet"}, **STAGE)
+def taxonomy(market: MarketResource, storage: StorageResource) -> dg.MaterializeResult[Any]:
+    """The category tree: the market's own file, or what the label paths of all feeds draw."""
+    store = storage.store
+    listing = store.current("feed_files")
+    tree = (
+        read_taxonomy(market.taxonomy_file)
+        if market.taxonomy_file
+        else derive_taxonomy(read_listing(listing.path, store))
     )
+    recipe = Recipe({"tree": tree.version}, {}, CODE_VERSION)
+    artifact = build_and_point(store, "taxonomy", recipe, lambda out: write_taxonomy(tree, out))
+    departments = [{"department": slug, "name": name} for slug, name in tree.department_names.items()]
+    return materialized(artifact, {"departments": markdown_table(departments, limit=100)})
+
+
+@dg.asset(partitions_def=countries, backfill_policy=one_run, deps=[feed_files], kinds={"parquet"}, **STAGE)
+def offers(context: dg.AssetExecutionContext, storage: StorageResource) -> dg.MaterializeResult[Any]:
+    """A country's offers: the parts that hold them, in order; where an offer repeats, the later part wins."""
+    store = storage.store
+    parts = read_listing(store.current("feed_files").path, store)
+    for country in context.partition_keys:
+        mine = {part.version: part.version for part in parts if country in part.countries}
+        recipe = Recipe({"parts": "+".join(mine)}, {}, CODE_VERSION)
+        artifact = build_and_point(
+            store, "offers", recipe, lambda out, country=country: write_offers(parts, country, out), country
+        )
+        context.add_asset_metadata(describe_artifact(artifact), partition_key=country)
+    return dg.MaterializeResult(metadata={"feed_files": versions_of({"": store.current("feed_files")})})

@@ -5,7 +5,7 @@ A multi-partition key is `COUNTRY|department`: Dagster joins the dimensions' key
 
 import dagster as dg
 
-from sortiment.engines import TARGETS
+from sortiment.engines.targets import TARGETS
 
 countries = dg.DynamicPartitionsDefinition(name="country")
 departments = dg.DynamicPartitionsDefinition(name="department")

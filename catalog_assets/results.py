@@ -1,6 +1,7 @@
 """What every asset tells about the artifact that it made: version, size, place, and whether it was there already."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -48,6 +49,11 @@ def build_and_point(
     artifact = store.build(asset, recipe, write, partition, resumable)
     store.point(artifact)
     return artifact
+
+
+def partition_paths(artifacts: Mapping[str, Artifact]) -> dict[str, Path]:
+    """Partition key to local folder, as the stages take it."""
+    return {partition: artifact.path for partition, artifact in artifacts.items()}
 
 
 def markdown_table(rows: list[Mapping[str, Any]], limit: int = 30) -> dg.MarkdownMetadataValue:

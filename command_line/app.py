@@ -19,7 +19,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 release = typer.Typer(help="The release log: what is live, what was, and how to go back.", no_args_is_help=True)
-bench = typer.Typer(help="Measures this machine; every figure in the docs comes from one of these.", no_args_is_help=True)
+bench = typer.Typer(
+    help="Measures this machine; every figure in the docs comes from one of these.", no_args_is_help=True
+)
 app.add_typer(release, name="release")
 app.add_typer(bench, name="bench")
 

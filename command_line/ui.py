@@ -11,7 +11,9 @@ from sortiment.errors import SettingsError
 def open_ui(profile: Profile, port: int) -> None:
     """Run `dagster dev` in the foreground until it is interrupted."""
     if not profile.dagster_home.is_dir():
-        raise SettingsError("there is nothing to show yet", value=str(profile.dagster_home), fix="run `make demo` first")
+        raise SettingsError(
+            "there is nothing to show yet", value=str(profile.dagster_home), fix="run `make demo` first"
+        )
     environment = os.environ | {
         "DAGSTER_HOME": str(profile.dagster_home),
         "SORTIMENT_HOME": str(profile.home),

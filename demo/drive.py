@@ -66,10 +66,15 @@ class Driver:
         sensor = self.definitions.get_sensor_def(sensor_name)
         started = time.time()
         with dg.build_sensor_context(
-            instance=self.instance, definitions=self.definitions, sensor_name=sensor_name, cursor=self._cursor(sensor_name)
+            instance=self.instance,
+            definitions=self.definitions,
+            sensor_name=sensor_name,
+            cursor=self._cursor(sensor_name),
         ) as context:
             outcome = sensor.evaluate_tick(context)
-        requests = [request for request in outcome.run_requests or [] if not self._was_run(sensor_name, request.run_key)]
+        requests = [
+            request for request in outcome.run_requests or [] if not self._was_run(sensor_name, request.run_key)
+        ]
         run_ids = [self._carry_out(sensor_name, request) for request in requests]
         self._record_tick(sensor_name, started, outcome, requests, run_ids)
         if requests:

@@ -18,8 +18,10 @@ import dagster as dg
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sortiment.encoders import EncoderFolder, resolve_encoder
 from sortiment.errors import SettingsError
 from sortiment.feeds import FeedSpec, load_spec
+from sortiment.progress import Progress
 from sortiment.settings import Settings, parse_settings
 
 MARKET_FILE = "market.yaml"
@@ -77,8 +79,6 @@ class MarketResource(dg.ConfigurableResource[MarketFile]):
         paths = {path for pattern in self.file.feeds for path in Path(self.folder).glob(pattern)}
         return [load_spec(path) for path in sorted(paths)]
 
-    def encoder(self) -> Path:
+    def encoder(self, progress: Progress) -> EncoderFolder:
         """The teacher's encoder as a Hugging Face directory, converted or fetched on first use."""
-        from sortiment.encoders import resolve_encoder
-
-        return resolve_encoder(self.settings.encoder.reference, Path(self.encoder_cache)).path
+        return resolve_encoder(self.settings.encoder.reference, Path(self.encoder_cache), progress)

@@ -92,9 +92,7 @@ def read_profile(environment: Mapping[str, str] = os.environ, market: str | None
         raise SettingsError(
             "the profile aws needs a bucket", value=root, allowed="s3://BUCKET/PREFIX", fix="set SORTIMENT_S3_ROOT"
         )
-    return Profile(
-        name, home, market, root, environment.get("SORTIMENT_S3_ENDPOINT"), environment.get("AWS_REGION")
-    )
+    return Profile(name, home, market, root, environment.get("SORTIMENT_S3_ENDPOINT"), environment.get("AWS_REGION"))
 
 
 def _last_market(home: Path) -> str:

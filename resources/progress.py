@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from sortiment import progress as plain
@@ -26,13 +26,13 @@ class RateColumn(ProgressColumn):
 
 
 class _BarStep:
-    def __init__(self, bars: Progress, task: int) -> None:
+    def __init__(self, bars: Progress, task: TaskID) -> None:
         self.bars, self.task = bars, task
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        from rich.progress import TaskID
-
-        self.bars.update(TaskID(self.task), advance=count, **({"note": note} if note else {}))
+        self.bars.advance(self.task, count)
+        if note:
+            self.bars.update(self.task, note=note)
 
 
 class TerminalProgress:

@@ -4,7 +4,6 @@ Only this module knows S3. Everything else sees `sortiment.artifacts.Blobs`: six
 """
 
 import shutil
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import dagster as dg
 
 from sortiment.artifacts import MANIFEST, ArtifactStore, Blobs, LocalBlobs
 from sortiment.errors import StorageError
+from sortiment.sampling.parts import S3Options
 
 
 class S3Blobs:
@@ -110,9 +110,6 @@ class StorageResource(dg.ConfigurableResource[ArtifactStore]):
             ) from error
         return S3Resource(endpoint_url=self.s3_endpoint, region_name=self.s3_region).get_client()
 
-    def duckdb_s3(self) -> Mapping[str, str] | None:
-        """What DuckDB must be told to read this root itself; None for a local root."""
-        if "://" not in self.root:
-            return None
-        told = {"endpoint": self.s3_endpoint, "region": self.s3_region}
-        return {name: value for name, value in told.items() if value}
+    def s3_options(self) -> S3Options | None:
+        """How stages that stream offers open this root themselves; None for a local root."""
+        return None if "://" not in self.root else S3Options(endpoint=self.s3_endpoint, region=self.s3_region)

@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -191,34 +191,79 @@ class ArtifactStore:
         The summary must be JSON. A resumable builder gets the folder as a killed one left it; others get it empty.
         Whatever `write` raises leaves the store as it was. Does not move the current pointer.
         """
-        version = recipe.version
-        found = self.find(asset, version, partition)
-        if found is not None:
-            return found
-        building = self.scratch / BUILDING / _key(asset, partition, version)
-        building.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(building.with_name(building.name + ".lock")):
-            found = self.find(asset, version, partition)
-            if found is not None:
-                return found
-            if building.exists() and not resumable:
-                shutil.rmtree(building)
-            building.mkdir(exist_ok=True)
-            try:
-                summary = dict(write(building) or {})
-            except OSError as error:
-                raise StorageError(
-                    f"the {asset} artifact could not be written",
-                    value=str(error),
-                    fix="make room or fix the permissions, then run the same command: the last good artifact is untouched",
-                ) from error
-            manifest = _manifest(asset, partition, recipe, building, summary)
-            write_atomically(building / MANIFEST, _json(manifest))
-            self.blobs.publish(building, _key(asset, partition, version))
-        made = self.find(asset, version, partition)
-        if made is None:
-            raise StorageError(f"the {asset} artifact vanished while it was being published", value=version)
-        return Artifact(made.asset, made.partition, made.version, made.uri, made.path, made.manifest, reused=False)
+
+        def write_one(folders: Mapping[str | None, Path]) -> dict[str | None, Mapping[str, Any] | None]:
+            return {partition: write(folders[partition])}
+
+        return self._build(asset, {partition: recipe}, write_one, resumable)[partition]
+
+    def build_many(
+        self,
+        asset: str,
+        recipes: Mapping[str, Recipe],
+        write: Callable[[dict[str, Path]], Mapping[str, Mapping[str, Any] | None]],
+        resumable: bool = False,
+    ) -> dict[str, Artifact]:
+        """The artifacts of several partitions, where one pass over the data writes them all.
+
+        `write` gets the folders of the partitions that are not there yet, and returns their summaries; it is not
+        called where all are.
+        """
+
+        def write_some(folders: Mapping[str | None, Path]) -> Mapping[str | None, Mapping[str, Any] | None]:
+            named = {str(partition): folder for partition, folder in folders.items()}
+            return {**write(named)}
+
+        found = self._build(asset, {**recipes}, write_some, resumable)
+        return {str(partition): artifact for partition, artifact in found.items()}
+
+    def _build(
+        self,
+        asset: str,
+        recipes: Mapping[str | None, Recipe],
+        write: Callable[[Mapping[str | None, Path]], Mapping[str | None, Mapping[str, Any] | None]],
+        resumable: bool,
+    ) -> dict[str | None, Artifact]:
+        versions = {partition: recipe.version for partition, recipe in recipes.items()}
+        with contextlib.ExitStack() as locks:
+            folders: dict[str | None, Path] = {}
+            for partition, version in sorted(versions.items(), key=str):
+                if self.find(asset, version, partition) is None:
+                    building = self.scratch / BUILDING / _key(asset, partition, version)
+                    building.parent.mkdir(parents=True, exist_ok=True)
+                    locks.enter_context(_locked(building.with_name(building.name + ".lock")))
+                    if self.find(asset, version, partition) is None:
+                        folders[partition] = _open_folder(building, resumable)
+            if folders:
+                self._write_and_publish(asset, recipes, folders, write)
+        artifacts = {}
+        for partition, version in versions.items():
+            made = self.find(asset, version, partition)
+            if made is None:
+                raise StorageError(f"the {asset} artifact vanished while it was being published", value=version)
+            artifacts[partition] = replace(made, reused=partition not in folders)
+        return artifacts
+
+    def _write_and_publish(
+        self,
+        asset: str,
+        recipes: Mapping[str | None, Recipe],
+        folders: Mapping[str | None, Path],
+        write: Callable[[Mapping[str | None, Path]], Mapping[str | None, Mapping[str, Any] | None]],
+    ) -> None:
+        try:
+            summaries = write(folders)
+            for partition, folder in folders.items():
+                recipe = recipes[partition]
+                manifest = _manifest(asset, partition, recipe, folder, dict(summaries[partition] or {}))
+                write_atomically(folder / MANIFEST, _json(manifest))
+                self.blobs.publish(folder, _key(asset, partition, recipe.version))
+        except OSError as error:
+            raise StorageError(
+                f"the {asset} artifact could not be written",
+                value=str(error),
+                fix="make room or fix the permissions and run the same command: the last good artifact is untouched",
+            ) from error
 
     def point(self, artifact: Artifact) -> None:
         """Make this the version that the next stage reads."""
@@ -359,6 +404,13 @@ def _fsync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _open_folder(building: Path, resumable: bool) -> Path:
+    if building.exists() and not resumable:
+        shutil.rmtree(building)
+    building.mkdir(exist_ok=True)
+    return building
 
 
 @contextlib.contextmanager

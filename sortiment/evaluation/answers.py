@@ -1,7 +1,7 @@
 """What each model answers for the test offers: the table from which scores, gates and confusions are made.
 
 One row per labelled test offer, ordered by offer_key: `offer_key, country, department, slice, feed, title, category_id`
-(the shop's label), `weight` (1 / inclusion probability), and per model `<model>_id` and `<model>_confidence`. Models are
+(the shop's label), `weight` (1 / inclusion probability), and per model `<model>_id` and `<model>_confidence`. They are
 `teacher` (its soft labels, made before), `student`, `int8` (the engine that will be served) and `champion`, if any.
 """
 
@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 
 from sortiment.encoders import offer_texts
 from sortiment.errors import TrainingError
+from sortiment.evaluation.scores import score
 from sortiment.progress import Progress, silent
+from sortiment.settings import EvaluationSettings
 
 ANSWERS_FILE = "answers.parquet"
 SAMPLE_FILE = "sample.parquet"
@@ -30,8 +32,6 @@ class Answering(Protocol):
 
     @property
     def classes(self) -> Sequence[str]: ...
-    @property
-    def inputs(self) -> Sequence[str]: ...
     def classify(self, texts: Sequence[str], countries: Sequence[str] | None = None) -> Any:
         """An object with `index` int32 [n] and `confidence` float32 [n]."""
 
@@ -41,11 +41,12 @@ def answer_test_offers(
     soft_labels: Mapping[str, Path],
     teacher_classes: Sequence[str],
     models: Mapping[str, Answering],
+    inputs: Sequence[str],
     progress: Progress = silent,
 ) -> dict[str, pa.Table]:
     """Each partition's answers; partitions without labelled test offers have an empty table.
 
-    samples, soft_labels: partition key to artifact folder. All partitions are classified in one pass, so that batches
+    samples, soft_labels: partition key to artifact folder. inputs: the offer columns that make a model's text. All partitions are classified in one pass, so that batches
     stay full. Raises TrainingError where no partition has a labelled test offer.
     """
     tables = {key: _test_offers(key, samples[key], soft_labels[key], teacher_classes) for key in samples}
@@ -56,10 +57,11 @@ def answer_test_offers(
             value=f"{len(samples)} partitions",
             fix="give labelled offers, or raise sampling.test_share",
         )
+    columns = {column: everything[column].to_pylist() for column in inputs}
+    texts, countries = offer_texts(columns, inputs), everything["country"].to_pylist()
     for name, model in models.items():
         with progress(f"evaluate {name}", total=everything.num_rows) as step:
-            columns = {column: everything[column].to_pylist() for column in model.inputs}
-            found = model.classify(offer_texts(columns, model.inputs), everything["country"].to_pylist())
+            found = model.classify(texts, countries)
             step.advance(everything.num_rows)
         classes = np.asarray(model.classes, dtype=object)
         everything = everything.append_column(f"{name}_id", pa.array(classes[found.index], pa.string()))
@@ -72,9 +74,28 @@ def answer_test_offers(
     }
 
 
-def write_answers(answers: pa.Table, out: Path) -> None:
-    """Write `answers.parquet` into the folder."""
+def write_answers(answers: pa.Table, out: Path) -> dict[str, Any]:
+    """Write `answers.parquet` into the folder. Returns the summary: offers, and each model's accuracy where there are any."""
     pq.write_table(answers, out / ANSWERS_FILE, compression="zstd")
+    if not answers.num_rows:
+        return {"offers": 0}
+    right = {name: pc.equal(answers[f"{name}_id"], answers["category_id"]) for name in models_of(answers)}
+    return {
+        "offers": answers.num_rows,
+        **{f"{name}_accuracy": pc.mean(hit.cast(pa.float64())).as_py() for name, hit in right.items()},
+    }
+
+
+def models_of(answers: pa.Table) -> list[str]:
+    """The models that a table of answers holds."""
+    return [name.removesuffix("_confidence") for name in answers.column_names if name.endswith("_confidence")]
+
+
+def score_answers(answers: pa.Table, settings: EvaluationSettings) -> dict[str, dict[str, Any]]:
+    """Each model's scores, overall and by country, department, slice and feed (docs/contracts.md, "Scores")."""
+    groups = {name: answers[name].to_pylist() for name in ("country", "department", "slice", "feed")}
+    truth = answers["category_id"].to_pylist()
+    return {name: score(truth, answers[f"{name}_id"].to_pylist(), groups, settings) for name in models_of(answers)}
 
 
 def read_answers(folders: Sequence[Path]) -> pa.Table:

@@ -41,6 +41,7 @@ __all__ = [
     "load_parts",
     "load_spec",
     "offer_key",
+    "offers_file",
     "open_part",
     "parse_spec",
     "part_recipe",

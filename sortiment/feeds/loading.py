@@ -106,6 +106,7 @@ def _finish(staging: Staging, file: FeedFile, spec: FeedSpec, rows_read: int, st
         quarantined={reason: count for reason, count, _ in sorted(reasons)},
         dropped={reason: count for reason, count in staging.dropped.items() if count},
         countries=countries,
+        held_back=staging.held_back,
     )
     _check_share(report, reasons, staging.settings)
     staging.write_quarantine(out / QUARANTINE_FILE)

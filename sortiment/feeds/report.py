@@ -49,7 +49,8 @@ class CountryOffers:
 class FeedFileReport:
     """One file's load.
 
-    rows_read = rows_loaded + the sum of `quarantined`, whose reason `superseded` counts rows that a later row of the
+    rows_read = rows_loaded + held_back + the sum of `quarantined`. held_back: good rows
+    outside the spec's `key_share`. Quarantine's reason `superseded` counts rows that a later row of the
     file replaced. `dropped` counts values, by reason, that were left out of rows that were loaded. `seconds` is None
     where the part was found instead of loaded: it is no part of the stored report.
     """
@@ -62,6 +63,7 @@ class FeedFileReport:
     quarantined: dict[str, int]
     dropped: dict[str, int]
     countries: dict[str, CountryOffers]
+    held_back: int = 0
     seconds: float | None = None
 
     @property

@@ -14,6 +14,7 @@ category_separator: " > "
 decimal_separator: ","    default: decided per price; "1.299" then means 1299
 date_format: "%m/%d/%Y"   default: ISO 8601, day first, or Unix time
 null_values: ["", "n/a"]  what stands for "no value"
+key_share: [0.0, 0.85]    only offers whose key is in this part of the key space: to try a feed, or hold a part back
 """
 
 import codecs
@@ -84,6 +85,14 @@ class FeedSpec(BaseModel):
     decimal_separator: Literal[".", ","] | None = None
     date_format: str | None = None
     null_values: tuple[str, ...] = ("NULL", "null", "\\N", "NaN", "nan", "None", "N/A", "n/a", "#N/A")
+    key_share: tuple[Annotated[float, Field(ge=0.0, le=1.0)], Annotated[float, Field(ge=0.0, le=1.0)]] = (0.0, 1.0)
+
+    @field_validator("key_share")
+    @classmethod
+    def _share_is_not_empty(cls, share: tuple[float, float]) -> tuple[float, float]:
+        if share[0] >= share[1]:
+            raise ValueError("the first edge must be below the second, such as [0.0, 0.85]")
+        return share
 
     @field_validator("encoding")
     @classmethod

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +20,7 @@ from sortiment.feeds.reasons import BAD_CURRENCY, BAD_DATE, BAD_GTIN, BAD_PRICE,
 from sortiment.feeds.spec import FeedSpec
 from sortiment.settings import FeedSettings
 
+KEY_SPACE = 2**64
 KEY_SEPARATOR = "\x1f"
 SPILL_FOLDER = ".spill"
 QUARANTINE_SCHEMA = pa.schema(
@@ -113,6 +115,7 @@ class Staging:
         self.file, self.spec, self.settings, self.out = file, spec, settings, out
         self.offers = OfferFiles(out)
         self.dropped = dict.fromkeys(DROPPED, 0)
+        self.held_back = 0
         positional = "offer_id" not in spec.columns
         self.salt = KEY_SEPARATOR + file.sha256[:16] if positional else ""
 
@@ -145,8 +148,10 @@ class Staging:
         reasons = judged["reason"].combine_chunks()
         keyed = batch.append_column("offer_key", judged["offer_key"].combine_chunks())
         good = keyed.filter(pc.is_null(reasons)) if reasons.null_count < len(reasons) else keyed
-        if good.num_rows:
-            self._keep(good)
+        taken = self._take_share(good)
+        self.held_back += good.num_rows - taken.num_rows
+        if taken.num_rows:
+            self._keep(taken)
         bad = pc.indices_nonzero(pc.is_valid(reasons)).to_pylist()
         return list(zip(bad, reasons.take(pa.array(bad, pa.int64())).to_pylist(), strict=True))
 
@@ -186,6 +191,14 @@ class Staging:
             f"COPY ({QUARANTINE}) TO $target (FORMAT parquet, COMPRESSION zstd)",
             {"source_file": self.file.name, "target": str(target)},
         )
+
+    def _take_share(self, good: pa.Table) -> pa.Table:
+        """The rows whose key lies in the spec's share of the key space, which is uniform."""
+        low, high = (round(edge * KEY_SPACE) for edge in self.spec.key_share)
+        if (low, high) == (0, KEY_SPACE):
+            return good
+        keys = good["offer_key"].to_numpy()
+        return good.filter(pa.array((keys >= np.uint64(low)) & (keys <= np.uint64(high - 1))))
 
     def _keep(self, good: pa.Table) -> None:
         size = good.num_rows

@@ -2,10 +2,15 @@
 
 from sortiment.release.events import Champion, ReleaseEvent
 from sortiment.release.gates import Gate, ReleaseDecision, decide_release
+from sortiment.release.judging import judge_answers
 from sortiment.release.log import ReleaseLog
 from sortiment.release.pairing import PairedFall, Parity, measure_fall, measure_parity
 
+CODE_VERSION = "1"
+"""Raise it when the same answers and settings would give another decision."""
+
 __all__ = [
+    "CODE_VERSION",
     "Champion",
     "Gate",
     "PairedFall",
@@ -14,6 +19,7 @@ __all__ = [
     "ReleaseEvent",
     "ReleaseLog",
     "decide_release",
+    "judge_answers",
     "measure_fall",
     "measure_parity",
 ]

@@ -1,0 +1,90 @@
+"""How good teacher, student, int8 engine and champion are on the same test offers, slice by slice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from catalog_assets.engines import compiled_student, current_engines
+from catalog_assets.partitions import one_run, slices
+from catalog_assets.results import OWNERS, describe_artifact, markdown_table, partition_paths
+from catalog_assets.sampling import training_sample
+from catalog_assets.student import champion_student, student_checkpoint
+from catalog_assets.teacher import teacher_soft_labels
+from resources.market import MarketResource
+from resources.progress import ProgressResource
+from resources.storage import StorageResource
+from sortiment.artifacts import Recipe
+from sortiment.evaluation import CODE_VERSION, answer_test_offers, read_answers, score_answers, write_answers
+from sortiment.report.figures import plot_scores, to_markdown
+
+
+@dg.asset(
+    partitions_def=slices,
+    backfill_policy=one_run,
+    deps=[training_sample, teacher_soft_labels, student_checkpoint, compiled_student],
+    group_name="evaluation",
+    kinds={"parquet"},
+    owners=OWNERS,
+    code_version=CODE_VERSION,
+    pool="training",
+)
+def student_evaluation(
+    context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
+) -> dg.MaterializeResult[Any]:
+    """What teacher, student, the int8 engine and the champion answer for each test offer, and how often that is right."""
+    from sortiment.engines import load_engine
+    from sortiment.student import load_classifier
+
+    store, settings, shown = storage.store, market.settings, progress.of(context.log)
+    keys = [str(key) for key in context.partition_keys]
+    samples = {key: store.current("training_sample", key) for key in keys}
+    labels = {key: store.current("teacher_soft_labels", key) for key in keys}
+    student, champion = store.current("student_checkpoint"), champion_student(storage)
+    served = current_engines(storage)[settings.predictions.target]
+    models = {"student": student.version, "int8": served.version}
+    if champion is not None and champion.version != student.version:
+        models["champion"] = champion.version
+    recipes = {
+        key: Recipe({**models, "sample": samples[key].version, "labels": labels[key].version}, {}, CODE_VERSION)
+        for key in keys
+    }
+
+    def write(folders: dict[str, Path]) -> dict[str, dict[str, Any]]:
+        loaded: dict[str, Any] = {
+            "student": load_classifier(student.path, precision="fp32"),
+            "int8": load_engine(served.path),
+        }
+        if "champion" in models and champion is not None:
+            loaded["champion"] = load_classifier(champion.path, precision="fp32")
+        classes = json.loads((store.current("teacher_model").path / "classes.json").read_bytes())
+        answers = answer_test_offers(
+            {key: samples[key].path for key in folders},
+            {key: labels[key].path for key in folders},
+            classes,
+            loaded,
+            settings.encoder.inputs,
+            shown,
+        )
+        return {key: write_answers(answers[key], folder) for key, folder in folders.items()}
+
+    made = store.build_many("student_evaluation", recipes, write)
+    for key, evaluation in made.items():
+        store.point(evaluation)
+        context.add_asset_metadata(describe_artifact(evaluation), partition_key=key)
+    answers = read_answers(list(partition_paths(made).values()))
+    scores = score_answers(answers, settings.evaluation)
+    rows = [{"model": model, **leaves["overall"]} for model, leaves in scores.items()]
+    return dg.MaterializeResult(
+        metadata={
+            "scores": markdown_table(rows),
+            **{f"by_{what}": _plot(scores, what) for what in ("country", "department", "feed", "slice")},
+            **{f"{model}_macro_f1": leaves["overall"]["macro_f1"] for model, leaves in scores.items()},
+        }
+    )
+
+
+def _plot(scores: dict[str, Any], what: str) -> dg.MarkdownMetadataValue:
+    leaves = {model: found[f"by_{what}"] for model, found in scores.items()}
+    return dg.MetadataValue.md(to_markdown(plot_scores(leaves, what)))

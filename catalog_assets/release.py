@@ -1,0 +1,91 @@
+"""Nothing ships without a gate: the challenger against the champion on every slice, and a log that undoes."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from catalog_assets.engines import compiled_student, current_engines
+from catalog_assets.evaluation import student_evaluation
+from catalog_assets.results import OWNERS, build_and_point, markdown_table, materialized, partition_paths, versions_of
+from resources.market import MarketResource
+from resources.storage import StorageResource
+from sortiment.artifacts import Recipe, write_atomically
+from sortiment.evaluation import read_answers, score_answers
+from sortiment.release import CODE_VERSION, ReleaseDecision, ReleaseLog, judge_answers
+from sortiment.report.figures import plot_releases, to_markdown
+from sortiment.report.rows import ReleaseRow
+
+STAGE: dict[str, Any] = {"group_name": "release", "owners": OWNERS, "code_version": CODE_VERSION}
+BY = "champion asset"
+
+
+@dg.asset(deps=[student_evaluation, compiled_student], kinds={"table"}, **STAGE)
+def release_decision(market: MarketResource, storage: StorageResource) -> dg.MaterializeResult[Any]:
+    """Whether the current student may take the champion's place: every gate with its numbers and its reason."""
+    store, settings = storage.store, market.settings
+    student = store.current("student_checkpoint")
+    champion = ReleaseLog(storage.blobs).champion()
+    evaluations = store.current_partitions("student_evaluation")
+    inputs = {"student": student.version, "evaluations": versions_of(evaluations)}
+    if champion is not None and champion.artifacts["student_checkpoint"] != student.version:
+        inputs["champion"] = champion.model_version
+    recipe = Recipe(inputs, settings.release, CODE_VERSION)
+
+    def write(out: Path) -> dict[str, Any]:
+        answers = read_answers(list(partition_paths(evaluations).values()))
+        scores = score_answers(answers, settings.evaluation)
+        write_atomically(out / "scores.json", json.dumps(scores, indent=1, sort_keys=True).encode())
+        decision = judge_answers(answers, scores, settings.release, against=inputs.get("champion"))
+        return {**decision.as_json(), "scores": {model: leaves["overall"] for model, leaves in scores.items()}}
+
+    decision = build_and_point(store, "release_decision", recipe, write)
+    gates = [{key: gate[key] for key in ("gate", "slice", "offers", "passed", "why")} for gate in decision.summary["gates"]]
+    worst_first = sorted(gates, key=lambda gate: gate["passed"])
+    return materialized(decision, {"gates": markdown_table(worst_first, limit=60)})
+
+
+@dg.asset_check(asset=release_decision)
+def challenger_passes_the_gates(storage: StorageResource) -> dg.AssetCheckResult:
+    """The challenger is good enough everywhere. Where it is not, the champion stays; the reasons say why."""
+    decision = storage.store.current("release_decision").summary
+    return dg.AssetCheckResult(
+        passed=decision["passed"],
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(decision["reasons"]) or f"passed {len(decision['gates'])} gates",
+        metadata={model: leaf["macro_f1"] for model, leaf in decision["scores"].items()},
+    )
+
+
+@dg.asset(deps=[release_decision], kinds={"json"}, **STAGE)
+def champion(context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource) -> dg.MaterializeResult[Any]:
+    """The model that is live. A challenger that passed takes its place; one that did not is logged and held back."""
+    store, log = storage.store, ReleaseLog(storage.blobs)
+    decided = store.current("release_decision")
+    student = decided.manifest["inputs"]["student"]
+    served = current_engines(storage)[market.settings.predictions.target]
+    artifacts = {
+        "student_checkpoint": student,
+        "compiled_student": served.version,
+        "target": market.settings.predictions.target,
+        "taxonomy": store.current("taxonomy").version,
+        "release_decision": decided.version,
+    }
+    decision = ReleaseDecision.from_json(decided.summary)
+    record = log.promote if decision.passed else log.refuse
+    event = record(student, artifacts, decision, datetime.now(UTC), BY)
+    live = log.champion()
+    rows = [ReleaseRow.from_event(event) for event in log.events()]
+    return dg.MaterializeResult(
+        metadata={
+            "live": live.model_version if live else "none",
+            "action": event.action,
+            "reason": event.reason,
+            "release": event.number,
+            "log": markdown_table([{"number": row.number, "action": row.action, "model": row.version, "reason": row.reason} for row in rows]),
+            "timeline": dg.MetadataValue.md(to_markdown(plot_releases(rows))),
+        },
+        data_version=dg.DataVersion(live.model_version if live else "none"),
+    )

@@ -1,0 +1,91 @@
+"""The student: a few layers of MiniLM, distilled from the teacher's soft labels on all partitions' samples."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from catalog_assets.results import OWNERS, build_and_point, materialized, partition_paths, versions_of
+from catalog_assets.sampling import training_sample
+from catalog_assets.teacher import teacher_model, teacher_soft_labels
+from resources.market import MarketResource
+from resources.progress import ProgressResource
+from resources.storage import StorageResource
+from sortiment.artifacts import Artifact, Recipe
+from sortiment.errors import StorageError
+from sortiment.release import ReleaseLog
+from sortiment.report.figures import plot_training, to_markdown
+from sortiment.student import CODE_VERSION
+
+PACKAGES = ("torch", "transformers", "lightning")
+
+
+@dg.asset(
+    deps=[training_sample, teacher_model, teacher_soft_labels],
+    group_name="student",
+    kinds={"pytorch", "huggingface"},
+    code_version=CODE_VERSION,
+    owners=OWNERS,
+    pool="training",
+)
+def student_checkpoint(
+    context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
+) -> dg.MaterializeResult[Any]:
+    """A small MiniLM that answers like the teacher, learned from labelled and unlabelled offers of all partitions.
+
+    Goes on from the champion's student where there is one; learns nothing where no partition has changed since.
+    """
+    store, settings, shown = storage.store, market.settings, progress.of(context.log)
+    samples, labels = store.current_partitions("training_sample"), store.current_partitions("teacher_soft_labels")
+    samples = {key: sample for key, sample in samples.items() if key in labels}
+    encoder = market.encoder(shown)
+    inputs = {"samples": versions_of(samples), "soft_labels": versions_of(labels), "encoder": encoder.version}
+    earlier = champion_student(storage)
+    if earlier is not None and _learned_from(earlier, inputs):
+        store.point(earlier)
+        return materialized(earlier, {"nothing_new": True})
+    recipe = Recipe(
+        inputs if earlier is None else {**inputs, "start_from": earlier.version},
+        {"student": settings.student.model_dump(mode="json"), "encoder": settings.encoder.model_dump(mode="json")},
+        CODE_VERSION,
+        PACKAGES,
+    )
+
+    def write(out: Any) -> Mapping[str, Any]:
+        from sortiment.student import distill_student
+
+        classes = json.loads((store.current("teacher_model").path / "classes.json").read_bytes())
+        report = distill_student(
+            partition_paths(samples),
+            partition_paths(labels),
+            classes,
+            encoder.path,
+            settings.student,
+            out,
+            encoder=settings.encoder,
+            start_from=earlier.path if earlier else None,
+            progress=shown,
+        )
+        context.log.info(f"{report.offers_per_s:,.0f} offers/s, {report.seconds:,.0f} s")
+        return report.summary()
+
+    student = build_and_point(store, "student_checkpoint", recipe, write, resumable=True)
+    epochs = [{"epoch": number, "loss": loss} for number, loss in enumerate(student.summary["losses"], start=1)]
+    return materialized(student, {"training": dg.MetadataValue.md(to_markdown(plot_training({"student": epochs})))})
+
+
+def champion_student(storage: StorageResource) -> Artifact | None:
+    """The student of the live champion; None before the first release. Raises StorageError where it is gone."""
+    champion = ReleaseLog(storage.blobs).champion()
+    if champion is None:
+        return None
+    version = champion.artifacts["student_checkpoint"]
+    found = storage.store.find("student_checkpoint", version)
+    if found is None:
+        raise StorageError("the champion's student is gone", value=version, fix="`sortiment release rollback`")
+    return found
+
+
+def _learned_from(student: Artifact, inputs: Mapping[str, str]) -> bool:
+    return all(student.manifest["inputs"].get(name) == version for name, version in inputs.items())

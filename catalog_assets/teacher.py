@@ -1,0 +1,78 @@
+"""The teacher: a large encoder and an n-gram model in one calibrated ensemble, and its labels for every sampled offer."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from catalog_assets.partitions import one_run, slices
+from catalog_assets.results import (
+    OWNERS,
+    build_and_point,
+    describe_artifact,
+    materialized,
+    partition_paths,
+    versions_of,
+)
+from catalog_assets.sampling import training_sample
+from resources.market import MarketResource
+from resources.progress import ProgressResource
+from resources.storage import StorageResource
+from sortiment.artifacts import Recipe
+from sortiment.teacher import CODE_VERSION
+
+STAGE: dict[str, Any] = {"group_name": "teacher", "owners": OWNERS, "code_version": CODE_VERSION, "pool": "training"}
+PACKAGES = ("torch", "transformers", "openvino")
+
+
+@dg.asset(deps=[training_sample], kinds={"pytorch", "huggingface"}, **STAGE)
+def teacher_model(
+    context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
+) -> dg.MaterializeResult[Any]:
+    """What the large model knows, fitted once on all partitions' labelled offers. Its labels are paid for once."""
+    from sortiment.teacher import train_teacher
+
+    store, settings, shown = storage.store, market.settings, progress.of(context.log)
+    samples = store.current_partitions("training_sample")
+    encoder = market.encoder(shown)
+    recipe = Recipe(
+        {"samples": versions_of(samples), "encoder": encoder.version},
+        {"teacher": settings.teacher.model_dump(mode="json"), "encoder": settings.encoder.model_dump(mode="json")},
+        CODE_VERSION,
+        PACKAGES,
+    )
+    teacher = build_and_point(
+        store,
+        "teacher_model",
+        recipe,
+        lambda out: train_teacher(
+            partition_paths(samples), encoder, settings.encoder, settings.teacher, out, market.features, shown
+        ).summary(),
+    )
+    return materialized(teacher)
+
+
+@dg.asset(partitions_def=slices, backfill_policy=one_run, deps=[training_sample, teacher_model], kinds={"parquet"}, **STAGE)
+def teacher_soft_labels(
+    context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
+) -> dg.MaterializeResult[Any]:
+    """The teacher's probabilities for every sampled offer, labelled or not: top classes and the mass of the rest."""
+    from sortiment.teacher import label_samples, load_teacher
+
+    store, settings, shown = storage.store, market.settings, progress.of(context.log)
+    teacher = store.current("teacher_model")
+    samples = {str(key): store.current("training_sample", str(key)) for key in context.partition_keys}
+    recipes = {
+        key: Recipe({"sample": sample.version, "teacher": teacher.version}, {}, CODE_VERSION)
+        for key, sample in samples.items()
+    }
+
+    def write(folders: dict[str, Path]) -> dict[str, dict[str, Any]]:
+        model = load_teacher(teacher.path, market.encoder(shown), settings.encoder, market.features)
+        return label_samples(model, {key: samples[key].path for key in folders}, folders, settings.teacher, shown)
+
+    made = store.build_many("teacher_soft_labels", recipes, write, resumable=True)
+    for key, labels in made.items():
+        store.point(labels)
+        context.add_asset_metadata(describe_artifact(labels), partition_key=key)
+    return dg.MaterializeResult(metadata={"partitions": len(made), "reused": sum(each.reused for each in made.values())})

@@ -1,0 +1,16 @@
+"""What sensors and schedules start: one job per step of the loop, each a selection of assets."""
+
+import dagster as dg
+
+load_feeds = dg.define_asset_job("load_feeds", ["feed_files", "taxonomy"], description="Read new feed files.")
+relabel_slice = dg.define_asset_job(
+    "relabel_slice",
+    ["training_sample", "teacher_soft_labels"],
+    description="Draw a drifted slice's sample anew, with its new offers, and label it; the teacher stays as it is.",
+)
+retrain_student = dg.define_asset_job(
+    "retrain_student",
+    ["student_checkpoint", "quantized_student"],
+    description="Train the student once for all slices that were labelled anew, and quantize it.",
+)
+JOBS = [load_feeds, relabel_slice, retrain_student]

@@ -1,0 +1,48 @@
+"""Retraining: has any slice been labelled anew since the student was trained?"""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from resources.market import MarketResource
+from resources.storage import StorageResource
+from sensors.jobs import relabel_slice, retrain_student
+from sortiment.drift import retraining_due
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+@dg.sensor(job=retrain_student, minimum_interval_seconds=60)
+def waiting_slices(
+    context: dg.SensorEvaluationContext, market: MarketResource, storage: StorageResource
+) -> dg.SensorResult | dg.SkipReason:
+    """Trains the student once for all slices that wait, when no slice is being labelled any more."""
+    store = storage.store
+    student = store.current_or_none("student_checkpoint")
+    if student is None:
+        return dg.SkipReason("there is no student yet: the first one is trained by a person")
+    labels = {key: found.version for key, found in store.current_partitions("teacher_soft_labels").items()}
+    running = context.instance.get_runs(dg.RunsFilter(job_name=relabel_slice.name, statuses=UNFINISHED))
+    last = datetime.fromisoformat(context.cursor) if context.cursor else None
+    now = datetime.now(UTC)
+    due = retraining_due(
+        labels,
+        student.summary["trained_on"],
+        [run.tags.get("dagster/partition", run.run_id) for run in running],
+        now,
+        last,
+        timedelta(hours=market.settings.drift.retrain_cooldown_hours),
+    )
+    if not due.due:
+        return dg.SkipReason(due.why)
+    waiting = ", ".join(due.partitions)
+    version = "+".join(labels[key] for key in due.partitions)
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=version[-500:], tags={"sortiment/waiting": waiting[:500]})],
+        cursor=now.isoformat(),
+    )
