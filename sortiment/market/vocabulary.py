@@ -1,4 +1,4 @@
-"""The words of the synthetic market, read from the YAML files in `vocabulary/` (its README explains them)."""
+"""The words of the synthetic market, read from the YAML files in `words/` (its README explains them)."""
 
 import functools
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ class Vocabulary:
 @functools.cache
 def load_vocabulary() -> Vocabulary:
     """The whole vocabulary, departments and categories in a fixed order."""
-    folder = files("sortiment.market") / "vocabulary"
+    folder = files("sortiment.market") / "words"
     shared = _parse((folder / "languages.yaml").read_text(encoding="utf-8"))
     measures = _parse((folder / "measures.yaml").read_text(encoding="utf-8"))
     sources = sorted((each for each in (folder / "departments").iterdir()), key=lambda each: each.name)
