@@ -114,6 +114,7 @@ class TeacherSettings(StageSettings):
 
     seed: Seed = 0
     label_top_k: int = Field(16, ge=1, le=256, description="classes kept per soft label; the rest is one mass")
+    head_decay: float = Field(1e-5, ge=0, le=1, description="L2 penalty of the head on the encoder's features")
 
 
 class StudentSettings(StageSettings):
@@ -168,13 +169,28 @@ class EngineSettings(StageSettings):
     benchmark_repeats: int = Field(3, ge=1, le=50, description="timings per engine; the median counts")
     benchmark_offers: int = Field(2_000, ge=1, le=1_000_000, description="at most this many offers are timed at once")
 
+    def quantizing(self) -> dict[str, Any]:
+        """The knobs that decide quantized_student: part of its version."""
+        return self.model_dump(
+            mode="json", include={"calibration_offers", "agreement_offers", "batch_offers", "token_multiple"}
+        )
+
+    def compiling(self) -> dict[str, Any]:
+        """The knobs that decide compiled_student: part of its version."""
+        timing = {"benchmark_seconds", "benchmark_repeats", "benchmark_offers"}
+        return self.model_dump(mode="json", exclude={"targets", "calibration_offers", "agreement_offers", *timing})
+
 
 class CostSettings(StageSettings):
     """Choosing the instance."""
 
     offers_per_day: int = Field(500_000_000, ge=1, description="offers to classify each day")
     peak_offers_per_minute: int = Field(4_800_000, ge=1, description="the busiest minute")
+    deadline_hours: float = Field(24.0, gt=0, le=24, description="a day's offers are classified within this time")
+    utilization: float = Field(0.7, gt=0, le=1, description="share of an instance's speed that is planned with")
+    max_instances: int = Field(1_000, ge=1, description="a fleet for the day may not be larger")
     region: str = Field("eu-central-1", description="region of the price list")
+    this_machine_usd_per_hour: float | None = Field(None, gt=0, description="what this machine costs; empty = not priced")
 
 
 class ReleaseSettings(StageSettings):
@@ -219,6 +235,8 @@ class DriftSettings(StageSettings):
     min_novelty_rise: Share = Field(0.15, description="a smaller rise of the share of unknown words is no drift")
     min_category_psi: float = Field(0.25, ge=0.0, description="a smaller PSI of the predicted categories is no drift")
     min_length_shift: float = Field(1.0, ge=0.0, description="a smaller shift of title length, in deviations, is no drift")
+    cooldown_hours: float = Field(24.0, ge=0.0, description="a slice is not labelled anew again before this")
+    retrain_cooldown_hours: float = Field(0.0, ge=0.0, description="the student is not trained again before this")
     max_pages: int = Field(3, ge=0, le=100, description="Evidently pages for the slices that drifted most; 0 = none")
 
 

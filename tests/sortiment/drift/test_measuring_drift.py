@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from simulated_days import CATEGORIES, DEPARTMENTS, Day
 
 from sortiment.drift import DriftReport, DriftSide, measure_drift, read_report
 from sortiment.errors import DriftError
@@ -17,19 +16,18 @@ Make = Callable[..., DriftSide]
 SETTINGS = DriftSettings(max_pages=0)
 FEW = ("DE", "IT")
 HIT = "IT|department-07"
-KNOWN = [f"{department}/{number}" for department in DEPARTMENTS for number in range(CATEGORIES)]
 
 
 def found(report: DriftReport, name: str) -> Any:
     return next(each for each in report.slices if each.slice == name)
 
 
-def test_two_days_of_one_market_raise_no_alarm(make_day: Make, tmp_path: Path) -> None:
+def test_two_days_of_one_market_raise_no_alarm(make_day: Make, known_categories: list[str], tmp_path: Path) -> None:
     """72 slices, three signals that decide, 5 pairs of days: one alarm in 100 pairs is the default level."""
     alarms = 0
     for seed in range(5):
-        reference, current = make_day("a", Day(offers=150), seed), make_day("b", Day(offers=100), 1_000 + seed)
-        report = measure_drift(reference, current, SETTINGS, tmp_path, known_categories=KNOWN)
+        reference, current = make_day("a", seed, offers=150), make_day("b", 1_000 + seed, offers=100)
+        report = measure_drift(reference, current, SETTINGS, tmp_path, known_categories=known_categories)
         assert report.judged == 72 and report.tests == 216
         alarms += bool(report.drifted)
     assert alarms == 0
@@ -38,8 +36,8 @@ def test_two_days_of_one_market_raise_no_alarm(make_day: Make, tmp_path: Path) -
 def test_two_days_without_labels_raise_no_alarm(make_day: Make, tmp_path: Path) -> None:
     alarms = 0
     for seed in range(3):
-        reference = make_day("a", Day(offers=150), seed)
-        current = make_day("b", Day(offers=100, labelled=0.0), 1_000 + seed)
+        reference = make_day("a", seed, offers=150)
+        current = make_day("b", 1_000 + seed, offers=100, labelled=0.0)
         report = measure_drift(reference, current, SETTINGS, tmp_path)
         assert report.judged == 72 and report.tests == 288
         alarms += bool(report.drifted)
@@ -48,12 +46,12 @@ def test_two_days_without_labels_raise_no_alarm(make_day: Make, tmp_path: Path) 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_new_vocabulary_in_one_of_72_slices_is_found_there_and_nowhere_else(
-    make_day: Make, tmp_path: Path, seed: int
+    make_day: Make, known_categories: list[str], tmp_path: Path, seed: int
 ) -> None:
     drift = {HIT: {"new_words": 0.5, "accuracy": 0.55, "confidence": 0.6}}
-    reference = make_day("a", Day(), seed)
-    current = make_day("b", Day(offers=120, changed=drift), 50 + seed)
-    report = measure_drift(reference, current, SETTINGS, tmp_path, known_categories=KNOWN)
+    reference = make_day("a", seed)
+    current = make_day("b", 50 + seed, offers=120, changed=drift)
+    report = measure_drift(reference, current, SETTINGS, tmp_path, known_categories=known_categories)
     assert report.drifted == (HIT,)
     verdict = found(report, HIT)
     assert {signal.name for signal in verdict.signals if signal.drifted} >= {"accuracy", "novelty", "confidence"}
@@ -73,18 +71,18 @@ def test_new_vocabulary_in_one_of_72_slices_is_found_there_and_nowhere_else(
 def test_without_labels_each_other_signal_decides_alone(
     make_day: Make, tmp_path: Path, change: dict[str, Any], signal: str
 ) -> None:
-    reference = make_day("a", Day(), 1, FEW)
-    current = make_day("b", Day(offers=150, labelled=0.0, changed={HIT: change}), 2, FEW)
+    reference = make_day("a", 1, FEW)
+    current = make_day("b", 2, FEW, offers=150, labelled=0.0, changed={HIT: change})
     report = measure_drift(reference, current, SETTINGS, tmp_path)
     assert report.drifted == (HIT,)
     assert signal in [each.name for each in found(report, HIT).signals if each.drifted]
     assert "judged by its predictions" in found(report, HIT).why
 
 
-def test_a_new_category_in_the_labels_is_drift(make_day: Make, tmp_path: Path) -> None:
-    reference = make_day("a", Day(), 1, FEW)
-    current = make_day("b", Day(changed={HIT: {"unknown_category": 0.3, "accuracy": 0.95}}), 2, FEW)
-    report = measure_drift(reference, current, SETTINGS, tmp_path, known_categories=KNOWN)
+def test_a_new_category_in_the_labels_is_drift(make_day: Make, known_categories: list[str], tmp_path: Path) -> None:
+    reference = make_day("a", 1, FEW)
+    current = make_day("b", 2, FEW, changed={HIT: {"unknown_category": 0.3, "accuracy": 0.95}})
+    report = measure_drift(reference, current, SETTINGS, tmp_path, known_categories=known_categories)
     assert report.drifted == (HIT,)
     assert "labels that the model does not know rose by" in found(report, HIT).why
 
@@ -92,8 +90,8 @@ def test_a_new_category_in_the_labels_is_drift(make_day: Make, tmp_path: Path) -
 def test_a_shifted_input_that_the_model_still_gets_right_is_no_drift_unless_asked_for(
     make_day: Make, tmp_path: Path
 ) -> None:
-    reference = make_day("a", Day(), 1, FEW)
-    current = make_day("b", Day(changed={HIT: {"new_words": 0.6}}), 2, FEW)
+    reference = make_day("a", 1, FEW)
+    current = make_day("b", 2, FEW, changed={HIT: {"new_words": 0.6}})
     report = measure_drift(reference, current, SETTINGS, tmp_path)
     assert report.drifted == ()
     assert "novelty" in found(report, HIT).why and "the model is as good as it was" in found(report, HIT).why
@@ -103,8 +101,8 @@ def test_a_shifted_input_that_the_model_still_gets_right_is_no_drift_unless_aske
 
 def test_a_fall_that_is_certain_but_small_is_no_drift(make_day: Make, tmp_path: Path) -> None:
     small = DriftSettings(min_accuracy_drop=0.3, min_macro_f1_drop=0.5, max_pages=0)
-    reference = make_day("a", Day(offers=400), 1, ("IT",))
-    current = make_day("b", Day(offers=400, changed={HIT: {"accuracy": 0.65}}), 2, ("IT",))
+    reference = make_day("a", 1, ("IT",), offers=400)
+    current = make_day("b", 2, ("IT",), offers=400, changed={HIT: {"accuracy": 0.65}})
     assert measure_drift(reference, current, small, tmp_path).drifted == ()
     assert measure_drift(reference, current, SETTINGS, tmp_path).drifted == (HIT,)
 
@@ -120,8 +118,8 @@ def test_a_fall_that_is_certain_but_small_is_no_drift(make_day: Make, tmp_path: 
 def test_a_slice_with_few_offers_is_not_judged_and_says_why(
     make_day: Make, tmp_path: Path, before: dict[str, Any], after: dict[str, Any], said: str
 ) -> None:
-    reference = make_day("a", Day(changed={HIT: before}), 1, ("IT",))
-    current = make_day("b", Day(changed={HIT: {**after, "accuracy": 0.1}}), 2, ("IT",))
+    reference = make_day("a", 1, ("IT",), changed={HIT: before})
+    current = make_day("b", 2, ("IT",), changed={HIT: {**after, "accuracy": 0.1}})
     report = measure_drift(reference, current, SETTINGS, tmp_path)
     verdict = found(report, HIT)
     assert not verdict.drifted and not verdict.judged and said in verdict.why
@@ -129,8 +127,8 @@ def test_a_slice_with_few_offers_is_not_judged_and_says_why(
 
 
 def test_a_slice_that_only_one_side_has_is_not_judged(make_day: Make, tmp_path: Path) -> None:
-    reference = make_day("a", Day(), 1, ("IT", "DE"))
-    current = make_day("b", Day(), 2, ("IT", "AT"))
+    reference = make_day("a", 1, ("IT", "DE"))
+    current = make_day("b", 2, ("IT", "AT"))
     report = measure_drift(reference, current, SETTINGS, tmp_path)
     assert report.judged == 12 and len(report.slices) == 36
     assert "the reference has 0 offers here" in found(report, "AT|department-00").why
@@ -139,23 +137,25 @@ def test_a_slice_that_only_one_side_has_is_not_judged(make_day: Make, tmp_path: 
 
 def test_unlabelled_slices_are_left_alone_where_only_labels_may_decide(make_day: Make, tmp_path: Path) -> None:
     never = SETTINGS.model_copy(update={"label_free": "never"})
-    reference = make_day("a", Day(), 1, ("IT",))
-    current = make_day("b", Day(labelled=0.0, confidence=0.3), 2, ("IT",))
+    reference = make_day("a", 1, ("IT",))
+    current = make_day("b", 2, ("IT",), labelled=0.0, confidence=0.3)
     report = measure_drift(reference, current, never, tmp_path)
     assert report.judged == 0 and "signals without labels are switched off" in report.slices[0].why
 
 
-def test_the_same_inputs_give_the_same_bytes(make_day: Make, tmp_path: Path) -> None:
-    reference, current = make_day("a", Day(), 1, ("IT",)), make_day("b", Day(), 2, ("IT",))
+def test_the_same_inputs_give_the_same_bytes(make_day: Make, known_categories: list[str], tmp_path: Path) -> None:
+    reference, current = make_day("a", 1, ("IT",)), make_day("b", 2, ("IT",))
     for name in ("x", "y"):
-        measure_drift(reference, current, SETTINGS, tmp_path / name, known_categories=KNOWN)
+        measure_drift(reference, current, SETTINGS, tmp_path / name, known_categories=known_categories)
     for file in ("drift.json", "drift.parquet"):
         assert (tmp_path / "x" / file).read_bytes() == (tmp_path / "y" / file).read_bytes()
 
 
-def test_the_report_is_read_back_and_its_table_has_a_row_per_signal(make_day: Make, tmp_path: Path) -> None:
-    reference, current = make_day("a", Day(), 1, ("IT",)), make_day("b", Day(), 2, ("IT", "AT"))
-    report = measure_drift(reference, current, SETTINGS, tmp_path, known_categories=KNOWN)
+def test_the_report_is_read_back_and_its_table_has_a_row_per_signal(
+    make_day: Make, known_categories: list[str], tmp_path: Path
+) -> None:
+    reference, current = make_day("a", 1, ("IT",)), make_day("b", 2, ("IT", "AT"))
+    report = measure_drift(reference, current, SETTINGS, tmp_path, known_categories=known_categories)
     assert read_report(tmp_path) == report
     table = pq.read_table(tmp_path / "drift.parquet")
     assert table.num_rows == 12 * 7 + 12
@@ -163,7 +163,7 @@ def test_the_report_is_read_back_and_its_table_has_a_row_per_signal(make_day: Ma
 
 
 def test_an_empty_side_or_offers_without_the_columns_are_errors(make_day: Make, tmp_path: Path) -> None:
-    side = make_day("a", Day(), 1, ("IT",))
+    side = make_day("a", 1, ("IT",))
     with pytest.raises(DriftError, match="the current side of the comparison is empty"):
         measure_drift(side, DriftSide([], []), SETTINGS, tmp_path)
     with pytest.raises(DriftError, match="the reference offers lack columns"):
