@@ -1,0 +1,49 @@
+"""Which encoder: every candidate on the market's own sample, quality against speed."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from catalog_assets.results import OWNERS, build_and_point, markdown_table, materialized, partition_paths, versions_of
+from catalog_assets.sampling import training_sample
+from resources.market import MarketResource
+from resources.progress import ProgressResource
+from resources.storage import StorageResource
+from sortiment.artifacts import Recipe
+from sortiment.encoders.ranking import CODE_VERSION, rank_encoders
+from sortiment.report.figures import plot_ranking, to_markdown
+
+
+@dg.asset(
+    deps=[training_sample],
+    group_name="encoders",
+    kinds={"huggingface", "table"},
+    owners=OWNERS,
+    code_version=CODE_VERSION,
+    pool="training",
+)
+def encoder_ranking(
+    context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
+) -> dg.MaterializeResult[Any]:
+    """Encoders and simple baselines on this market's offers: macro-F1, offers per second, size; which one to use."""
+    store, settings = storage.store, market.settings
+    samples = store.current_partitions("training_sample")
+    recipe = Recipe(
+        {"samples": versions_of(samples)},
+        {"ranking": settings.ranking.model_dump(mode="json"), "encoder": settings.encoder.model_dump(mode="json")},
+        CODE_VERSION,
+        ("torch", "transformers", "openvino"),
+    )
+
+    def write(out: Path) -> dict[str, Any]:
+        cache = Path(market.encoder_cache)
+        return rank_encoders(
+            partition_paths(samples), settings.encoder, settings.ranking, out, cache, market.features, progress.of(context.log)
+        )
+
+    ranking = build_and_point(store, "encoder_ranking", recipe, write, resumable=True)
+    rows = ranking.summary["rows"]
+    return materialized(
+        ranking, {"pareto": dg.MetadataValue.md(to_markdown(plot_ranking(rows))), "ranking": markdown_table(rows)}
+    )
