@@ -221,12 +221,13 @@ class DriftSettings(StageSettings):
     """Judging whether a slice drifted."""
 
     seed: Seed = 0
-    min_offers: int = Field(50, ge=2, description="a slice with fewer new or reference offers is not judged")
+    min_offers: int = Field(20, ge=2, description="a slice with fewer new or reference offers is not judged")
     max_offers: int = Field(5_000, ge=10, le=1_000_000, description="offers per slice and side that are looked at")
     resamples: int = Field(200, ge=20, le=100_000, description="resamples of the reference that show what chance does")
     significance: float = Field(0.01, gt=0.0, lt=1.0, description="chance of one false alarm among all slices and signals")
+    min_labelled_share: Share = Field(0.1, description="a country with a smaller share of labelled new offers has none")
     label_free: Literal["unlabelled", "always", "never"] = Field(
-        "unlabelled", description="where signals that need no labels decide: in slices that have too few labels, ..."
+        "unlabelled", description="where signals that need no labels decide: in countries without labels, ..."
     )
     min_accuracy_drop: Share = Field(0.05, description="a smaller fall of the accuracy is no drift")
     min_macro_f1_drop: Share = Field(0.10, description="a smaller fall of the macro-F1 is no drift")

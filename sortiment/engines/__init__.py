@@ -3,7 +3,7 @@
 Importing this is cheap: torch, transformers, OpenVINO, ONNX Runtime and NNCF are imported when they are first used.
 """
 
-from sortiment.engines.benchmark import NAIVE, SpeedRow, benchmark_engines
+from sortiment.engines.benchmark import NAIVE, SpeedRow, benchmark_engines, write_benchmark
 from sortiment.engines.compile import CompileReport, compile_student
 from sortiment.engines.engine import Engine, Predictions, load_engine
 from sortiment.engines.machine import Machine, describe_machine
@@ -31,4 +31,5 @@ __all__ = [
     "find_target",
     "load_engine",
     "quantize_student",
+    "write_benchmark",
 ]

@@ -10,12 +10,14 @@ import json
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sortiment.artifacts import write_atomically
+from sortiment.engines.bert_graph import read_bert_shape
 from sortiment.engines.folders import EngineSpec, folder_size_mb, read_engine_spec
 from sortiment.engines.machine import describe_machine
 from sortiment.engines.processes import Worker
@@ -26,6 +28,7 @@ from sortiment.progress import Progress
 from sortiment.settings import EngineSettings
 
 NAIVE = "torch-fp32 naive"
+SPEED_FILE = "speed.json"
 SOURCE = "measured here"
 PARITY_OFFERS = 256
 FIRST_OFFERS = 32
@@ -41,6 +44,8 @@ class SpeedRow:
     model_offers_per_s: ready batches to logits. p50_ms, p99_ms: one text at a time, end to end, over `single_calls`.
     peak_memory_mb: resident peak of the engine's own process. ratio_to_naive: to the naive baseline of the same run.
     agreement, max_probability_difference: to torch-fp32 on the same texts, calibrated probabilities.
+    mean_tokens, bucket_tokens: of the texts, as they are and padded to Neuron's buckets; with layers, hidden and
+    intermediate they give the arithmetic per offer.
     """
 
     engine: str
@@ -64,6 +69,12 @@ class SpeedRow:
     offers: int = 0
     repeats: int = 0
     cores: int = 0
+    architecture: str = ""
+    layers: int = 0
+    hidden: int = 0
+    intermediate: int = 0
+    mean_tokens: float | None = None
+    bucket_tokens: float | None = None
     baseline: bool = False
     note: str = ""
     reason: str | None = None
@@ -82,6 +93,7 @@ class _Turn:
     single_calls: int = 0
     started: dict[str, Any] = field(default_factory=dict)
     memory: float | None = None
+    texts: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     rates: dict[str, list[float]] = field(default_factory=lambda: {"end_to_end": [], "model": [], "naive": []})
     milliseconds: list[float] = field(default_factory=list)
@@ -126,6 +138,7 @@ def benchmark_engines(
             turn.started = turn.worker.wait()
             step.advance(note=f"{turn.name} loaded")
         for turn in turns:
+            turn.texts = turn.worker.ask(do="texts", buckets=settings.neuron_buckets)
             _warm_up(turn, settings)
             step.advance(note=f"{turn.name} warm")
         for _ in range(settings.benchmark_repeats):
@@ -196,7 +209,7 @@ def _measure(turn: _Turn) -> None:
 
 
 def _describe(turn: _Turn, folder: Path, spec: EngineSpec, date: str, scratch: Path) -> SpeedRow:
-    machine = describe_machine()
+    machine, shape = describe_machine(), read_bert_shape(folder)
     rates = turn.rates["end_to_end"]
     row = SpeedRow(
         engine=turn.name,
@@ -217,6 +230,12 @@ def _describe(turn: _Turn, folder: Path, spec: EngineSpec, date: str, scratch: P
         offers=turn.offers,
         repeats=len(rates),
         cores=machine.cores,
+        architecture=machine.architecture,
+        layers=shape.layers,
+        hidden=shape.hidden,
+        intermediate=shape.intermediate,
+        mean_tokens=turn.texts["mean_tokens"],
+        bucket_tokens=turn.texts["bucket_tokens"],
         note=str(turn.started["note"]),
     )
     reference, own = scratch / f"{REFERENCE}.npy", scratch / f"{turn.name}.npy"
@@ -261,3 +280,19 @@ def _describe_missing(name: str, spec: EngineSpec, date: str) -> SpeedRow:
         reason=spec.reason,
         command=spec.command,
     )
+
+
+def write_benchmark(
+    engines: Mapping[str, Path],
+    texts: Sequence[str],
+    settings: EngineSettings,
+    out: Path,
+    progress: Progress,
+    *,
+    date: str,
+) -> dict[str, Any]:
+    """Time engines and write `speed.json`. Returns its content: `rows` (one dictionary per SpeedRow) and `machine`."""
+    rows = benchmark_engines(engines, texts, settings, progress, date=date)
+    content = {"rows": [asdict(row) for row in rows], "machine": asdict(describe_machine())}
+    write_atomically(out / SPEED_FILE, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+    return content

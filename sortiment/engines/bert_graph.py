@@ -36,6 +36,7 @@ class BertShape:
 
     layers: int
     hidden: int
+    intermediate: int
     heads: int
     positions: int
     classes: int
@@ -60,6 +61,7 @@ def read_bert_shape(student: Path) -> BertShape:
     return BertShape(
         layers=int(config["num_hidden_layers"]),
         hidden=int(config["hidden_size"]),
+        intermediate=int(config["intermediate_size"]),
         heads=int(config["num_attention_heads"]),
         positions=int(config["max_position_embeddings"]),
         classes=classes,

@@ -25,6 +25,7 @@ from sortiment.engines.folders import (
 )
 from sortiment.engines.quantize import ONNX_FILES, OPENVINO_FILES
 from sortiment.engines.targets import Target, find_target
+from sortiment.engines.tokens import needed_buckets
 from sortiment.errors import EngineError, EngineUnavailable
 from sortiment.progress import Progress, silent
 from sortiment.settings import EngineSettings
@@ -135,7 +136,7 @@ def _build_neuron(student: Path, quantized: Path, spec: EngineSpec, settings: En
     """Every program, or EngineUnavailable with the command: a compiler's own error is a reason, logged in full."""
     from sortiment.engines.neuron import CORES, compiler_arguments, neuron_command, trace_student
 
-    buckets = _buckets(settings, spec.max_tokens)
+    buckets = needed_buckets(settings.neuron_buckets, spec.max_tokens)
     chip, batch_offers = settings.neuron_target, settings.neuron_batch_offers
     command = neuron_command(
         student,
@@ -170,11 +171,6 @@ BUILDERS: dict[str, Builder] = {
     "onnx": _build_onnx,
     "neuron": _build_neuron,
 }
-
-
-def _buckets(settings: EngineSettings, max_tokens: int) -> tuple[int, ...]:
-    """The buckets that are needed, the longest exactly `max_tokens`."""
-    return (*sorted({tokens for tokens in settings.neuron_buckets if tokens < max_tokens}), max_tokens)
 
 
 def _copy_quantized(quantized: Path, names: tuple[str, ...], out: Path) -> tuple[str, ...]:

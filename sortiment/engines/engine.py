@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sortiment.engines.calibration import Floats, probabilities, rank_top, read_calibration
-from sortiment.engines.folders import EngineSpec, read_built_spec, read_classes
+from sortiment.engines.folders import STUDENT_FILE, EngineSpec, read_built_spec, read_classes, read_json
 from sortiment.engines.sessions import Take, open_session
 from sortiment.engines.tokens import Batch, TextTokenizer, plan_spec
 from sortiment.errors import EngineError
@@ -35,11 +35,17 @@ class Engine:
     """
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:
+        self.folder = folder
         self.spec: EngineSpec = read_built_spec(folder)
         self.classes = read_classes(folder)
         self.calibration = read_calibration(folder)
         self.tokenizer = TextTokenizer(folder, self.spec.max_tokens)
         self.session = open_session(folder, self.spec, threads)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The offer's columns that make a text (`sortiment.encoders.offer_texts`), as the student was trained."""
+        return tuple(read_json(self.folder, STUDENT_FILE)["inputs"])
 
     @property
     def target(self) -> str:

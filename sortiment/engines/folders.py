@@ -12,7 +12,8 @@ from sortiment.errors import EngineError, EngineUnavailable
 
 ENGINE_FILE = "engine.json"
 NEEDED = ("config.json", "tokenizer.json", "classes.json", "calibration.json")
-OPTIONAL = ("tokenizer_config.json", "special_tokens_map.json")
+STUDENT_FILE = "student.json"
+OPTIONAL = (STUDENT_FILE, "tokenizer_config.json", "special_tokens_map.json")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class Machine:
     flags: tuple[str, ...]
     memory_gb: float | None
     system: str
+    architecture: str
 
     def __str__(self) -> str:
         flags = f" ({', '.join(self.flags)})" if self.flags else ""
@@ -39,7 +40,8 @@ def describe_machine() -> Machine:
         cores=count_cores(),
         flags=tuple(flag for flag in TELLING_FLAGS if flag in present),
         memory_gb=round(int(memory[0]) / 1e6, 1) if memory else None,
-        system=f"{platform.system()} {platform.machine()}",
+        system=platform.system(),
+        architecture=platform.machine(),
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from sortiment.engines.calibration import Floats
 from sortiment.engines.engine import Engine, load_engine
 from sortiment.engines.machine import peak_memory_mb
-from sortiment.engines.tokens import Batch, plan_batches, plan_spec
+from sortiment.engines.tokens import Batch, needed_buckets, plan_batches, plan_spec, round_up_lengths
 
 
 class Stopwatch:
@@ -70,6 +70,15 @@ class Stopwatch:
         np.save(out, self.engine.score(self._pick(offers)))
         return {"offers": offers}
 
+    def measure_texts(self, buckets: Sequence[int]) -> dict[str, Any]:
+        """Mean tokens of the texts, and after padding to these length buckets."""
+        spec = self.engine.spec
+        lengths = np.array([len(ids) for ids in self.engine.tokenizer.tokenize(self.texts)], np.int64)
+        padded = round_up_lengths(
+            lengths, spec.token_multiple, spec.max_tokens, needed_buckets(buckets, spec.max_tokens)
+        )
+        return {"mean_tokens": float(lengths.mean()), "bucket_tokens": float(padded.mean())}
+
     def read_memory(self) -> dict[str, Any]:
         return {"peak_memory_mb": peak_memory_mb()}
 
@@ -106,6 +115,7 @@ def serve(job: dict[str, Any]) -> None:
         "single": stopwatch.time_single,
         "probabilities": stopwatch.save_probabilities,
         "memory": stopwatch.read_memory,
+        "texts": stopwatch.measure_texts,
     }
     for line in sys.stdin:
         request = json.loads(line)

@@ -99,3 +99,8 @@ def round_up_lengths(lengths: Ids, token_multiple: int, max_tokens: int, buckets
     rounded = -(-np.maximum(lengths, 1) // token_multiple) * token_multiple
     cut: Ids = np.minimum(rounded, max_tokens)
     return cut
+
+
+def needed_buckets(buckets: Sequence[int], max_tokens: int) -> tuple[int, ...]:
+    """The buckets below `max_tokens`, and one of exactly `max_tokens`."""
+    return (*sorted({tokens for tokens in buckets if tokens < max_tokens}), max_tokens)
