@@ -113,6 +113,19 @@ class TeacherSettings(StageSettings):
     """Fitting the teacher and labelling with it."""
 
     seed: Seed = 0
+    experts: tuple[Literal["encoder", "ngrams"], ...] = Field(
+        ("encoder", "ngrams"), min_length=1, max_length=2, description="what the teacher's opinion is the sum of"
+    )
+    encoder_kernel_width: float = Field(1.0, ge=0.1, le=10, description="of the encoder's kernel; unrelated = 1.4 apart")
+    encoder_regularization: float = Field(0.05, ge=1e-4, le=100, description="ridge penalty of the encoder's expert")
+    ngram_regularization: float = Field(0.3, ge=1e-4, le=100, description="ridge penalty of the n-grams' expert")
+    class_balance: Share = Field(
+        0.5, description="an offer weighs (offers of its class) to the power of minus this: 0 = none, 1 = full balance"
+    )
+    suspect_weight: Share = Field(0.3, ge=0.01, description="weight of a training offer whose label is suspect")
+    max_landmarks: int = Field(
+        8_000, ge=10, le=50_000, description="beyond so many training offers the experts are solved on means of a few"
+    )
     label_top_k: int = Field(16, ge=1, le=256, description="classes kept per soft label; the rest is one mass")
     head_decay: float = Field(1e-5, ge=0, le=1, description="L2 penalty of the head on the encoder's features")
 

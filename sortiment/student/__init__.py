@@ -1,0 +1,96 @@
+"""The student: a few layers of multilingual MiniLM, distilled from the teacher's soft labels on all sampled offers.
+
+Importing this is cheap: torch, transformers and Lightning are imported when a student is trained or loaded.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sortiment.progress import Progress, silent
+from sortiment.settings import EncoderSettings, StudentSettings
+from sortiment.student.prediction import Classification, Classifier
+
+if TYPE_CHECKING:
+    from sortiment.student.classifier import StudentClassifier
+
+CODE_VERSION = "1"
+
+__all__ = ["CODE_VERSION", "Classification", "Classifier", "StudentReport", "distill_student", "load_classifier"]
+
+
+@dataclass(frozen=True)
+class StudentReport:
+    """What a training run gave; all but `seconds`, `offers_per_s` and `resumed_epochs` is also in student.json.
+
+    Validation figures are on the labelled offers of the validation split: accuracy and macro_f1 against the shops'
+    labels (which may be wrong), teacher_agreement against the teacher's best class, calibration errors before and
+    after the temperatures. overruled_labels: training labels that the teacher's opinion outweighed. losses: mean
+    loss of each epoch. grown: the head got more outputs than the earlier student had, so its shape changed.
+    """
+
+    offers: int
+    labelled_offers: int
+    overruled_labels: int
+    classes: int
+    new_classes: int
+    head_width: int
+    grown: bool
+    layers: int
+    vocabulary: int
+    parameters: int
+    started_from: bool
+    losses: tuple[float, ...]
+    validation_offers: int
+    accuracy: float
+    macro_f1: float
+    teacher_accuracy: float
+    teacher_macro_f1: float
+    teacher_agreement: float
+    calibration_error_before: float
+    calibration_error_after: float
+    temperature: Mapping[str, float]
+    seconds: float
+    offers_per_s: float
+    resumed_epochs: int
+
+
+def distill_student(
+    samples: Mapping[str, Path],
+    soft_labels: Mapping[str, Path],
+    teacher_classes: Sequence[str],
+    encoder_folder: Path,
+    settings: StudentSettings,
+    out: Path,
+    encoder: EncoderSettings | None = None,
+    start_from: Path | None = None,
+    progress: Progress = silent,
+) -> StudentReport:
+    """Train a student and write it to `out` as a Hugging Face directory (docs/contracts.md).
+
+    samples, soft_labels: partition key to artifact folder. encoder_folder: the BERT that the body comes from.
+    start_from: an earlier student, whose body, vocabulary and class indices are kept; its new categories take unused
+    outputs. A run that was killed goes on from its last whole epoch when it is called again with the same arguments,
+    and ends with the same bytes. Raises TrainingError.
+    """
+    from sortiment.student.distill import run_distillation
+
+    return run_distillation(
+        samples,
+        soft_labels,
+        teacher_classes,
+        encoder_folder,
+        settings,
+        out,
+        encoder or EncoderSettings(),
+        start_from,
+        progress,
+    )
+
+
+def load_classifier(folder: Path, device: str = "auto", precision: str = "auto") -> "StudentClassifier":
+    """A student directory as a `Classifier` in torch. Raises TrainingError where its files do not fit together."""
+    from sortiment.student.classifier import StudentClassifier
+
+    return StudentClassifier(folder, device, precision)

@@ -1,0 +1,190 @@
+"""What the student learns from: the samples of all partitions with the teacher's soft labels, as aligned arrays.
+
+Each partition's soft labels carry their own class list, so partitions that were labelled by different teachers (after
+a drift only the drifted partition is labelled again) meet in the student's own class order.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sortiment.encoders import offer_texts
+from sortiment.errors import TrainingError
+
+SAMPLE_FILE = "sample.parquet"
+SOFT_LABELS_FILE = "soft_labels.parquet"
+CLASSES_FILE = "classes.json"
+NO_CLASS = -1
+SPLITS = ("train", "validation", "test")
+
+Ints = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One row per offer, all partitions in the order of their keys.
+
+    labels: the student's class of the shop's label, -1 where there is none.
+    partition, country: index into `partitions`, `countries`; split: index into SPLITS.
+    top_index, top_probability: (offers, k), the teacher's best classes in the student's order, -1 and 0 as padding.
+    rest: the teacher's probability for all other classes that it knows.
+    known: (classes,), whether any teacher of these soft labels knows the class.
+    """
+
+    classes: tuple[str, ...]
+    partitions: tuple[str, ...]
+    countries: tuple[str, ...]
+    texts: list[str]
+    labels: Ints
+    partition: Ints
+    country: Ints
+    split: Ints
+    suspect: Bools
+    top_index: Ints
+    top_probability: Floats
+    rest: Floats
+    known: Bools
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def rows(self, split: str) -> npt.NDArray[np.int64]:
+        """Rows of one split, ascending."""
+        return np.flatnonzero(self.split == SPLITS.index(split))
+
+
+def read_corpus(
+    samples: Mapping[str, Path],
+    soft_labels: Mapping[str, Path],
+    teacher_classes: Sequence[str],
+    inputs: Sequence[str],
+    first_classes: Sequence[str] = (),
+) -> Corpus:
+    """Join each partition's sample with its soft labels. `inputs`: the columns that make an offer's text.
+
+    The student's classes are `first_classes` (those of the student that training starts from, so that indices stay),
+    then the teacher's, then labelled categories that no teacher knows, sorted. Raises TrainingError where a partition
+    has no soft labels, where they do not fit the sample, or where there is nothing to learn.
+    """
+    keys = sorted(samples)
+    missing = [key for key in keys if key not in soft_labels]
+    if missing:
+        raise TrainingError(
+            f"{len(missing)} partitions have a sample but no soft labels",
+            value=missing,
+            fix="materialize teacher_soft_labels for these partitions first",
+        )
+    offers = {key: pq.read_table(_file(samples[key], SAMPLE_FILE)) for key in keys}
+    labels = {key: pq.read_table(_file(soft_labels[key], SOFT_LABELS_FILE)) for key in keys}
+    own_classes = {key: _read_classes(soft_labels[key]) for key in keys}
+    labelled = {str(value) for table in offers.values() for value in table["category_id"].unique().to_pylist() if value}
+    known_ids = set(teacher_classes).union(*own_classes.values())
+    classes = tuple(dict.fromkeys([*first_classes, *teacher_classes, *sorted(labelled | known_ids)]))
+    if len(classes) < 2:
+        raise TrainingError(
+            "a classifier needs two categories or more",
+            value=list(classes),
+            fix="sample more departments, or label offers of a second category",
+        )
+    position = {category: index for index, category in enumerate(classes)}
+    width = max((_largest_top(table) for table in labels.values()), default=0)
+    countries = sorted({str(value) for table in offers.values() for value in table["country"].unique().to_pylist()})
+    parts = [
+        _read_partition(key, index, offers[key], labels[key], own_classes[key], position, width, countries, inputs)
+        for index, key in enumerate(keys)
+    ]
+    if not sum(len(part["texts"]) for part in parts):
+        raise TrainingError(
+            "the samples hold no offers",
+            value=keys,
+            fix="check the feeds and the sampling settings (per_category, unlabelled_per_country)",
+        )
+    stacked = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != "texts"}
+    return Corpus(
+        classes=classes,
+        partitions=tuple(keys),
+        countries=tuple(countries),
+        texts=[text for part in parts for text in part["texts"]],
+        known=np.array([category in known_ids for category in classes]),
+        **stacked,
+    )
+
+
+def _read_partition(
+    key: str,
+    index: int,
+    offers: pa.Table,
+    soft: pa.Table,
+    own_classes: list[str],
+    position: Mapping[str, int],
+    width: int,
+    countries: list[str],
+    inputs: Sequence[str],
+) -> dict[str, npt.NDArray[np.generic] | list[str]]:
+    count = offers.num_rows
+    if count != soft.num_rows or not offers["offer_key"].equals(soft["offer_key"]):
+        raise TrainingError(
+            f"the soft labels of {key} are not those of its sample",
+            value=f"{count} offers, {soft.num_rows} soft labels",
+            allowed="the same offer_key column in both",
+            fix=f"materialize teacher_soft_labels of {key} again",
+        )
+    lengths = soft["top_index"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    own_index = soft["top_index"].combine_chunks().flatten().to_numpy()
+    if own_index.size and (own_index.min() < 0 or own_index.max() >= len(own_classes)):
+        raise TrainingError(
+            f"the soft labels of {key} name a class that their classes.json does not list",
+            value=int(own_index.max()),
+            allowed=f"0 to {len(own_classes) - 1}",
+            fix=f"materialize teacher_soft_labels of {key} again with the current teacher",
+        )
+    logits = soft["top_logit"].combine_chunks().flatten().to_numpy()
+    rest = soft["rest_mass"].to_numpy().astype(np.float32)
+    if not (np.isfinite(logits).all() and np.isfinite(rest).all()):
+        raise TrainingError(
+            f"the soft labels of {key} hold numbers that are not finite",
+            fix="fit the teacher again; then materialize teacher_soft_labels of this partition",
+        )
+    to_student = np.array([position[category] for category in own_classes], np.int32)
+    top_index = np.full((count, width), NO_CLASS, np.int32)
+    top_probability = np.zeros((count, width), np.float32)
+    filled = np.arange(width)[None, :] < lengths[:, None]
+    top_index[filled] = to_student[own_index]
+    top_probability[filled] = np.exp(np.minimum(logits, 0.0))
+    total = np.maximum(top_probability.sum(1) + rest, 1e-9)
+    return {
+        "texts": offer_texts({name: offers[name].to_pylist() for name in inputs}, inputs),
+        "labels": np.array([position.get(value, NO_CLASS) for value in offers["category_id"].to_pylist()], np.int32),
+        "partition": np.full(count, index, np.int32),
+        "country": np.array([countries.index(value) for value in offers["country"].to_pylist()], np.int32),
+        "split": np.array([SPLITS.index(value) for value in offers["split"].to_pylist()], np.int32),
+        "suspect": np.array([bool(value) for value in offers["suspect"].to_pylist()], np.bool_),
+        "top_index": top_index,
+        "top_probability": top_probability / total[:, None],
+        "rest": rest / total,
+    }
+
+
+def _largest_top(soft: pa.Table) -> int:
+    lengths = soft["top_index"].combine_chunks().value_lengths()
+    return max((length for length in lengths.to_pylist() if length is not None), default=0)
+
+
+def _read_classes(folder: Path) -> list[str]:
+    classes: list[str] = json.loads(_file(folder, CLASSES_FILE).read_text(encoding="utf-8"))
+    return classes
+
+
+def _file(folder: Path, name: str) -> Path:
+    file = folder / name
+    if not file.is_file():
+        raise TrainingError(f"{name} is missing", value=str(folder), fix="materialize the artifact again")
+    return file

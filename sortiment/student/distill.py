@@ -1,0 +1,334 @@
+"""Training a student, as a recipe: read, weigh, prepare, teach, calibrate, write."""
+
+import contextlib
+import logging
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import BertForSequenceClassification
+
+from sortiment.artifacts import content_version, file_sha256, write_atomically
+from sortiment.encoders import trim_vocabulary
+from sortiment.encoders.references import describe_folder
+from sortiment.errors import TrainingError
+from sortiment.progress import Progress
+from sortiment.settings import EncoderSettings, StudentSettings
+from sortiment.student import CODE_VERSION, StudentReport
+from sortiment.student.body import (
+    build_student,
+    first_token_logits,
+    grow_head,
+    head_width,
+    load_student,
+    move_student,
+    pad_id_of,
+)
+from sortiment.student.calibration import Calibration, calibration_error, fit_calibration
+from sortiment.student.card import write_card
+from sortiment.student.classifier import CLASSES_FILE, STUDENT_FILE, read_classes
+from sortiment.student.corpus import NO_CLASS, SAMPLE_FILE, SOFT_LABELS_FILE, Corpus, read_corpus
+from sortiment.student.directory import copy_tokenizer, write_json, write_network
+from sortiment.student.head import choose_rows, fit_head
+from sortiment.student.lesson import Lesson, Plan, collect_optimizers
+from sortiment.student.measures import accuracy_of, macro_f1_of
+from sortiment.student.resume import EpochState, Resume
+from sortiment.student.scoring import choose_device, has_bf16, map_rows
+from sortiment.student.targets import Targets, weigh_targets
+from sortiment.student.tokens import Tokens, load_tokenizer, tokenize
+
+UNSAVED = ("seconds", "offers_per_s", "resumed_epochs")
+
+
+@dataclass(frozen=True)
+class _Hardware:
+    device: str
+    bf16: bool
+
+
+def run_distillation(
+    samples: Mapping[str, Path],
+    soft_labels: Mapping[str, Path],
+    teacher_classes: Sequence[str],
+    encoder_folder: Path,
+    settings: StudentSettings,
+    out: Path,
+    encoder: EncoderSettings,
+    start_from: Path | None,
+    progress: Progress,
+) -> StudentReport:
+    """See `sortiment.student.distill_student`."""
+    started = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    hardware = _choose_hardware(settings)
+    earlier = read_classes(start_from) if start_from else []
+    corpus = read_corpus(samples, soft_labels, teacher_classes, encoder.inputs, earlier)
+    targets = weigh_targets(corpus, settings.label_noise, settings.label_share)
+    resume = Resume(out, _fingerprint(samples, soft_labels, corpus, encoder_folder, settings, encoder, start_from))
+    source = resume.start or _prepare_start(
+        resume, corpus, targets, encoder_folder, settings, encoder, start_from, hardware, progress
+    )
+    student = move_student(load_student(source), hardware.device)
+    tokens = _tokenize(source, corpus.texts, student, encoder)
+    plan = _plan(corpus, settings, retraining=start_from is not None)
+    taught_before = resume.load()
+    teaching = time.monotonic()
+    losses = _teach(student, tokens, targets, plan, resume, taught_before, hardware, progress)
+    resumed = taught_before.epochs if taught_before else 0
+    taught_offers = len(plan.rows) * (plan.epochs - resumed)
+    rate = taught_offers / max(time.monotonic() - teaching, 1e-9)
+    calibration, scores = _calibrate(student, tokens, corpus, hardware)
+    report = StudentReport(
+        offers=len(plan.rows),
+        labelled_offers=int((corpus.labels[plan.rows] != NO_CLASS).sum()),
+        overruled_labels=int((targets.label_kept[plan.rows] < 0.5).sum()),
+        classes=len(corpus.classes),
+        new_classes=len(corpus.classes) - len(earlier) if start_from else 0,
+        head_width=student.classifier.out_features,
+        grown=start_from is not None and student.classifier.out_features > _width_of(start_from),
+        layers=student.config.num_hidden_layers,
+        vocabulary=student.config.vocab_size,
+        parameters=sum(weight.numel() for weight in student.parameters()),
+        started_from=start_from is not None,
+        losses=tuple(losses),
+        temperature=calibration.temperature,
+        seconds=time.monotonic() - started,
+        offers_per_s=rate,
+        resumed_epochs=resumed,
+        **scores,
+    )
+    _write(student, source, out, corpus, calibration, report, encoder)
+    resume.remove()
+    return report
+
+
+def _choose_hardware(settings: StudentSettings) -> _Hardware:
+    device = choose_device(settings.device)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("no GPU is available", value=settings.device, fix="set student.device to auto or cpu")
+    bf16 = has_bf16(device) if settings.precision == "auto" else settings.precision == "bf16"
+    return _Hardware(device, bf16)
+
+
+def _fingerprint(
+    samples: Mapping[str, Path],
+    soft_labels: Mapping[str, Path],
+    corpus: Corpus,
+    encoder_folder: Path,
+    settings: StudentSettings,
+    encoder: EncoderSettings,
+    start_from: Path | None,
+) -> str:
+    """The hash of everything that the student's bytes depend on."""
+    files = {f"sample {key}": folder / SAMPLE_FILE for key, folder in samples.items()}
+    files |= {f"soft labels {key}": soft_labels[key] / SOFT_LABELS_FILE for key in samples}
+    origin = start_from or encoder_folder
+    files |= {
+        f"origin {file.name}": file for file in sorted(origin.glob("*")) if file.suffix in (".safetensors", ".json")
+    }
+    return content_version(
+        {
+            "code": CODE_VERSION,
+            "files": {name: file_sha256(file) for name, file in files.items()},
+            "classes": corpus.classes,
+            "settings": settings.model_dump(mode="json"),
+            "encoder": [encoder.inputs, encoder.max_tokens],
+            "torch": torch.__version__,
+        }
+    )
+
+
+def _prepare_start(
+    resume: Resume,
+    corpus: Corpus,
+    targets: Targets,
+    encoder_folder: Path,
+    settings: StudentSettings,
+    encoder: EncoderSettings,
+    start_from: Path | None,
+    hardware: _Hardware,
+    progress: Progress,
+) -> Path:
+    """The student before the first step: body, vocabulary and a fitted head, kept for a run that resumes."""
+    folder = resume.prepare()
+    classes = corpus.classes
+    width = head_width(len(classes), settings.head_room, settings.head_multiple)
+    if start_from is None:
+        trimmed = folder / "encoder"
+        whole = describe_folder(str(encoder_folder), encoder_folder, resume.folder)
+        trim_vocabulary(whole, corpus.texts, trimmed, encoder, progress)
+        student = build_student(trimmed, settings.layers, classes, width)
+        copy_tokenizer(trimmed, folder, encoder.max_tokens)
+        shutil.rmtree(trimmed)
+        first_new = 0
+    else:
+        first_new = len(read_classes(start_from))
+        student = grow_head(load_student(start_from), classes, width)
+        copy_tokenizer(start_from, folder, encoder.max_tokens)
+    if first_new < len(classes):
+        move_student(student, hardware.device)
+        rows = _rows_for_head(corpus, first_new, settings)
+        tokens = _tokenize(folder, corpus.texts, student, encoder)
+        with progress("fit the student's head", total=len(rows)) as step:
+            fit_head(student, tokens, targets, rows, len(classes), first_new, settings.seed, hardware.bf16)
+            step.advance(len(rows))
+    write_network(student, folder)
+    return resume.keep_start()
+
+
+def _rows_for_head(corpus: Corpus, first_new: int, settings: StudentSettings) -> npt.NDArray[np.int64]:
+    train = corpus.rows("train")
+    if not len(train):
+        raise TrainingError(
+            "the samples hold no offers to train on",
+            value=f"{len(corpus)} offers, all in other splits",
+            fix="lower sampling.test_share and sampling.validation_share, or sample more offers",
+        )
+    chosen = choose_rows(corpus.labels, train, settings.head_fit_offers, settings.seed)
+    new = train[corpus.labels[train] >= first_new] if first_new else chosen[:0]
+    return np.union1d(chosen, new)
+
+
+def _tokenize(
+    folder: Path, texts: list[str], student: BertForSequenceClassification, encoder: EncoderSettings
+) -> Tokens:
+    return tokenize(load_tokenizer(folder, encoder.max_tokens), texts, pad_id_of(student))
+
+
+def _plan(corpus: Corpus, settings: StudentSettings, retraining: bool) -> Plan:
+    rate = settings.retrain_learning_rate if retraining else settings.learning_rate
+    return Plan(
+        rows=corpus.rows("train"),
+        epochs=settings.retrain_epochs if retraining else settings.epochs,
+        batch_offers=settings.batch_offers,
+        learning_rate=rate,
+        embedding_learning_rate=rate * settings.embedding_rate_factor,
+        warmup_share=settings.warmup_share,
+        weight_decay=settings.weight_decay,
+        temperature=settings.temperature,
+        seed=settings.seed,
+    )
+
+
+def _teach(
+    student: BertForSequenceClassification,
+    tokens: Tokens,
+    targets: Targets,
+    plan: Plan,
+    resume: Resume,
+    state: EpochState | None,
+    hardware: _Hardware,
+    progress: Progress,
+) -> list[float]:
+    """Train in place, saving after each epoch. Gives each epoch's mean loss."""
+    losses = list(state.losses) if state else []
+    first_epoch = state.epochs if state else 0
+    if state:
+        student.load_state_dict(state.weights)
+    if first_epoch >= plan.epochs:
+        return losses
+
+    def save(lesson: Lesson, epochs: int, loss: float) -> None:
+        losses.append(round(loss, 6))
+        optimizer = collect_optimizers(student, lesson.both_optimizers())
+        resume.save(EpochState(epochs, losses, student.state_dict(), optimizer))
+
+    total = len(plan.rows) * (plan.epochs - first_epoch)
+    with progress("distill the student", total=total) as step, _quiet_lightning():
+        import lightning
+
+        lesson = Lesson(student, tokens, targets, plan, first_epoch, step, save, state.optimizer if state else None)
+        trainer = lightning.Trainer(
+            accelerator="gpu" if hardware.device == "cuda" else "cpu",
+            devices=1,
+            precision="bf16-mixed" if hardware.bf16 else "32-true",
+            max_epochs=plan.epochs - first_epoch,
+            reload_dataloaders_every_n_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(lesson)
+    move_student(student, hardware.device).train(False)
+    return losses
+
+
+def _calibrate(
+    student: BertForSequenceClassification, tokens: Tokens, corpus: Corpus, hardware: _Hardware
+) -> tuple[Calibration, dict[str, Any]]:
+    """Temperatures, and the report's figures, from the labelled validation offers."""
+    rows = corpus.rows("validation")
+    rows = rows[corpus.labels[rows] != NO_CLASS]
+    labels = corpus.labels[rows]
+    countries = [corpus.countries[country] for country in corpus.country[rows]]
+    logits = map_rows(student, tokens, rows, first_token_logits, hardware.bf16)[:, : len(corpus.classes)]
+    calibration = fit_calibration(logits, labels, countries)
+    best = logits.argmax(1).astype(np.int32) if len(rows) else labels
+    teacher = corpus.top_index[rows, 0] if corpus.top_index.shape[1] else np.full(len(rows), NO_CLASS, np.int32)
+    return calibration, {
+        "validation_offers": len(rows),
+        "accuracy": accuracy_of(best, labels),
+        "macro_f1": macro_f1_of(best, labels),
+        "teacher_accuracy": accuracy_of(teacher, labels),
+        "teacher_macro_f1": macro_f1_of(teacher, labels),
+        "teacher_agreement": accuracy_of(best, teacher),
+        "calibration_error_before": _error(logits, labels, None),
+        "calibration_error_after": _error(logits, labels, calibration.of(countries, len(rows))),
+    }
+
+
+def _error(
+    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], temperature: npt.NDArray[np.float32] | None
+) -> float:
+    if not len(labels):
+        return 0.0
+    scaled = logits if temperature is None else logits / temperature[:, None]
+    confidence = 1 / np.exp(scaled - scaled.max(1, keepdims=True)).sum(1)
+    return round(calibration_error(confidence.astype(np.float32), scaled.argmax(1) == labels), 4)
+
+
+def _write(
+    student: BertForSequenceClassification,
+    source: Path,
+    out: Path,
+    corpus: Corpus,
+    calibration: Calibration,
+    report: StudentReport,
+    encoder: EncoderSettings,
+) -> None:
+    facts = {name: value for name, value in asdict(report).items() if name not in UNSAVED}
+    facts |= {"inputs": list(encoder.inputs), "max_tokens": encoder.max_tokens, "code": CODE_VERSION}
+    facts |= {"countries": list(corpus.countries), "temperature": dict(calibration.temperature)}
+    copy_tokenizer(source, out, encoder.max_tokens)
+    calibration.write(out)
+    write_json(out / CLASSES_FILE, list(corpus.classes))
+    write_json(out / STUDENT_FILE, facts)
+    write_atomically(out / "README.md", write_card(facts).encode())
+    write_network(student, out)
+
+
+def _width_of(folder: Path) -> int:
+    return load_student(folder).classifier.out_features
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning tells about devices and workers on its logger and in warnings; a stage tells through its progress."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
