@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+MINUTE = "%Y-%m-%d %H:%M"
+
 
 @dataclass(frozen=True)
 class Relabelling:
@@ -56,9 +58,7 @@ def partitions_to_relabel(
         elif already_requested.get(partition) == version:
             skipped[partition] = f"was requested for report {version} already"
         elif asked_at is not None and now - asked_at < cooldown:
-            skipped[partition] = (
-                f"was re-labelled at {asked_at:%Y-%m-%d %H:%M}, waits until {asked_at + cooldown:%Y-%m-%d %H:%M}"
-            )
+            skipped[partition] = f"was re-labelled at {asked_at:{MINUTE}}, waits until {asked_at + cooldown:{MINUTE}}"
         else:
             chosen.append(partition)
     return Relabelling(tuple(chosen), skipped)
@@ -83,9 +83,6 @@ def retraining_due(
     if in_progress:
         return Retraining(False, waiting, f"{', '.join(sorted(in_progress))} still being labelled")
     if last_training is not None and now - last_training < cooldown:
-        return Retraining(
-            False,
-            waiting,
-            f"the student was trained at {last_training:%Y-%m-%d %H:%M}; next after {last_training + cooldown:%H:%M}",
-        )
+        why = f"the student was trained at {last_training:{MINUTE}}; next after {last_training + cooldown:{MINUTE}}"
+        return Retraining(False, waiting, why)
     return Retraining(True, waiting, f"new soft labels in {len(waiting)} partitions: {', '.join(waiting)}")

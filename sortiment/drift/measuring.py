@@ -1,7 +1,9 @@
 """Which slices drifted since the champion was released: every signal of every slice, judged together.
 
-A slice is a country and a department. Where its new offers carry enough labels, the labels decide: a model that is as
-good as it was needs no new training, whatever its input looks like. Elsewhere the signals that need no labels decide.
+A slice is a country and a department. Where a country's new offers carry labels, the labels decide, among the labelled
+offers: a model that is as good as it was needs no new training, whatever its input looks like. In a country without
+labels an offer belongs to the department that is predicted, and the signals that need no labels decide. (Only there: a
+drifted slice's offers are predicted into its neighbors, which then seem to drift too; labels show whose they are.)
 A signal counts where it is beyond chance among *all* tests of the run (Bonferroni) and beyond its least effect.
 """
 
@@ -69,9 +71,10 @@ def measure_drift(
         comparison.close()
     names = sorted({name for pair in sides.values() for side in pair for name in side})
     measured, unjudged = [], []
+    views = _choose_views(sides, settings)
     with progress("judge drift", total=len(names), unit="slices") as step:
         for name in names:
-            pair = _choose(sides, name, settings)
+            pair = _choose(sides, name, views.get(_country(name), "labels"), settings)
             if isinstance(pair, SliceDrift):
                 unjudged.append(pair)
             else:
@@ -86,27 +89,36 @@ def measure_drift(
     return write_report(report, {found.slice: (found.reference, found.current) for found in measured}, settings, out)
 
 
-def _choose(
-    sides: Mapping[View, tuple[Slices, Slices]], name: str, settings: DriftSettings
-) -> tuple[View, SliceOffers, SliceOffers] | SliceDrift:
-    """By labels where there are enough on both sides, else by predictions, else why the slice cannot be judged."""
-    counts = {view: tuple(_count(side.get(name)) for side in pair) for view, pair in sides.items()}
+def _choose_views(sides: Mapping[View, tuple[Slices, Slices]], settings: DriftSettings) -> dict[str, View]:
+    """By labels in the countries whose new offers have some, by predictions in the others."""
+    counts: dict[str, dict[View, int]] = {}
     for view in VIEWS:
-        if view == "predictions" and settings.label_free == "never":
-            continue
-        if min(counts[view]) >= settings.min_offers:
-            before, after = sides[view]
-            return view, before[name], after[name]
-    labelled, unlabelled = counts["labels"][1], counts["predictions"][1]
-    known = max(counts["labels"][0], counts["predictions"][0])
-    least = settings.min_offers
-    if max(labelled, unlabelled) < least:
-        why = f"{labelled:,} new offers with and {unlabelled:,} without a label; {least} of one kind are needed"
-    elif known < least:
-        why = f"the reference has {known:,} offers here; {least} are needed to know what is usual"
+        for name, offers in sides[view][1].items():
+            country = counts.setdefault(_country(name), dict.fromkeys(VIEWS, 0))
+            country[view] += offers.offers
+    return {
+        country: "labels" if found["labels"] >= settings.min_labelled_share * sum(found.values()) else "predictions"
+        for country, found in counts.items()
+    }
+
+
+def _choose(
+    sides: Mapping[View, tuple[Slices, Slices]], name: str, view: View, settings: DriftSettings
+) -> tuple[View, SliceOffers, SliceOffers] | SliceDrift:
+    """The slice's two sides, or why it cannot be judged."""
+    before, after = (side.get(name) for side in sides[view])
+    usual, new, least = _count(before), _count(after), settings.min_offers
+    kind = "with a label" if view == "labels" else "predicted here"
+    if view == "predictions" and settings.label_free == "never":
+        why = "the new offers of this country have no labels, and signals without labels are switched off"
+    elif new < least:
+        why = f"{new:,} new offers {kind}; {least} are needed"
+    elif usual < least:
+        why = f"the reference has {usual:,} offers {kind}; {least} are needed to know what is usual"
     else:
-        why = f"{labelled:,} new offers have a label, {least} are needed; signals without labels are switched off"
-    return SliceDrift(name, labelled + unlabelled, known, None, (), False, None, f"not judged: {why}")
+        assert before is not None and after is not None, "a slice with offers is there"
+        return view, before, after
+    return SliceDrift(name, new, usual, None, (), False, None, f"not judged: {why}")
 
 
 def _measure(
@@ -140,7 +152,7 @@ def _judge(found: _Measured, significance: float, settings: DriftSettings) -> Sl
     signals = tuple(_judge_signals(found, significance, settings))
     reasons = [signal for signal in signals if signal.drifted and signal.decides]
     others = [signal for signal in signals if signal.drifted and not signal.decides]
-    by = "its labels" if found.judged_by == "labels" else "its predictions, since few new offers have a label"
+    by = "its labels" if found.judged_by == "labels" else "its predictions, since new offers have no labels"
     offers = f"{found.current.offers:,} new offers"
     if reasons:
         why = f"drifted, judged by {by}: " + "; ".join(signal.sentence() for signal in reasons) + f" ({offers})"
@@ -180,6 +192,10 @@ def _judge_signals(found: _Measured, significance: float, settings: DriftSetting
             drifted=shown > threshold,
             decides=name in found.decisive,
         )
+
+
+def _country(name: str) -> str:
+    return name.partition("|")[0]
 
 
 def _count(offers: SliceOffers | None) -> int:

@@ -110,9 +110,9 @@ def test_a_fall_that_is_certain_but_small_is_no_drift(make_day: Make, tmp_path: 
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ({}, {"offers": 20}, "20 new offers with and 0 without a label; 50 of one kind are needed"),
-        ({"offers": 20}, {}, "the reference has 20 offers here; 50 are needed"),
-        ({}, {"offers": 1}, "1 new offers with"),
+        ({}, {"offers": 19}, "19 new offers with a label; 20 are needed"),
+        ({"offers": 12}, {}, "the reference has 12 offers with a label; 20 are needed to know what is usual"),
+        ({}, {"offers": 200, "labelled": 0.05}, "new offers with a label; 20 are needed"),
     ],
 )
 def test_a_slice_with_few_offers_is_not_judged_and_says_why(
@@ -131,8 +131,8 @@ def test_a_slice_that_only_one_side_has_is_not_judged(make_day: Make, tmp_path: 
     current = make_day("b", 2, ("IT", "AT"))
     report = measure_drift(reference, current, SETTINGS, tmp_path)
     assert report.judged == 12 and len(report.slices) == 36
-    assert "the reference has 0 offers here" in found(report, "AT|department-00").why
-    assert "0 new offers with and 0 without" in found(report, "DE|department-00").why
+    assert "the reference has 0 offers with a label" in found(report, "AT|department-00").why
+    assert "0 new offers with a label" in found(report, "DE|department-00").why
 
 
 def test_unlabelled_slices_are_left_alone_where_only_labels_may_decide(make_day: Make, tmp_path: Path) -> None:
@@ -170,3 +170,71 @@ def test_an_empty_side_or_offers_without_the_columns_are_errors(make_day: Make, 
         measure_drift(DriftSide(side.predictions, side.predictions), side, SETTINGS, tmp_path)
     with pytest.raises(DriftError, match="no drift report"):
         read_report(tmp_path / "nothing")
+
+
+def test_where_a_country_has_labels_a_neighbor_of_the_drifted_slice_raises_no_alarm(
+    make_day: Make, tmp_path: Path
+) -> None:
+    """Unlabelled offers of a drifted slice are predicted into its neighbors, but only labels say whose they are."""
+    neighbor = {"offers": 1_000, "labelled": 0.015, "confidence": 0.4, "new_words": 0.6}
+    reference = make_day("a", 1, FEW)
+    current = make_day("b", 2, FEW, changed={HIT: {"accuracy": 0.4}, "IT|department-03": neighbor})
+    report = measure_drift(reference, current, SETTINGS, tmp_path)
+    assert report.drifted == (HIT,)
+    assert "not judged" in found(report, "IT|department-03").why
+    without = make_day("c", 3, FEW, labelled=0.0, changed={"IT|department-03": neighbor})
+    assert measure_drift(reference, without, SETTINGS, tmp_path).drifted == ("IT|department-03",)
+
+
+def test_offers_that_the_model_learned_from_are_vocabulary_and_not_reference(make_day: Make, tmp_path: Path) -> None:
+    """Training offers of a perfect score beside held-out ones of a usual score: only the latter are compared with."""
+    taught, held_out = make_day("a", 1, ("IT",), accuracy=1.0, confidence=0.99), make_day("b", 2, ("IT",), accuracy=0.8)
+    current = make_day("c", 3, ("IT",), accuracy=0.8)
+    files = []
+    for side, split in ((taught, "train"), (held_out, "test")):
+        table = pq.read_table(side.offers[0])
+        files.append(str(tmp_path / f"{split}.parquet"))
+        pq.write_table(table.append_column("split", [[split] * len(table)]), files[-1])
+    predictions = [*taught.predictions, *held_out.predictions]
+    report = measure_drift(DriftSide(predictions, files), current, SETTINGS, tmp_path / "split")
+    assert report.drifted == () and {each.reference_offers for each in report.slices} == {200}
+    mixed = measure_drift(
+        DriftSide(predictions, [*taught.offers, *held_out.offers]), current, SETTINGS, tmp_path / "all"
+    )
+    assert _mean_fall(report) == pytest.approx(0.0, abs=0.03)
+    assert _mean_fall(mixed) == pytest.approx(0.1, abs=0.03)
+
+
+def _mean_fall(report: DriftReport) -> float:
+    falls = [signal.value for each in report.slices for signal in each.signals if signal.name == "accuracy"]
+    return sum(falls) / len(falls)
+
+
+def test_a_sample_is_weighted_back_to_the_mix_of_all_offers(make_day: Make, tmp_path: Path) -> None:
+    """A balanced sample of a skewed market: with its inclusion probabilities the mix has not shifted."""
+    balanced, current = make_day("a", 1, ("IT",), mix=1.0, offers=400), make_day("b", 2, ("IT",), mix=0.6, labelled=0.0)
+    offers = pq.read_table(balanced.offers[0])
+    share = [0.6 ** -int(category.rsplit("/", 1)[1]) * 0.01 for category in offers["category_id"].to_pylist()]
+    weighted = str(tmp_path / "weighted.parquet")
+    pq.write_table(offers.append_column("inclusion_probability", [share]), weighted)
+    assert len(measure_drift(balanced, current, SETTINGS, tmp_path / "x").drifted) == 12
+    assert measure_drift(DriftSide(balanced.predictions, [weighted]), current, SETTINGS, tmp_path / "y").drifted == ()
+
+
+def test_large_slices_are_judged_by_a_bounded_sample_and_counted_whole(make_day: Make, tmp_path: Path) -> None:
+    bounded = DriftSettings(max_offers=100, max_pages=0)
+    reference, current = make_day("a", 1, ("IT",)), make_day("b", 2, ("IT",), changed={HIT: {"accuracy": 0.3}})
+    report = measure_drift(reference, current, bounded, tmp_path)
+    assert report.drifted == (HIT,) and {each.offers for each in report.slices} == {200}
+
+
+def test_the_slice_that_drifted_most_gets_an_evidently_page(make_day: Make, tmp_path: Path) -> None:
+    pages = DriftSettings(max_pages=1)
+    changed = {HIT: {"accuracy": 0.2, "confidence": 0.5}, "IT|department-01": {"accuracy": 0.4}}
+    reference, current = make_day("a", 1, ("IT",)), make_day("b", 2, ("IT",), changed=changed)
+    report = measure_drift(reference, current, pages, tmp_path)
+    assert report.drifted == ("IT|department-01", HIT) and report.pages == {HIT: "evidently.html"}
+    page = (tmp_path / "evidently.html").read_text(encoding="utf-8")
+    assert f"<title>{HIT}: drift</title>" in page
+    assert all(name in page for name in ("predicted_category", "confidence", "unknown_words"))
+    assert read_report(tmp_path).pages == report.pages
