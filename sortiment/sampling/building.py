@@ -27,7 +27,7 @@ from sortiment.sampling.state import (
 from sortiment.settings import SamplingSettings
 
 ASSET = "sample_state"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 def keep_state(
@@ -104,7 +104,15 @@ def build_state(
         try:
             counted = count_parts(PartReader(wanted, s3), base, folder, threads, progress)
             return combine(
-                base, counted, settings, folder, skipped=tuple(skipped), s3=s3, threads=threads, progress=progress
+                base,
+                counted,
+                settings,
+                folder,
+                counted_only=True,
+                skipped=tuple(skipped),
+                s3=s3,
+                threads=threads,
+                progress=progress,
             )
         except UnreadablePart as error:
             if settings.on_unreadable_part == "fail" or error.part not in wanted:
@@ -132,14 +140,22 @@ def merge_states(
 ) -> State:
     """The state of both, written into an empty folder; reads no part unless a category must be refilled.
 
-    The ledgers of both stay where they are: the folder names theirs. Raises SamplingError where the states were kept
-    for different settings.
+    The ledgers and texts of both stay where they are: the folder names theirs. Raises SamplingError where the states
+    were kept for different settings.
     """
     check_shaping(first, settings)
     check_shaping(later, settings)
     folder.mkdir(parents=True, exist_ok=True)
     return combine(
-        first, renumber(later, first), settings, folder, skipped=(), s3=s3, threads=threads, progress=progress
+        first,
+        renumber(later, first),
+        settings,
+        folder,
+        counted_only=False,
+        skipped=(),
+        s3=s3,
+        threads=threads,
+        progress=progress,
     )
 
 
@@ -177,7 +193,7 @@ def _named(store: ArtifactStore, country: str, artifact: Artifact) -> State:
         found = store.find(ASSET, version, country)
         if found is None:
             raise SamplingError(
-                f"a ledger of {country} is gone",
+                f"an earlier sampling state of {country} is gone",
                 value=version,
                 fix=f"delete the folder {ASSET}/{country}: the state is then built from all parts",
             )
@@ -187,4 +203,5 @@ def _named(store: ArtifactStore, country: str, artifact: Artifact) -> State:
     ledgers = tuple(
         LedgerReference(reference.name or artifact.version, reference.ledger) for reference in state.ledgers
     )
-    return replace(state, ledgers=ledgers)
+    segments = tuple(replace(segment, name=segment.name or artifact.version) for segment in state.segments)
+    return replace(state, ledgers=ledgers, segments=segments)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from sortiment.sampling.counts import SHOP_BITS
 from sortiment.sampling.drawing import Draw, plan_draw
 from sortiment.sampling.ledger import UNLABELLED
+from sortiment.sampling.payload import read_texts
 from sortiment.sampling.policy import SLICES
 from sortiment.sampling.quality import EVIDENCE
 from sortiment.sampling.splits import SPLITS
@@ -193,11 +194,10 @@ def _write_quality(state: State, draw: Draw, out: Path) -> None:
 
 
 def _write_conflicts(state: State, draw: Draw, rows: npt.NDArray[np.int64], out: Path) -> None:
-    assert state.reserve is not None
     conflicts = draw.conflicts
     contested = np.flatnonzero(conflicts.conflicting)
     drawn = rows[contested]
-    table = pq.read_table(state.reserve, columns=["offer_key", "title"], use_threads=False).take(draw.rows[drawn])
+    table = read_texts(state.segments, state.reserve.at(draw.rows[drawn]), ("offer_key", "title"))
     categories = np.array([name or "" for name in state.category_ids], dtype=object)
     table = pa.table(
         {

@@ -19,6 +19,7 @@ from sortiment.sampling.ledger import (
     find_repeats,
 )
 from sortiment.sampling.parts import LightBatch, PartReader, read_light
+from sortiment.sampling.reserve import empty_reserve
 from sortiment.sampling.state import LedgerReference, State
 
 SMALL_ROWS = 4_000_000
@@ -65,7 +66,7 @@ def count_parts(reader: PartReader, base: State, folder: Path, threads: int, pro
         shop_ids=tuple(shops),
         counts=counts,
         horizons=base.horizons,
-        reserve=None,
+        reserve=empty_reserve(),
     )
 
 

@@ -1,26 +1,23 @@
 """The draw of one country, decided on narrow columns: which offers, with what probability, on which side.
 
 A country is decided as a whole even when one department is asked for, so a slice drawn alone is the same, byte for
-byte, as drawn with all others. It reads 100 bytes per reserve row and no title.
+byte, as drawn with all others.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from sortiment.errors import SamplingError
 from sortiment.sampling.counts import SHOP_BITS, Offers, Pairs
 from sortiment.sampling.eligible import ReserveRows, draw_rows, find_eligible
 from sortiment.sampling.horizons import Demand
 from sortiment.sampling.ledger import UNLABELLED
-from sortiment.sampling.near import Mask, ProductKeys
 from sortiment.sampling.order import HIGHEST_RANK, rank_keys
 from sortiment.sampling.policy import ask_of, slice_categories
 from sortiment.sampling.quality import LabelConflicts, compare_labels
-from sortiment.sampling.reserve import DECIDING, signatures_of
+from sortiment.sampling.reserve import Mask, Reserve
 from sortiment.sampling.splits import Split, split_offers
 from sortiment.sampling.state import State, check_shaping
 from sortiment.settings import SamplingSettings
@@ -59,19 +56,15 @@ class Draw:
 def plan_draw(state: State, settings: SamplingSettings) -> Draw:
     """Decide a country's draw. Raises SamplingError where the state was kept for other settings or holds no offer."""
     check_shaping(state, settings)
-    if state.reserve is None or not state.offers:
+    if not state.offers:
         raise SamplingError(
             "there is no offer to draw from",
             value=f"{state.rows} rows read, {state.offers} offers left",
             allowed="at least one offer that was not withdrawn",
             fix="load a feed of this country, or take the country out of the market",
         )
-    table = pq.read_table(state.reserve, columns=list(DECIDING), use_threads=False)
-    reserve = ReserveRows(
-        rank_keys(table["offer_key"].to_numpy(), settings.seed),
-        table["category_code"].to_numpy(),
-        table["shop_code"].to_numpy(),
-    )
+    entries = state.reserve
+    reserve = ReserveRows(rank_keys(entries.keys, settings.seed), entries.categories, entries.shops)
     count = len(state.category_ids)
     asked = ask_of(state.counts, count, settings)
     mask = draw_rows(reserve, asked.targets, asked.caps)
@@ -79,12 +72,12 @@ def plan_draw(state: State, settings: SamplingSettings) -> Draw:
     probability, binding = _inclusion(state, reserve, mask, asked)
     categories = reserve.categories[rows]
     labelled = categories != UNLABELLED
-    keys = _product_keys(table.take(rows))
-    conflicts = compare_labels(keys.at(np.flatnonzero(labelled)), categories[labelled])
+    drawn = entries.at(rows)
+    conflicts = compare_labels(drawn.at(labelled))
     suspect = np.zeros(len(rows), dtype=np.bool_)
     suspect[labelled] = conflicts.suspect
     left_in = ~suspect if settings.suspect_labels == "drop" else np.ones(len(rows), dtype=np.bool_)
-    split, kept = _split(keys, categories, labelled, left_in, settings)
+    split, kept = _split(drawn, labelled, left_in, settings)
     weight = np.where(suspect & (settings.suspect_labels == "down_weight"), settings.suspect_weight, 1.0)
     offers = state.counts.by_category(count)
     return Draw(
@@ -105,16 +98,13 @@ def plan_draw(state: State, settings: SamplingSettings) -> Draw:
     )
 
 
-def _split(
-    keys: ProductKeys, categories: Any, labelled: Mask, left_in: Mask, settings: SamplingSettings
-) -> tuple[Split, Mask]:
-    """The split of the offers that are left in; the others keep the side of their hash and are not kept."""
-    rows = np.flatnonzero(left_in)
-    inner = split_offers(keys.at(rows), categories[rows], labelled[rows], settings)
+def _split(drawn: Reserve, labelled: Mask, left_in: Mask, settings: SamplingSettings) -> tuple[Split, Mask]:
+    """The split of the offers that are left in; the others are not kept."""
+    inner = split_offers(drawn.at(left_in), labelled[left_in], settings)
     sides = np.zeros(len(left_in), dtype=np.int8)
-    sides[rows] = inner.sides
+    sides[left_in] = inner.sides
     kept = np.zeros(len(left_in), dtype=np.bool_)
-    kept[rows] = inner.kept
+    kept[left_in] = inner.kept
     return Split(sides, kept, inner.lent, inner.moved), kept
 
 
@@ -146,13 +136,3 @@ def _inclusion(state: State, reserve: ReserveRows, drawn: Mask, asked: Demand) -
         of_binding = asked.caps[of] / bound_offers * standing_in[of]
         probability = np.where(inside, of_binding[place], probability)
     return probability, binding
-
-
-def _product_keys(table: Any) -> ProductKeys:
-    return ProductKeys(
-        product=table["product_key"].to_numpy(),
-        gtin=table["gtin_key"].to_numpy(),
-        title=table["title_key"].to_numpy(),
-        group=table["group_key"].to_numpy(),
-        signature=signatures_of(table),
-    )

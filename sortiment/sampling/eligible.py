@@ -16,6 +16,7 @@ from sortiment.sampling.counts import SHOP_BITS, Offers, Pairs, pair_codes
 from sortiment.sampling.horizons import Horizons
 from sortiment.sampling.ledger import UNLABELLED, Codes
 from sortiment.sampling.order import HIGHEST_RANK, Keys
+from sortiment.sampling.text_keys import mix
 
 Mask = npt.NDArray[np.bool_]
 NO_SHOP = 0
@@ -59,30 +60,39 @@ def draw_rows(rows: ReserveRows, targets: Offers, caps: Offers) -> Mask:
 
 def first_of_group(groups: npt.NDArray[np.uint64], ranks: Keys, limits: Offers) -> Mask:
     """True for the rows among the first `limit` of their group by rank; a group has one limit."""
-    if not len(groups):
-        return np.empty(0, dtype=np.bool_)
-    order = np.argsort(groups, kind="stable")
-    ordered = groups[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    sizes = np.diff(np.append(starts, len(order)))
     first = np.ones(len(groups), dtype=np.bool_)
-    crowded = np.repeat(sizes > limits[order[starts]], sizes)
-    rows = order[crowded]
+    rows = np.flatnonzero(maybe_crowded(groups, limits))
     if len(rows):
-        rows = rows[np.lexsort((ranks[rows], groups[rows]))]
+        if not _is_ordered(groups[rows], ranks[rows]):
+            rows = rows[np.lexsort((ranks[rows], groups[rows]))]
         first[rows] = _place_in_run(groups[rows]) < limits[rows]
     return first
+
+
+def maybe_crowded(groups: npt.NDArray[np.uint64], limits: Offers | int) -> Mask:
+    """False for rows whose group surely has no more rows than the limit: groups are counted by a hash."""
+    bits = int(np.clip(np.ceil(np.log2(8 * max(1, len(groups)))), 10, 24))
+    bucket = (mix(groups) >> np.uint64(64 - bits)).view(np.int64)
+    crowded: Mask = np.bincount(bucket, minlength=1 << bits)[bucket] > limits
+    return crowded
+
+
+def _is_ordered(groups: npt.NDArray[np.uint64], ranks: Keys) -> bool:
+    same = groups[1:] == groups[:-1]
+    return bool(np.where(same, ranks[1:] > ranks[:-1], groups[1:] > groups[:-1]).all())
 
 
 def short_categories(rows: ReserveRows, horizons: Horizons, needed: Offers, caps: Offers) -> Mask:
     """Categories of which offers beyond the horizons could belong to a draw of `needed` offers.
 
     A category is deep enough if its needed-th eligible row lies within its horizon (or all of the category does), and
-    every shop that goes less deep than that row has its full cap within the reserve.
+    every shop that goes less deep than that row has one offer more than its cap within the reserve (that one tells
+    whether the cap cut anything).
     """
     count = len(needed)
     eligible = np.flatnonzero(find_eligible(rows, caps))
-    eligible = eligible[np.lexsort((rows.ranks[eligible], rows.categories[eligible]))]
+    if not _is_ordered(rows.categories[eligible].astype(np.uint64), rows.ranks[eligible]):
+        eligible = eligible[np.lexsort((rows.ranks[eligible], rows.categories[eligible]))]
     categories = rows.categories[eligible]
     place = _place_in_run(categories)
     last = np.full(count, HIGHEST_RANK)
@@ -94,7 +104,7 @@ def short_categories(rows: ReserveRows, horizons: Horizons, needed: Offers, caps
     if len(horizons.pairs):
         of = (horizons.pairs >> SHOP_BITS).astype(np.int64)
         held = _count_of(rows.pairs, horizons.pairs)
-        lacking = (horizons.shops < last[of]) & (held < caps[of])
+        lacking = (horizons.shops < last[of]) & (held <= caps[of])
         short[of[lacking]] = True
     short &= needed > 0
     return short

@@ -5,8 +5,8 @@ one sentence is what makes states mergeable: the smaller of two horizons is agai
 draw is exact can be told from the reserve alone.
 
 Horizons follow from the census, not from order statistics: with n offers of which k are wanted, a horizon at the
-fraction e/n of the rank space holds e of them in the mean, and e = slack * k + 6 * sqrt(k) + 10 leaves room for chance
-(six standard deviations) and for withdrawals. Shops that the cap binds count only up to the cap.
+fraction e/n of the rank space holds e of them in the mean, and e = slack * k + 4 * sqrt(k) + 4 leaves room for chance
+(more than four standard deviations) and for withdrawals. Shops that the cap binds count only up to the cap.
 """
 
 from dataclasses import dataclass
@@ -111,7 +111,7 @@ def set_horizons(
 
 
 def _room(wanted: Offers, slack: float) -> Shares:
-    return np.asarray(slack * wanted + 6 * np.sqrt(wanted) + 10, dtype=np.float64)
+    return np.asarray(slack * wanted + 4 * np.sqrt(wanted) + 4, dtype=np.float64)
 
 
 def _category_fractions(counts: PairCounts, capped: npt.NDArray[np.bool_], caps: Shares, room: Shares) -> Shares:

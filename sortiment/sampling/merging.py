@@ -5,10 +5,10 @@ reserve is the living rows of both reserves at or below the smaller horizons (`h
 labels only ever thin a reserve out. When a category's reserve can no longer give the largest draw exactly, it alone is
 refilled: one scan of the ledgers (16 bytes a row, no Parquet), then the row groups that hold its missing offers.
 
-The bound on refills: a category's reserve holds about slack times the offers of a draw (and six standard deviations
-more), so it runs out only after the category lost more than the share (slack - 1) / slack of the offers that it had
-when its horizon was set: a fifth by default. Offers that come in between only help. So for a category of n offers
-there is at most one refill in every n / 5 withdrawals, whatever the number of days.
+The bound on refills: a category's reserve holds more than slack times the offers of a draw, so it runs out only after
+the category lost more than the share (slack - 1) / slack of the offers that it had when its horizon was set: a fifth by
+default. Offers that come in between only help. So for a category of n offers there is at most one refill in every n / 5
+withdrawals, whatever the number of days.
 """
 
 from collections.abc import Iterator
@@ -16,9 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sortiment.progress import Progress
 from sortiment.sampling.counting import assign_codes, bury
@@ -26,9 +23,19 @@ from sortiment.sampling.counts import SHOP_BITS, PairCounts, pair_codes, sum_pai
 from sortiment.sampling.eligible import ReserveRows, short_categories
 from sortiment.sampling.horizons import Demand, Horizons, demand_of, set_horizons
 from sortiment.sampling.ledger import KEYS_AT_ONCE, Codes, Ledger, Positions, find_keys
+from sortiment.sampling.near import is_among
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
 from sortiment.sampling.parts import S3Options
-from sortiment.sampling.reserve import Chosen, choose_rows, fetch_offers, write_reserve
+from sortiment.sampling.payload import (
+    Fetched,
+    Segment,
+    choose_rows,
+    fetch_offers,
+    read_texts,
+    too_many,
+    write_segment,
+)
+from sortiment.sampling.reserve import Reserve, empty_reserve, join_reserves, order_reserve
 from sortiment.sampling.state import LedgerReference, State, write_state
 from sortiment.settings import SamplingSettings
 
@@ -42,6 +49,7 @@ def combine(
     settings: SamplingSettings,
     folder: Path,
     *,
+    counted_only: bool,
     skipped: tuple[str, ...],
     s3: S3Options | None,
     threads: int,
@@ -49,7 +57,7 @@ def combine(
 ) -> State:
     """Both as one state, written into `folder`. `later` has the codes of `base`, continued.
 
-    Where `later` has only been counted (no reserve), just its rows within the base's horizons are fetched.
+    counted_only: `later` has no reserve yet; just its rows within the union's horizons are fetched.
     """
     replaced, ledgers, counts = _bury_replaced(base, later, threads)
     counts = counts.plus(later.counts)
@@ -57,30 +65,39 @@ def combine(
     horizons = set_horizons(counts, demand, settings)
     if base.ledgers:
         horizons = base.horizons.lowered(horizons)
-    if later.reserve is not None:
+    if not counted_only:
         horizons = later.horizons.lowered(horizons)
-    tables = _keep_rows(base, horizons, replaced, settings.seed)
-    if later.reserve is not None:
-        tables += _keep_rows(later, horizons, replaced[:0], settings.seed)
-    else:
-        for reference in later.ledgers:
-            chosen = choose_rows(reference.ledger, horizons, settings.seed, threads)
-            tables.append(fetch_offers(reference.ledger, chosen, s3, threads, progress))
+    fetched = []
+    for reference in later.ledgers if counted_only else ():
+        chosen = choose_rows(reference.ledger, horizons, settings.seed, threads)
+        fetched += fetch_offers(reference.ledger, chosen, s3=s3, threads=threads, progress=progress)
+    kept = _within(base.reserve, horizons, replaced, settings.seed)
+    kept_later = _within(later.reserve, horizons, replaced[:0], settings.seed)
     state = replace(
         later,
         ledgers=(*ledgers, *later.ledgers),
         counts=counts,
         horizons=horizons,
-        reserve=None,
-        reserve_codes=None,
+        reserve=join_reserves([kept, kept_later.moved(len(base.segments))]),
+        segments=(*base.segments, *later.segments),
         skipped=(*base.skipped, *later.skipped, *skipped),
         refills=base.refills + later.refills,
     )
-    state, tables = _refill(state, tables, demand, settings=settings, s3=s3, threads=threads, progress=progress)
-    write_reserve(folder / "reserve.parquet", tables, state.departments)
-    state = replace(state, reserve=folder / "reserve.parquet")
+    if too_many(state.segments, state.reserve):
+        fetched.append(Fetched(state.reserve, read_texts(state.segments, state.reserve)))
+        state = replace(state, reserve=empty_reserve(), segments=())
+    state = _add(state, fetched, folder, settings.seed)
+    state = _refill(state, demand, folder, settings=settings, s3=s3, threads=threads, progress=progress)
     write_state(state, folder)
     return state
+
+
+def _add(state: State, fetched: list[Fetched], folder: Path, seed: int) -> State:
+    """The state with the fetched offers in its reserve and their texts in a new segment."""
+    file = f"texts-{len(state.segments)}.parquet"
+    added = write_segment(folder / file, fetched, state.departments)
+    reserve = order_reserve(join_reserves([state.reserve, added.moved(len(state.segments))]), seed)
+    return replace(state, reserve=reserve, segments=(*state.segments, Segment("", folder, file, len(added))))
 
 
 def renumber(later: State, first: State) -> State:
@@ -103,7 +120,9 @@ def renumber(later: State, first: State) -> State:
         shop_ids=tuple(shops),
         counts=sum_pairs(_map_pairs(later.counts.pairs, category_map, shop_map), later.counts.offers),
         horizons=Horizons(ranks, pairs[order], later.horizons.shops[order]),
-        reserve_codes=(category_map, shop_map),
+        reserve=replace(
+            later.reserve, categories=category_map[later.reserve.categories], shops=shop_map[later.reserve.shops]
+        ),
     )
 
 
@@ -176,60 +195,40 @@ def _keys_at(ledger: Ledger, positions: Positions) -> Keys:
     return np.concatenate(found)
 
 
-def _keep_rows(state: State, horizons: Horizons, replaced: Keys, seed: int) -> list[pa.Table]:
-    """The state's reserve without the replaced keys and what is now beyond the horizons."""
-    if state.reserve is None:
-        return []
-    table = pq.read_table(state.reserve, use_threads=False)
-    if state.reserve_codes is not None:
-        for name, codes in zip(("category_code", "shop_code"), state.reserve_codes, strict=True):
-            column = pa.array(codes[table[name].to_numpy()])
-            table = table.set_column(table.schema.get_field_index(name), name, column)
-    rows = reserve_rows([table], seed)
-    kept = rows.ranks <= horizons.categories[rows.categories]
-    kept &= rows.ranks <= horizons.of_pairs(rows.pairs)
-    if len(replaced):
-        keys = table["offer_key"].to_numpy()
-        kept &= replaced[np.minimum(np.searchsorted(replaced, keys), len(replaced) - 1)] != keys
-    return [table if kept.all() else table.filter(pa.array(kept))]
-
-
-def reserve_rows(tables: list[pa.Table], seed: int) -> ReserveRows:
-    """What decides a draw, of all tables in a row."""
-    columns = {
-        name: np.concatenate([np.empty(0, dtype=kind), *(table[name].to_numpy() for table in tables)])
-        for name, kind in (("offer_key", np.uint64), ("category_code", np.uint32), ("shop_code", np.uint32))
-    }
-    return ReserveRows(rank_keys(columns["offer_key"], seed), columns["category_code"], columns["shop_code"])
+def _within(reserve: Reserve, horizons: Horizons, replaced: Keys, seed: int) -> Reserve:
+    """The entries without the replaced keys and what is now beyond the horizons."""
+    ranks = rank_keys(reserve.keys, seed)
+    kept = ranks <= horizons.categories[reserve.categories]
+    kept &= ranks <= horizons.of_pairs(pair_codes(reserve.categories, reserve.shops))
+    kept &= ~is_among(reserve.keys, replaced)
+    return reserve if kept.all() else reserve.at(kept)
 
 
 def _refill(
     state: State,
-    tables: list[pa.Table],
     demand: Demand,
+    folder: Path,
     *,
     settings: SamplingSettings,
     s3: S3Options | None,
     threads: int,
     progress: Progress,
-) -> tuple[State, list[pa.Table]]:
+) -> State:
     """Deepen the categories whose reserve ran out, twice as deep each time that it is still not enough."""
     needed = np.where(demand.targets > 0, demand.needed(settings.per_shop_share), 0)
     widen = np.ones(len(needed))
     while True:
-        rows = reserve_rows(tables, settings.seed)
+        reserve = state.reserve
+        rows = ReserveRows(rank_keys(reserve.keys, settings.seed), reserve.categories, reserve.shops)
         short = short_categories(rows, state.horizons, needed, demand.caps)
         if not short.any():
-            return state, tables
+            return state
         horizons = state.horizons.replaced(set_horizons(state.counts, demand, settings, widen), short)
-        held = np.sort(rank_keys(rows.ranks, settings.seed))
+        fetched = []
         for reference in state.ledgers:
             chosen = choose_rows(reference.ledger, horizons, settings.seed, threads)
-            missing = _only(chosen, short[chosen.categories] & ~np.isin(chosen.keys, held, assume_unique=True))
-            tables = [*tables, fetch_offers(reference.ledger, missing, s3, threads, progress)]
+            missing = chosen.at(short[chosen.categories] & ~is_among(chosen.keys, reserve.keys))
+            fetched += fetch_offers(reference.ledger, missing, s3=s3, threads=threads, progress=progress)
         state = replace(state, horizons=horizons, refills=state.refills + int(short.sum()))
+        state = _add(state, fetched, folder, settings.seed)
         widen = np.where(short, widen * WIDENING, widen)
-
-
-def _only(chosen: Chosen, mask: npt.NDArray[np.bool_]) -> Chosen:
-    return Chosen(chosen.positions[mask], chosen.keys[mask], chosen.categories[mask], chosen.shops[mask])

@@ -6,51 +6,51 @@ band with probability 0.999, of 0.7 with 0.985, of 0.3 with 0.24. Each title is 
 COMPARED_PER_BAND others per band, so the time is linear in the offers.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.sampling.text_keys import EMPTY, U64, band_keys
+from sortiment.sampling.reserve import Mask, Reserve
+from sortiment.sampling.text_keys import EMPTY, U64, Signatures, band_key, mix
 
 VALUES_PER_BAND = 3
 COMPARED_PER_BAND = 32
 
-Mask = npt.NDArray[np.bool_]
-Signatures = npt.NDArray[np.uint16]
 
-
-@dataclass(frozen=True)
-class ProductKeys:
-    """The keys of `text_keys`, one entry per offer."""
-
-    product: U64
-    gtin: U64
-    title: U64
-    group: U64
-    signature: Signatures
-
-    def at(self, rows: npt.NDArray[np.int64]) -> "ProductKeys":
-        return ProductKeys(
-            self.product[rows], self.gtin[rows], self.title[rows], self.group[rows], self.signature[rows]
-        )
-
-
-def find_near(offers: ProductKeys, reference: ProductKeys, similarity: float) -> Mask:
+def find_near(offers: Reserve, reference: Reserve, similarity: float) -> Mask:
     """True for offers that nearly repeat one of the reference."""
-    near = np.zeros(len(offers.group), dtype=np.bool_)
-    if not len(near) or not len(reference.group):
-        return near
-    near |= np.isin(offers.group, reference.group)
+    near = is_among(offers.group, reference.group)
     for mine, theirs in (
         (offers.product, reference.product),
         (offers.gtin, reference.gtin),
         (offers.title, reference.title),
     ):
-        near |= (mine != 0) & np.isin(mine, theirs)
+        near |= is_among(mine, theirs) & (mine != 0)
     rows = np.flatnonzero(~near & (offers.signature[:, 0] != EMPTY))
     near[rows] = _find_similar(offers.signature[rows], reference.signature, similarity)
     return near
+
+
+def is_among(values: U64, reference: U64) -> Mask:
+    """True where the value is one of the reference; most others are told by one look-up each."""
+    among = _maybe_among(values, reference)
+    rows = np.flatnonzero(among)
+    if len(rows):
+        ordered = np.sort(reference)
+        place = np.minimum(np.searchsorted(ordered, values[rows]), len(ordered) - 1)
+        among[rows] = ordered[place] == values[rows]
+    return among
+
+
+def _maybe_among(values: U64, reference: U64) -> Mask:
+    """False where the value is surely not one of the reference."""
+    if not len(reference):
+        return np.zeros(len(values), dtype=np.bool_)
+    bits = int(np.clip(np.ceil(np.log2(16 * len(reference))), 10, 24))
+    seen = np.zeros(1 << bits, dtype=np.bool_)
+    shift = np.uint64(64 - bits)
+    seen[(mix(reference) >> shift).view(np.int64)] = True
+    among: Mask = seen[(mix(values) >> shift).view(np.int64)]
+    return among
 
 
 def _find_similar(signatures: Signatures, reference: Signatures, similarity: float) -> Mask:
@@ -58,21 +58,38 @@ def _find_similar(signatures: Signatures, reference: Signatures, similarity: flo
     reference = reference[reference[:, 0] != EMPTY]
     if not len(signatures) or not len(reference):
         return similar
-    wanted = int(np.ceil(similarity * signatures.shape[1]))
-    mine, theirs = band_keys(signatures, VALUES_PER_BAND), band_keys(reference, VALUES_PER_BAND)
-    for band in range(mine.shape[1]):
-        order = np.argsort(theirs[:, band], kind="stable")
-        ordered = theirs[order, band]
-        rows = np.flatnonzero(~similar)
-        first = np.searchsorted(ordered, mine[rows, band], side="left")
-        last = np.searchsorted(ordered, mine[rows, band], side="right")
-        for step in range(COMPARED_PER_BAND):
-            going = first + step < last
-            rows, first, last = rows[going], first[going], last[going]
-            if not len(rows):
-                break
-            equal = (signatures[rows] == reference[order[first + step]]).sum(axis=1)
-            found = equal >= wanted
-            similar[rows[found]] = True
-            rows, first, last = rows[~found], first[~found], last[~found]
+    wanted = int(np.ceil(round(similarity * signatures.shape[1], 9)))
+    for start in range(0, signatures.shape[1] - VALUES_PER_BAND + 1, VALUES_PER_BAND):
+        left = np.flatnonzero(~similar)
+        mine = band_key(signatures[left], start, VALUES_PER_BAND)
+        theirs = band_key(reference, start, VALUES_PER_BAND)
+        maybe = _maybe_among(mine, theirs)
+        rows, mine = left[maybe], mine[maybe]
+        order = np.argsort(theirs, kind="stable")
+        ordered = theirs[order]
+        first = np.searchsorted(ordered, mine, side="left")
+        last = np.searchsorted(ordered, mine, side="right")
+        found = _compare(
+            signatures, reference, (rows, first, np.minimum(last, first + COMPARED_PER_BAND)), order, wanted
+        )
+        similar[found] = True
     return similar
+
+
+def _compare(
+    signatures: Signatures,
+    reference: Signatures,
+    candidates: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    order: npt.NDArray[np.int64],
+    wanted: int,
+) -> npt.NDArray[np.int64]:
+    """Rows that share at least `wanted` values with one of their candidates, places first to last in the order."""
+    rows, place, last = candidates
+    found = [np.empty(0, dtype=np.int64)]
+    while len(rows):
+        going = place < last
+        rows, place, last = rows[going], place[going], last[going]
+        equal = np.count_nonzero(signatures[rows] == reference[order[place]], axis=1) >= wanted
+        found.append(rows[equal])
+        rows, place, last = rows[~equal], place[~equal] + 1, last[~equal]
+    return np.concatenate(found)

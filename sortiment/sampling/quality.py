@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.sampling.near import Mask, ProductKeys
+from sortiment.sampling.eligible import maybe_crowded
+from sortiment.sampling.reserve import Mask, Reserve
 from sortiment.sampling.text_keys import U64
 
 EVIDENCE = ("product_id", "gtin", "title")
@@ -38,37 +39,40 @@ class LabelConflicts:
         return self.labels > 1
 
 
-def compare_labels(keys: ProductKeys, categories: npt.NDArray[np.uint32]) -> LabelConflicts:
+def compare_labels(offers: Reserve) -> LabelConflicts:
     """Compare labelled offers' categories within their groups."""
-    group = np.where(keys.product != 0, keys.product, np.where(keys.gtin != 0, keys.gtin, keys.title))
-    evidence = np.where(keys.product != 0, 0, np.where(keys.gtin != 0, 1, 2)).astype(np.int8)
-    alone = group == 0
-    order = np.lexsort((categories, group))
-    ordered, labels = group[order], categories[order]
-    new_group = np.append(True, ordered[1:] != ordered[:-1])[: len(order)]
-    new_label = new_group | np.append(True, labels[1:] != labels[:-1])[: len(order)]
-    group_of, label_of = np.cumsum(new_group) - 1, np.cumsum(new_label) - 1
-    agreeing, offers = np.bincount(label_of), np.bincount(group_of)
-    label_starts = np.flatnonzero(new_label)
-    by_group = group_of[label_starts]
-    label_count = np.bincount(by_group)
-    best = np.lexsort((labels[label_starts], -agreeing, by_group))
-    majority = labels[label_starts][best[np.append(True, by_group[1:] != by_group[:-1])[: len(best)]]]
-
-    def back(values: Counts, default: Counts) -> Counts:
-        result = np.empty(len(order), dtype=values.dtype)
-        result[order] = values
-        return np.where(alone, default, result)
-
-    one = np.ones(len(order), dtype=np.int64)
-    many, same = back(label_count[group_of], one), back(agreeing[label_of], one)
-    total = back(offers[group_of], one)
-    return LabelConflicts(
+    categories = offers.categories
+    group = np.where(offers.product != 0, offers.product, np.where(offers.gtin != 0, offers.gtin, offers.title))
+    evidence = np.where(offers.product != 0, 0, np.where(offers.gtin != 0, 1, 2)).astype(np.int8)
+    compared = LabelConflicts(
         group=group,
         evidence=evidence,
-        offers=total,
-        labels=many,
-        agreeing=same,
-        majority=back(majority[group_of].astype(np.int64), categories.astype(np.int64)).astype(np.uint32),
-        suspect=(many > 1) & (2 * same <= total),
+        offers=np.ones(len(group), dtype=np.int64),
+        labels=np.ones(len(group), dtype=np.int64),
+        agreeing=np.ones(len(group), dtype=np.int64),
+        majority=categories.copy(),
+        suspect=np.zeros(len(group), dtype=np.bool_),
     )
+    together = np.flatnonzero((group != 0) & maybe_crowded(group, 1))
+    rows = together[np.lexsort((categories[together], group[together]))]
+    if len(rows):
+        _compare(compared, rows, categories[rows])
+    return compared
+
+
+def _compare(compared: LabelConflicts, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.uint32]) -> None:
+    """Fill in the rows given, which are ordered by group and label."""
+    groups = compared.group[rows]
+    new_group = np.append(True, groups[1:] != groups[:-1])
+    new_label = new_group | np.append(True, labels[1:] != labels[:-1])
+    group_of, label_of = np.cumsum(new_group) - 1, np.cumsum(new_label) - 1
+    agreeing, offers = np.bincount(label_of), np.bincount(group_of)
+    firsts = np.flatnonzero(new_label)
+    by_group = group_of[firsts]
+    most = np.lexsort((labels[firsts], -agreeing, by_group))
+    majority = labels[firsts][most[np.append(True, by_group[1:] != by_group[:-1])]]
+    compared.offers[rows] = offers[group_of]
+    compared.labels[rows] = np.bincount(by_group)[group_of]
+    compared.agreeing[rows] = agreeing[label_of]
+    compared.majority[rows] = majority[group_of]
+    compared.suspect[rows] = (compared.labels[rows] > 1) & (2 * agreeing[label_of] <= offers[group_of])

@@ -17,25 +17,13 @@ import pyarrow.parquet as pq
 from sortiment.progress import Progress, silent
 from sortiment.sampling.drawing import Draw, plan_draw
 from sortiment.sampling.ledger import UNLABELLED
+from sortiment.sampling.payload import read_texts
 from sortiment.sampling.policy import SLICES
 from sortiment.sampling.splits import SPLITS
 from sortiment.sampling.state import UNLABELLED_DEPARTMENT, State
 from sortiment.settings import SamplingSettings
 
 SAMPLE_FILE = "sample.parquet"
-PAYLOAD = (
-    "offer_key",
-    "country",
-    "shop_id",
-    "title",
-    "brand",
-    "description",
-    "shop_category",
-    "price",
-    "category_id",
-    "department",
-    "feed",
-)
 REPEATING = ["country", "shop_id", "brand", "shop_category", "category_id", "department", "feed", "split", "slice"]
 ROWS_PER_WRITE = 65_536
 
@@ -93,10 +81,8 @@ def draw_sample(
 
 
 def _write(path: Path, state: State, draw: Draw, rows: npt.NDArray[np.int64]) -> None:
-    assert state.reserve is not None
-    table = _read_rows(state.reserve, draw.rows[rows])
-    order = np.argsort(table["offer_key"].to_numpy())
-    table, rows = table.take(order), rows[order]
+    rows = rows[np.argsort(state.reserve.keys[draw.rows[rows]])]
+    table = read_texts(state.segments, state.reserve.at(draw.rows[rows]))
     labelled = draw.categories[rows] != UNLABELLED
     departments = pa.array([state.departments[code] for code in draw.categories[rows]], pa.string())
     slices = np.array(SLICES, dtype=object)[draw.slices[draw.categories[rows]]]
@@ -113,21 +99,6 @@ def _write(path: Path, state: State, draw: Draw, rows: npt.NDArray[np.int64]) ->
     for name, column in added.items():
         table = table.append_column(name, column)
     pq.write_table(table, path, compression="zstd", use_dictionary=REPEATING, row_group_size=ROWS_PER_WRITE)
-
-
-def _read_rows(reserve: Path, rows: npt.NDArray[np.int64]) -> pa.Table:
-    """Rows of the reserve, ascending; opens only row groups that hold one."""
-    tables = []
-    with pq.ParquetFile(reserve) as file:
-        groups = range(file.metadata.num_row_groups)
-        edges = np.cumsum([0, *(file.metadata.row_group(group).num_rows for group in groups)])
-        for group in groups:
-            low, high = np.searchsorted(rows, [edges[group], edges[group + 1]])
-            if low < high:
-                table = file.read_row_group(group, columns=list(PAYLOAD), use_threads=False)
-                tables.append(table.take(rows[low:high] - edges[group]))
-        tables.append(file.schema_arrow.empty_table().select(list(PAYLOAD)))
-    return pa.concat_tables(tables).combine_chunks()
 
 
 def _report(

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.sampling.near import Mask, ProductKeys, find_near
+from sortiment.sampling.near import find_near
+from sortiment.sampling.reserve import Mask, Reserve
 from sortiment.sampling.text_keys import U64, mix
 from sortiment.settings import SamplingSettings
 
@@ -52,53 +53,58 @@ def side_of(groups: U64, settings: SamplingSettings) -> Sides:
     return sides
 
 
-def split_offers(keys: ProductKeys, categories: Categories, labelled: Mask, settings: SamplingSettings) -> Split:
+def split_offers(offers: Reserve, labelled: Mask, settings: SamplingSettings) -> Split:
     """The split of one country's drawn offers; offers without a label are training."""
-    sides = np.where(labelled, side_of(keys.group, settings), TRAIN).astype(np.int8)
-    moved = _fill_sides(sides, keys.group, categories, labelled, settings)
-    lent = labelled & ~np.isin(categories, categories[labelled & (sides == TRAIN)])
+    sides: Sides = np.where(labelled, side_of(offers.group, settings), TRAIN).astype(np.int8)
+    moved = 0
+    for side, share in ((TEST, settings.test_share), (VALIDATION, settings.validation_share)):
+        if share > 0.0 and not (sides[labelled] == side).any():
+            moved += _fill_side(sides, side, offers, labelled & (sides == TRAIN))
+    lent = _without_training(sides, offers.categories, labelled, labelled)
     sides[lent] = TRAIN
     kept = np.ones(len(sides), dtype=np.bool_)
     if settings.near_duplicates == "drop":
-        similarity = settings.near_duplicate_similarity
-        kept = _leave_out(sides, keys, categories, labelled=labelled, protected=lent, similarity=similarity)
+        kept = _leave_out(sides, offers, labelled, protected=lent, similarity=settings.near_duplicate_similarity)
     return Split(sides, kept, int(lent.sum()), moved)
 
 
-def _fill_sides(sides: Sides, groups: U64, categories: Categories, labelled: Mask, settings: SamplingSettings) -> int:
-    """Give an empty test or validation side, that was asked for, a group; returns how many groups moved."""
-    moved = 0
-    for side, share in ((TEST, settings.test_share), (VALIDATION, settings.validation_share)):
-        training = np.flatnonzero(labelled & (sides == TRAIN))
-        if share == 0.0 or not len(training) or (sides[labelled] == side).any():
-            continue
-        distinct = np.unique(groups[training])
-        for group in distinct[np.argsort(split_hash(distinct))]:
-            rows = training[groups[training] == group]
-            others = training[groups[training] != group]
-            if np.isin(categories[rows], categories[others]).all():
-                sides[rows] = side
-                moved += 1
-                break
-    return moved
+def _fill_side(sides: Sides, side: int, offers: Reserve, training: Mask) -> int:
+    """Give an empty side the training group that is next by hash and leaves each of its categories another group."""
+    rows = np.flatnonzero(training)
+    groups, categories = offers.group[rows], offers.categories[rows].astype(np.int64)
+    if not len(rows):
+        return 0
+    distinct, group = np.unique(groups, return_inverse=True)
+    pairs = np.unique(np.stack([categories, group]), axis=1)
+    groups_of_category = np.bincount(pairs[0])
+    needed = np.bincount(pairs[1], weights=groups_of_category[pairs[0]] == 1) > 0
+    free = np.flatnonzero(~needed)
+    if not len(free):
+        return 0
+    chosen = free[np.argmin(split_hash(distinct[free]))]
+    sides[rows[group == chosen]] = side
+    return 1
 
 
-def _leave_out(
-    sides: Sides, keys: ProductKeys, categories: Categories, *, labelled: Mask, protected: Mask, similarity: float
-) -> Mask:
+def _without_training(sides: Sides, categories: Categories, labelled: Mask, kept: Mask) -> Mask:
+    """Labelled offers of categories none of whose kept offers is training."""
+    has = np.zeros(int(categories.max(initial=0)) + 1, dtype=np.bool_)
+    has[categories[labelled & kept & (sides == TRAIN)]] = True
+    without: Mask = labelled & ~has[categories]
+    return without
+
+
+def _leave_out(sides: Sides, offers: Reserve, labelled: Mask, *, protected: Mask, similarity: float) -> Mask:
     """False for offers that nearly repeat one of a smaller side."""
     kept = np.ones(len(sides), dtype=np.bool_)
-    _drop(kept, (sides == VALIDATION), (sides == TEST), keys, similarity)
-    before = kept.copy()
-    _drop(kept, (sides == TRAIN) & ~protected, sides != TRAIN, keys, similarity)
-    training = labelled & (sides == TRAIN)
-    lost = training & ~np.isin(categories, categories[training & kept])
-    protected = protected | lost
-    kept[lost] = before[lost]
-    _drop(kept, sides != TRAIN, protected, keys, similarity)
+
+    def drop(candidates: Mask, reference: Mask) -> None:
+        rows = np.flatnonzero(candidates & kept)
+        kept[rows] = ~find_near(offers.at(rows), offers.at(reference & kept), similarity)
+
+    drop(sides == VALIDATION, sides == TEST)
+    drop((sides == TRAIN) & ~protected, sides != TRAIN)
+    lost = (sides == TRAIN) & _without_training(sides, offers.categories, labelled, kept)
+    kept |= lost
+    drop(sides != TRAIN, protected | lost)
     return kept
-
-
-def _drop(kept: Mask, candidates: Mask, reference: Mask, keys: ProductKeys, similarity: float) -> None:
-    rows = np.flatnonzero(candidates & kept)
-    kept[rows] = ~find_near(keys.at(rows), keys.at(np.flatnonzero(reference & kept)), similarity)

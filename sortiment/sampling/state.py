@@ -5,7 +5,7 @@
   offers without a label. `shops.parquet`: shop_id by code; code 0 is "no shop given";
 - `counts.parquet`: living offers per (category, shop);
 - `horizons.parquet`: ranks of the shops that the cap cuts;
-- `reserve.parquet`: whole offers (`sampling/reserve.py`);
+- `reserve.parquet` (`reserve.py`), and `texts-<n>.parquet`: texts of the offers that this state added (`payload.py`);
 - `state.json`: settings that shaped it, ledgers, parts that were left out.
 
 Two states are equal in meaning when they give the same census and the same draws. Their bytes may differ: a state that
@@ -25,9 +25,11 @@ import pyarrow.parquet as pq
 from sortiment.errors import SamplingError
 from sortiment.sampling.counts import PairCounts, no_pairs
 from sortiment.sampling.horizons import Horizons
-from sortiment.sampling.ledger import Codes, Ledger, describe_parts, parse_parts
+from sortiment.sampling.ledger import Ledger, describe_parts, parse_parts
 from sortiment.sampling.order import HIGHEST_RANK
 from sortiment.sampling.parts import OfferPart
+from sortiment.sampling.payload import Segment
+from sortiment.sampling.reserve import Reserve, empty_reserve, read_reserve, write_reserve
 from sortiment.settings import SamplingSettings
 
 UNLABELLED_DEPARTMENT = "unlabelled"
@@ -47,11 +49,7 @@ class LedgerReference:
 
 @dataclass(frozen=True)
 class State:
-    """One country's state.
-
-    reserve: a Parquet file; None while a state has only been counted. reserve_codes: what the category and shop codes
-    in that file stand for now, where they were renumbered.
-    """
+    """One country's state. segments: the texts that the reserve points into."""
 
     shaping: dict[str, Any]
     ledgers: tuple[LedgerReference, ...]
@@ -60,8 +58,8 @@ class State:
     shop_ids: tuple[str | None, ...]
     counts: PairCounts = field(repr=False)
     horizons: Horizons = field(repr=False)
-    reserve: Path | None
-    reserve_codes: tuple[Codes, Codes] | None = field(default=None, repr=False)
+    reserve: Reserve = field(repr=False)
+    segments: tuple[Segment, ...] = ()
     skipped: tuple[str, ...] = ()
     refills: int = 0
 
@@ -92,7 +90,7 @@ def empty_state(settings: SamplingSettings) -> State:
         shop_ids=(None,),
         counts=no_pairs(),
         horizons=Horizons(np.full(1, HIGHEST_RANK), nothing, nothing),
-        reserve=None,
+        reserve=empty_reserve(),
     )
 
 
@@ -114,7 +112,8 @@ def check_shaping(state: State, settings: SamplingSettings) -> None:
 
 
 def write_state(state: State, folder: Path) -> None:
-    """Write all but the reserve and the ledgers' rows, which are in the folder already."""
+    """Write all but this state's own ledger rows and segment, which are in the folder already."""
+    write_reserve(folder, state.reserve)
     pq.write_table(
         pa.table(
             {
@@ -137,7 +136,7 @@ def write_state(state: State, folder: Path) -> None:
         ledger.dead.tofile(folder / f"dead-{index}.bits")
         ledgers.append(
             {
-                "name": reference.name or ("" if ledger.folder == folder else str(ledger.folder)),
+                "name": _name(reference.name, ledger.folder, folder),
                 "parts": describe_parts(ledger.parts),
                 "category_map": None if ledger.category_map is None else ledger.category_map.tolist(),
                 "shop_map": None if ledger.shop_map is None else ledger.shop_map.tolist(),
@@ -148,13 +147,15 @@ def write_state(state: State, folder: Path) -> None:
         "ledgers": ledgers,
         "skipped": list(state.skipped),
         "refills": state.refills,
-        "reserve": state.reserve is not None,
+        "segments": [
+            {"name": _name(one.name, one.folder, folder), "file": one.file, "rows": one.rows} for one in state.segments
+        ],
     }
     (folder / "state.json").write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
 
 
 def read_state(folder: Path, resolve: Resolve = Path) -> State:
-    """The state in a folder. `resolve` turns a ledger's name into its folder."""
+    """The state in a folder. `resolve` turns the name of a ledger or segment into its folder."""
     content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     categories = pq.read_table(folder / "categories.parquet")
     counts = pq.read_table(folder / "counts.parquet")
@@ -182,10 +183,19 @@ def read_state(folder: Path, resolve: Resolve = Path) -> State:
         horizons=Horizons(
             categories["horizon"].to_numpy(), horizons["pair"].to_numpy(), horizons["horizon"].to_numpy()
         ),
-        reserve=folder / "reserve.parquet" if content["reserve"] else None,
+        reserve=read_reserve(folder),
+        segments=tuple(
+            Segment(entry["name"], resolve(entry["name"]) if entry["name"] else folder, entry["file"], entry["rows"])
+            for entry in content["segments"]
+        ),
         skipped=tuple(content["skipped"]),
         refills=content["refills"],
     )
+
+
+def _name(name: str, where: Path, folder: Path) -> str:
+    """What a later reader resolves: nothing for what is in the state's own folder."""
+    return name or ("" if where == folder else str(where))
 
 
 def _codes(values: list[int] | None) -> Any:

@@ -3,13 +3,13 @@
 Everything works on whole Arrow columns, in time linear in their bytes, and every key depends on its own offer alone, so
 it never changes when other offers come or go:
 
-- `product_key`, `gtin_key`: hash of the id; 0 where the offer has none (or a GTIN of other than 8 to 14 digits);
-- `title_key`: hash of the title's words as a multiset, after folding case, accents and punctuation: equal for titles
-  that differ in nothing else; 0 where nothing is left of the title;
-- `signature`: MinHash of the folded title's character 4-grams (bytes): 32 values of 16 bits, from 2 hash functions
-  whose range is cut into 16 bins each (one-permutation hashing, Li, Owen and Zhang 2012), empty bins filled from the
-  next (Shrivastava and Li 2014). The share of equal values estimates the Jaccard similarity;
-- `group_key`: what the split goes by: product, else GTIN, else the first GROUP_VALUES values of the signature.
+- `product`, `gtin`: hash of the id; 0 where the offer has none (or a GTIN of other than 7 to 14 digits);
+- `title`: hash of the title's words as a multiset, after folding case, accents and punctuation: equal for titles that
+  differ in nothing else; 0 where nothing is left of the title;
+- `signature`: MinHash of the folded title's 4-grams of bytes: 32 values of 16 bits from one hash function whose range
+  is cut into 32 bins (one-permutation hashing, Li, Owen and Zhang 2012), empty bins filled from the next (Shrivastava
+  and Li 2014). The share of equal values estimates the Jaccard similarity;
+- `group`: what the split goes by: product, else GTIN, else the first GROUP_VALUES values of the signature.
 """
 
 from dataclasses import dataclass
@@ -20,43 +20,53 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 U64 = npt.NDArray[np.uint64]
-SHINGLE_BYTES = 4
-ROUNDS = 2
-BINS = 16
-SIGNATURE_VALUES = ROUNDS * BINS
+Bytes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
+Signatures = npt.NDArray[np.uint16]
+
+SIGNATURE_VALUES = 32
 GROUP_VALUES = 2
 EMPTY = np.uint16(65_535)
-
+SPACE = 32
+BASE = 0x100000001B3
 PRODUCT_SALT = np.uint64(0x9E3779B97F4A7C15)
 GTIN_SALT = np.uint64(0xC2B2AE3D27D4EB4F)
 TITLE_SALT = np.uint64(0x165667B19E3779F9)
-ROUND_SALTS = (np.uint64(0xD6E8FEB86659FD93), np.uint64(0xA0761D6478BD642F))
-BASE = 0x100000001B3
+SHINGLE_SALT = np.uint64(0xD6E8FEB86659FD93)
 
 
 @dataclass(frozen=True)
 class TextKeys:
     """One entry per offer; `signature` is [offers, 32] of uint16."""
 
-    product_key: U64
-    gtin_key: U64
-    title_key: U64
-    group_key: U64
-    signature: npt.NDArray[np.uint16]
+    product: U64
+    gtin: U64
+    title: U64
+    group: U64
+    signature: Signatures
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The bytes of many strings: string i is `data[starts[i] : starts[i] + lengths[i]]`, one after the other."""
+
+    data: Bytes
+    starts: Places
+    lengths: Places
 
 
 def key_offers(titles: pa.Array, product_ids: pa.Array, gtins: pa.Array) -> TextKeys:
     """The keys of each offer."""
     folded = fold_titles(titles)
-    blank = pc.equal(folded, "").to_numpy(zero_copy_only=False)
-    product_key = _hash_present(product_ids, PRODUCT_SALT)
-    gtin_key = _hash_present(_clean_gtins(gtins), GTIN_SALT)
+    product = _hash_present(product_ids, PRODUCT_SALT)
+    gtin = _hash_present(_clean_gtins(gtins), GTIN_SALT)
     signature = sign_titles(folded)
-    near_key = mix(_as_keys(signature[:, :GROUP_VALUES]) ^ TITLE_SALT)
-    near_key[blank] = hash_strings(titles.filter(pa.array(blank)))
-    group_key = np.where(product_key != 0, product_key, np.where(gtin_key != 0, gtin_key, near_key))
-    title_key = np.where(blank, np.uint64(0), _hash_words(folded))
-    return TextKeys(product_key, gtin_key, title_key, group_key, signature)
+    near = mix(band_key(signature, 0, GROUP_VALUES) ^ TITLE_SALT)
+    blank = folded.lengths < 2
+    if blank.any():
+        near[blank] = mix(hash_strings(titles.filter(pa.array(blank))) ^ TITLE_SALT)
+    group = np.where(product != 0, product, np.where(gtin != 0, gtin, near))
+    return TextKeys(product, gtin, np.where(blank, np.uint64(0), _hash_words(folded)), group, signature)
 
 
 def mix(values: U64) -> U64:
@@ -68,81 +78,112 @@ def mix(values: U64) -> U64:
 
 def hash_strings(strings: pa.Array) -> U64:
     """A 64-bit hash of each string's bytes: a polynomial over them, then `mix`. NULL hashes as ''."""
-    data, starts, lengths = _bytes_of(strings)
-    if not len(data):
-        return mix(np.zeros(len(lengths), dtype=np.uint64))
-    longest = int(lengths.max(initial=1))
-    powers: U64 = np.cumprod(np.full(longest + 1, BASE, dtype=np.uint64), dtype=np.uint64)
-    place = np.arange(len(data), dtype=np.int64) - np.repeat(starts, lengths)
-    values = mix(data.astype(np.uint64) + np.uint64(1)) * powers[place]
-    return mix(_reduce(np.add, values, starts, lengths) + lengths.astype(np.uint64))
+    return _hash_texts(_texts_of(strings))
 
 
-def fold_titles(titles: pa.Array) -> pa.Array:
-    """Lower case, no accents, words of letters and digits separated by one space."""
-    text = pc.utf8_normalize(pc.utf8_lower(pc.fill_null(titles, "")), form="NFKD")
-    text = pc.replace_substring_regex(text, r"\p{M}+", "")
-    return pc.utf8_trim_whitespace(pc.replace_substring_regex(text, r"[^\p{L}\p{N}]+", " "))
+def fold_titles(titles: pa.Array) -> Texts:
+    """Lower case, no accents; words of letters and digits, a space before each and one after the last."""
+    text = pc.fill_null(titles, "")
+    ascii_only = pc.string_is_ascii(text)
+    if not pc.all(ascii_only).as_py():
+        plain = pc.utf8_normalize(pc.utf8_lower(text), form="NFKD")
+        plain = pc.replace_substring_regex(plain, r"\p{M}+", "")
+        text = pc.if_else(ascii_only, text, pc.replace_substring_regex(plain, r"[^\p{L}\p{N}]+", " "))
+    raw = _texts_of(pc.binary_join_element_wise(" ", text, " ", ""))
+    data = FOLDED[raw.data]
+    kept = np.ones(len(data), dtype=np.bool_)
+    kept[1:] = (data[1:] != SPACE) | (data[:-1] != SPACE)
+    kept[raw.starts] = True
+    ends = np.cumsum(kept)[raw.starts + raw.lengths - 1]
+    lengths = np.diff(ends, prepend=0)
+    return Texts(data[kept], ends - lengths, lengths)
 
 
-def sign_titles(folded: pa.Array) -> npt.NDArray[np.uint16]:
+def sign_titles(folded: Texts) -> Signatures:
     """The MinHash signature of each folded title, [titles, 32]; of an empty title all values are 65535."""
-    data, starts, lengths = _bytes_of(pc.binary_join_element_wise(" ", folded, " ", ""))
-    shingles = np.maximum(lengths - (SHINGLE_BYTES - 1), 0)
-    signature = np.full((len(lengths), SIGNATURE_VALUES), EMPTY, dtype=np.uint16)
-    if not shingles.sum():
+    data, ends = folded.data, folded.starts + folded.lengths
+    signature = np.full((len(ends), SIGNATURE_VALUES), EMPTY, dtype=np.uint16)
+    usable = np.ones(len(data), dtype=np.bool_)
+    for back in range(1, 4):
+        usable[np.maximum(ends - back, 0)] = False
+    if not usable.any():
         return signature
-    rolled = data[: len(data) - 3].astype(np.uint64)
-    for offset in range(1, SHINGLE_BYTES):
-        rolled |= data[offset : len(data) - 3 + offset].astype(np.uint64) << np.uint64(8 * offset)
-    row = np.repeat(np.arange(len(lengths)), shingles)
-    first = np.repeat(starts - np.cumsum(shingles) + shingles, shingles)
-    rolled = rolled[first + np.arange(len(row))]
-    flat = signature.reshape(-1)
-    for index, salt in enumerate(ROUND_SALTS):
-        hashed = mix(rolled ^ salt)
-        bins = (hashed >> np.uint64(60)).view(np.int64) + (row * SIGNATURE_VALUES + index * BINS)
-        np.minimum.at(flat, bins, ((hashed >> np.uint64(20)) & np.uint64(0xFFFF)).astype(np.uint16) & np.uint16(0xFFFE))
+    wide = data.astype(np.uint32)
+    shingles = np.zeros(len(data), dtype=np.uint32)
+    for offset in range(4):
+        shingles[: len(data) - offset] |= wide[offset:] << np.uint32(8 * offset)
+    hashed = mix(shingles[usable].astype(np.uint64) ^ SHINGLE_SALT)
+    row = np.repeat(np.arange(len(ends)) * SIGNATURE_VALUES, folded.lengths)[usable]
+    bins = row + (hashed >> np.uint64(59)).view(np.int64)
+    np.minimum.at(signature.reshape(-1), bins, (hashed & np.uint64(0x7FFF)).astype(np.uint16) << np.uint16(1))
     return _fill_empty(signature)
 
 
-def band_keys(signature: npt.NDArray[np.uint16], values: int) -> U64:
-    """[titles, bands]: neighbouring values taken together; titles that agree in a whole band share its key."""
-    bands = signature.shape[1] // values
-    return np.stack([_as_keys(signature[:, band * values : (band + 1) * values]) for band in range(bands)], axis=1)
+def band_key(signature: Signatures, first: int, values: int) -> U64:
+    """So many values of each signature from `first` on, at most four, taken together as one number."""
+    key = np.zeros(len(signature), dtype=np.uint64)
+    for column in range(first, first + values):
+        key = (key << np.uint64(16)) | signature[:, column].astype(np.uint64)
+    return key
 
 
-def _fill_empty(signature: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
-    """Each empty bin takes the value of the next filled bin of its round, changed by the distance."""
-    for index in range(ROUNDS):
-        part = signature[:, index * BINS : (index + 1) * BINS]
-        original = part.copy()
-        for distance in range(1, BINS):
-            empty = part == EMPTY
-            if not empty.any():
-                break
-            shifted = np.roll(original, -distance, axis=1)
-            usable = empty & (shifted != EMPTY)
-            part[usable] = (shifted[usable] + np.uint16(distance * 3898)) & np.uint16(0xFFFE)
+def _fold_table() -> Bytes:
+    table = np.arange(256, dtype=np.uint8)
+    for code in range(128):
+        character = chr(code)
+        table[code] = ord(character.lower()) if character.isalnum() else SPACE
+    return table
+
+
+FOLDED = _fold_table()
+"""What each byte folds to; bytes of letters beyond ASCII stay."""
+
+
+def _fill_empty(signature: Signatures) -> Signatures:
+    """Each empty bin takes the value of the next filled bin, changed by the distance."""
+    empty = signature == EMPTY
+    rows = np.flatnonzero(empty.any(axis=1) & ~empty.all(axis=1))
+    part, original = signature[rows], signature[rows]
+    for distance in range(1, SIGNATURE_VALUES):
+        shifted = np.roll(original, -distance, axis=1)
+        usable = (part == EMPTY) & (shifted != EMPTY)
+        if usable.any():
+            part[usable] = (shifted[usable] + np.uint16(distance * 1_950)) & np.uint16(0xFFFE)
+        elif not (part == EMPTY).any():
+            break
+    signature[rows] = part
     return signature
 
 
-def _as_keys(values: npt.NDArray[np.uint16]) -> U64:
-    keys = np.zeros(len(values), dtype=np.uint64)
-    for column in range(values.shape[1]):
-        keys = (keys << np.uint64(16)) | values[:, column].astype(np.uint64)
-    return keys
+def _hash_words(folded: Texts) -> U64:
+    """The sum of the hashes of each title's words."""
+    data = folded.data
+    space = data == SPACE
+    before = np.flatnonzero(space[:-1] & ~space[1:])
+    after = np.flatnonzero(~space[:-1] & space[1:])
+    words = _hash_texts(Texts(data, before + 1, after - before))
+    counts = np.diff(np.searchsorted(before, folded.starts + folded.lengths), prepend=0)
+    return mix(_sum_runs(words, np.cumsum(counts) - counts, counts) ^ TITLE_SALT)
 
 
-def _hash_words(folded: pa.Array) -> U64:
-    words = pc.split_pattern(folded, " ")
-    hashes = hash_strings(words.flatten())
-    counts = pc.list_value_length(words).to_numpy(zero_copy_only=False).astype(np.int64)
-    starts = np.cumsum(counts) - counts
-    return mix(_reduce(np.add, hashes, starts, counts) ^ TITLE_SALT)
+def _hash_texts(texts: Texts) -> U64:
+    longest = int(texts.lengths.max(initial=0))
+    powers: U64 = np.cumprod(np.full(longest + 1, BASE, dtype=np.uint64), dtype=np.uint64)
+    total = int(texts.lengths.sum())
+    place = np.arange(total) - np.repeat(np.cumsum(texts.lengths) - texts.lengths, texts.lengths)
+    data = texts.data if total == len(texts.data) else texts.data[place + np.repeat(texts.starts, texts.lengths)]
+    values = LETTERS[data] * powers[place]
+    sums = _sum_runs(values, np.cumsum(texts.lengths) - texts.lengths, texts.lengths)
+    return mix(sums + texts.lengths.astype(np.uint64))
+
+
+LETTERS = mix(np.arange(1, 257, dtype=np.uint64))
+"""A number for each byte."""
 
 
 def _clean_gtins(gtins: pa.Array) -> pa.Array:
+    if gtins.null_count == len(gtins):
+        return gtins
     digits = pc.utf8_ltrim(pc.replace_substring_regex(pc.fill_null(gtins, ""), r"[^0-9]", ""), characters="0")
     length = pc.utf8_length(digits)
     usable = pc.and_(pc.greater_equal(length, 7), pc.less_equal(length, 14))
@@ -150,30 +191,28 @@ def _clean_gtins(gtins: pa.Array) -> pa.Array:
 
 
 def _hash_present(strings: pa.Array, salt: np.uint64) -> U64:
+    if strings.null_count == len(strings):
+        return np.zeros(len(strings), dtype=np.uint64)
     present = pc.is_valid(strings).to_numpy(zero_copy_only=False)
     hashes: U64 = np.where(present, np.maximum(mix(hash_strings(strings) ^ salt), np.uint64(1)), np.uint64(0))
     return hashes
 
 
-def _bytes_of(strings: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """All bytes, and where each string starts in them and how long it is."""
+def _texts_of(strings: pa.Array) -> Texts:
     array = strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings
     array = pc.fill_null(array, "").cast(pa.large_string())
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], pa.large_string())
+    if not len(array):
+        return Texts(np.empty(0, dtype=np.uint8), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
     _, offset_buffer, data_buffer = array.buffers()
-    if offset_buffer is None or not len(array):
-        empty = np.empty(0, dtype=np.int64)
-        return np.empty(0, dtype=np.uint8), empty, empty
     offsets = np.frombuffer(offset_buffer, dtype=np.int64)[array.offset : array.offset + len(array) + 1]
-    data = np.frombuffer(data_buffer, dtype=np.uint8) if data_buffer is not None else np.empty(0, dtype=np.uint8)
-    return data[offsets[0] : offsets[-1]], offsets[:-1] - offsets[0], np.diff(offsets)
+    data = np.frombuffer(data_buffer or b"", dtype=np.uint8)
+    return Texts(data[offsets[0] : offsets[-1]], offsets[:-1] - offsets[0], np.diff(offsets))
 
 
-def _reduce(operation: np.ufunc, values: U64, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> U64:
-    """The operation over each run of values; zero for an empty run."""
+def _sum_runs(values: U64, starts: Places, lengths: Places) -> U64:
+    """The sum of each run of values, modulo 2**64; zero for an empty run."""
     filled = lengths > 0
     result: U64 = np.zeros(len(lengths), dtype=np.uint64)
     if filled.any():
-        result[filled] = operation.reduceat(values, starts[filled])
+        result[filled] = np.add.reduceat(values, starts[filled])
     return result

@@ -1,0 +1,181 @@
+"""Offers for the scale bench: parts as the loader writes them, of any size, the same bytes for the same arguments.
+
+Feeds are per shop: a part holds the offers of its own shops, in arrival order. Categories follow a Zipf law over the
+whole market and each shop sells some of them. Titles have the length of real ones (mean 53 characters in 35,311
+offers of a UK price comparison); six of ten offers have a description. Keys are a bijection of the offer's number that
+scatters like md5. All of it is invented.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS
+from sortiment.sampling.order import Keys
+from sortiment.sampling.parts import OfferPart
+from sortiment.sampling.text_keys import mix
+
+VOCABULARY = 60_000
+WORDS_PER_CATEGORY = 60
+BRANDS = 4_000
+UNLABELLED_SHARE = 0.1
+DESCRIBED_SHARE = 0.6
+CATEGORIES_PER_SHOP = 120
+SYLLABLES = (
+    "ka lo mi ra ten sor vel bra du pe xi no gar fil mon tra se ber lin do sta pol ert ung holz rad matt glas plex tor"
+)
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BenchMarket:
+    """What the offers are drawn from."""
+
+    categories: int
+    zipf: float
+    shops_per_part: int
+    seed: int
+
+
+def write_parts(
+    folder: Path,
+    market: BenchMarket,
+    rows: int,
+    *,
+    parts: int,
+    first_number: int = 0,
+    first_shop: int = 0,
+    by_key: bool = False,
+    name: str = "part",
+) -> Iterator[OfferPart]:
+    """Write `rows` new offers into so many parts, one at a time. Numbers and shops start where they are told to.
+
+    by_key: rows ordered by offer_key within each part, as a loader may store them, instead of in arrival order.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    words = _words(market.seed)
+    edges = np.linspace(0, rows, parts + 1).astype(np.int64)
+    for index in range(parts):
+        path = folder / f"{name}-{index:05d}.parquet"
+        with pq.ParquetWriter(path, OFFER_SCHEMA, compression="zstd") as writer:
+            numbers = np.arange(first_number + edges[index], first_number + edges[index + 1])
+            if by_key:
+                numbers = numbers[np.argsort(keys_of(numbers))]
+            for start in range(0, len(numbers), ROW_GROUP_ROWS):
+                chunk = numbers[start : start + ROW_GROUP_ROWS]
+                shops = first_shop + index * market.shops_per_part + _scatter(chunk, 1) % market.shops_per_part
+                writer.write_table(_offers(market, words, chunk, shops), row_group_size=ROW_GROUP_ROWS)
+        yield OfferPart(str(path))
+
+
+def keys_of(numbers: Numbers) -> Keys:
+    """The offer key of each offer number."""
+    return mix(numbers.astype(np.uint64) + np.uint64(1))
+
+
+def _offers(market: BenchMarket, words: pa.Array, numbers: Numbers, shops: Numbers) -> pa.Table:
+    count = len(numbers)
+    categories = _categories(market, numbers, shops)
+    labelled = _share(numbers, 2) >= UNLABELLED_SHARE
+    described = _share(numbers, 3) < DESCRIBED_SHARE
+    brand = words.take(pa.array(_scatter(shops * 31 + _scatter(numbers, 4) % 40, 5) % BRANDS))
+    columns = {
+        "offer_key": pa.array(keys_of(numbers)),
+        "country": _repeat("DE", count),
+        "shop_id": pc.binary_join_element_wise("shop-", pa.array(shops).cast(pa.string()), ""),
+        "offer_id": pa.array(numbers).cast(pa.string()),
+        "title": _title(words, brand, numbers, categories),
+        "brand": brand,
+        "description": _description(words, numbers, categories, described),
+        "price": pa.array((_scatter(numbers, 6) % 100_000) / 100),
+        "currency": _repeat("EUR", count),
+        "category_id": pa.array(_category_ids(market)[categories], pa.string(), mask=~labelled),
+        "department": pa.array(_departments(market)[categories], pa.string(), mask=~labelled),
+        "withdrawn": pa.array(np.zeros(count, dtype=np.bool_)),
+        "feed": _repeat("bench", count),
+        "source_file": _repeat("bench", count),
+        "source_row": pa.array(numbers),
+    }
+    arrays = [
+        columns[field.name].cast(field.type) if field.name in columns else pa.nulls(count, field.type)
+        for field in OFFER_SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=OFFER_SCHEMA)
+
+
+def _title(words: pa.Array, brand: pa.Array, numbers: Numbers, categories: Numbers) -> pa.Array:
+    model = pc.binary_join_element_wise(
+        pc.utf8_upper(pc.utf8_slice_codeunits(words.take(pa.array(_scatter(numbers, 7) % 500)), 0, 2)),
+        pa.array(_scatter(numbers, 8) % 9_000 + 100).cast(pa.string()),
+        "",
+    )
+    kind = [_category_word(words, numbers, categories, place) for place in range(10, 14)]
+    detail = words.take(pa.array(_scatter(numbers, 9) % VOCABULARY))
+    long = pa.array(_share(numbers, 14) < 0.5)
+    return pc.binary_join_element_wise(brand, *kind[:3], model, pc.if_else(long, kind[3], ""), detail, " ")
+
+
+def _description(words: pa.Array, numbers: Numbers, categories: Numbers, described: npt.NDArray[np.bool_]) -> pa.Array:
+    rows = np.flatnonzero(described)
+    inner = [
+        _category_word(words, numbers[rows], categories[rows], place)
+        if place % 2
+        else words.take(pa.array(_scatter(numbers[rows], place) % VOCABULARY))
+        for place in range(20, 36)
+    ]
+    texts = pc.binary_join_element_wise(*inner, " ")
+    places = np.cumsum(described) - 1
+    return texts.take(pa.array(places, mask=~described))
+
+
+def _category_word(words: pa.Array, numbers: Numbers, categories: Numbers, place: int) -> pa.Array:
+    own = _scatter(numbers, place) % WORDS_PER_CATEGORY
+    return words.take(pa.array(_scatter(categories * WORDS_PER_CATEGORY + own, 40) % VOCABULARY))
+
+
+def _categories(market: BenchMarket, numbers: Numbers, shops: Numbers) -> Numbers:
+    """Zipf over the market, through the few that the shop sells: two Zipf draws, the first fixed by the shop."""
+    place = _scatter(numbers, 50) % CATEGORIES_PER_SHOP
+    return _zipf(market, _share(shops * CATEGORIES_PER_SHOP + place, 51))
+
+
+def _zipf(market: BenchMarket, uniform: npt.NDArray[np.float64]) -> Numbers:
+    weights = np.arange(1, market.categories + 1, dtype=np.float64) ** -market.zipf
+    edges = np.cumsum(weights)
+    return np.minimum(np.searchsorted(edges / edges[-1], uniform), market.categories - 1)
+
+
+def _category_ids(market: BenchMarket) -> npt.NDArray[np.object_]:
+    return np.array([f"{mix(np.array([code], dtype=np.uint64))[0]:016x}"[:12] for code in range(market.categories)])
+
+
+def _departments(market: BenchMarket) -> npt.NDArray[np.object_]:
+    return np.array([f"department-{code % 20:02d}" for code in range(market.categories)])
+
+
+def _words(seed: int) -> pa.Array:
+    syllables = np.array(SYLLABLES.split())
+    picks = np.random.default_rng(seed).integers(0, len(syllables), (VOCABULARY, 4))
+    lengths = picks[:, 3] % 3 + 1
+    return pa.array(["".join(syllables[row[:length]]) for row, length in zip(picks, lengths, strict=True)])
+
+
+def _scatter(numbers: Numbers, salt: int) -> Numbers:
+    """A non-negative pseudo-random number for each number."""
+    mixed = mix(numbers.astype(np.uint64) ^ mix(np.array([salt + 1_000_003], dtype=np.uint64)))
+    return (mixed >> np.uint64(2)).astype(np.int64)
+
+
+def _share(numbers: Numbers, salt: int) -> npt.NDArray[np.float64]:
+    return _scatter(numbers, salt) / 2.0**62
+
+
+def _repeat(value: str, count: int) -> pa.Array:
+    return pa.array([value]).take(pa.array(np.zeros(count, dtype=np.int64)))
