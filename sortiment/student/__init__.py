@@ -4,9 +4,9 @@ Importing this is cheap: torch, transformers and Lightning are imported when a s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, StudentSettings
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sortiment.student.classifier import StudentClassifier
 
 CODE_VERSION = "1"
+OF_THIS_RUN = ("seconds", "offers_per_s", "resumed_epochs")
 
 __all__ = ["CODE_VERSION", "Classification", "Classifier", "StudentReport", "distill_student", "load_classifier"]
 
@@ -54,6 +55,10 @@ class StudentReport:
     seconds: float
     offers_per_s: float
     resumed_epochs: int
+
+    def summary(self) -> dict[str, Any]:
+        """What does not depend on the machine or on interruptions, as JSON."""
+        return {name: value for name, value in asdict(self).items() if name not in OF_THIS_RUN}
 
 
 def distill_student(

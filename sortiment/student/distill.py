@@ -6,7 +6,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,6 @@ from sortiment.student.resume import EpochState, Resume
 from sortiment.student.scoring import choose_device, has_bf16, map_rows
 from sortiment.student.targets import Targets, weigh_targets
 from sortiment.student.tokens import Tokens, load_tokenizer, tokenize
-
-UNSAVED = ("seconds", "offers_per_s", "resumed_epochs")
 
 
 @dataclass(frozen=True)
@@ -305,8 +303,7 @@ def _write(
     report: StudentReport,
     encoder: EncoderSettings,
 ) -> None:
-    facts = {name: value for name, value in asdict(report).items() if name not in UNSAVED}
-    facts |= {"inputs": list(encoder.inputs), "max_tokens": encoder.max_tokens, "code": CODE_VERSION}
+    facts = report.summary() | {"inputs": list(encoder.inputs), "max_tokens": encoder.max_tokens, "code": CODE_VERSION}
     facts |= {"countries": list(corpus.countries), "temperature": dict(calibration.temperature)}
     copy_tokenizer(source, out, encoder.max_tokens)
     calibration.write(out)
