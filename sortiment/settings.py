@@ -130,6 +130,23 @@ class TeacherSettings(StageSettings):
     head_decay: float = Field(1e-5, ge=0, le=1, description="L2 penalty of the head on the encoder's features")
 
 
+class RankingSettings(StageSettings):
+    """Ranking encoders on the market's own sample."""
+
+    references: tuple[str, ...] = Field((), description="further encoders to rank beside encoder.reference")
+    first_layers: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(
+        (3,), description="also rank encoder.reference cut to its first so many layers"
+    )
+    train_offers: int = Field(2_000, ge=2, le=1_000_000, description="labelled training offers that all learn from")
+    test_offers: int = Field(1_000, ge=1, le=1_000_000, description="labelled test offers that all are scored on")
+    head_decay: float = Field(1e-5, ge=0, le=1, description="L2 penalty of the heads on frozen features")
+    timing_seconds: float = Field(0.75, gt=0, le=60, description="least time over which a candidate's speed is taken")
+    budget_s: float = Field(
+        120.0, ge=0, description="no encoder starts after this, and a slow one stops then; the baselines always run"
+    )
+    seed: Seed = 0
+
+
 class StudentSettings(StageSettings):
     """Distilling the MiniLM student."""
 
@@ -285,6 +302,7 @@ class Settings(StageSettings):
     feeds: FeedSettings = FeedSettings()
     sampling: SamplingSettings = SamplingSettings()
     encoder: EncoderSettings = EncoderSettings()
+    ranking: RankingSettings = RankingSettings()
     teacher: TeacherSettings = TeacherSettings()
     student: StudentSettings = StudentSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

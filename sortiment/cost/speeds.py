@@ -88,8 +88,8 @@ def estimate_on_neuron(row: Mapping[str, Any], instance: Instance, published: Se
     return Speed(
         instance.instance, "neuron-bf16", "student", True, rate, "estimated",
         f"estimated from {nearest.model} on {nearest.instance} ({nearest.offers_per_s:,.0f}/s, published by "
-        f"{nearest.source}): x {done / work:.1f} for less arithmetic x ({row['hidden']} / {nearest.hidden})^{exponent:.2f} for narrower "
-        "layers; nothing ran on Neuron, host tokenization not counted",
+        f"{nearest.source}): x {done / work:.1f} for less arithmetic, x ({row['hidden']} / {nearest.hidden})"
+        f"^{exponent:.2f} for narrower layers; nothing ran on Neuron, host tokenization not counted",
     )  # fmt: skip
 
 

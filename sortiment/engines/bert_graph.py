@@ -39,6 +39,7 @@ class BertShape:
     intermediate: int
     heads: int
     positions: int
+    token_types: int
     classes: int
     norm_epsilon: float
     activation: str
@@ -64,6 +65,7 @@ def read_bert_shape(student: Path) -> BertShape:
         intermediate=int(config["intermediate_size"]),
         heads=int(config["num_attention_heads"]),
         positions=int(config["max_position_embeddings"]),
+        token_types=int(config.get("type_vocab_size", 2)),
         classes=classes,
         norm_epsilon=float(config.get("layer_norm_eps", 1e-12)),
         activation=str(config.get("hidden_act", "gelu")),

@@ -28,7 +28,6 @@ CORES = 2  # NeuronCores of one Inferentia2 chip: inf2.xlarge and inf2.8xlarge
 PACKAGES = (
     "torch-neuronx==2.9.*",
     "neuronx-cc==2.*",
-    "transformers",
     "tokenizers",
     "safetensors",
     "numpy",
@@ -78,32 +77,17 @@ def trace_student(student: Path, out: Path, buckets: Iterable[int], batch_offers
     Returns the file names, shortest bucket first. Raises EngineUnavailable, and whatever the compiler raises.
     """
     import torch
-    from transformers import BertForSequenceClassification
 
-    neuron = find_neuron(chip)
-    model: Any = BertForSequenceClassification.from_pretrained(
-        student, attn_implementation="eager", torchscript=True, local_files_only=True
-    )
-    model.eval()
+    from sortiment.engines.torch_bert import load_torch_bert
 
-    class Logits(torch.nn.Module):
-        """The student as a function of ids and mask alone."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.student = model
-
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.student(input_ids=input_ids, attention_mask=attention_mask)[0]
-            return logits
-
+    neuron, model = find_neuron(chip), load_torch_bert(student)
     files = []
     for tokens in sorted(buckets):
         shape = (batch_offers, tokens)
         example = (torch.zeros(shape, dtype=torch.long), torch.ones(shape, dtype=torch.long))
         with torch.no_grad():
             program = neuron.trace(
-                Logits().eval(), example, compiler_workdir=str(out / f"neuronx-cc-{tokens}"), **trace_options(chip)
+                model, example, compiler_workdir=str(out / f"neuronx-cc-{tokens}"), **trace_options(chip)
             )
         files.append(f"neuron-{tokens}.pt")
         torch.jit.save(program, str(out / files[-1]))
@@ -171,5 +155,6 @@ class NeuronSession:
         self.note = f"bf16, {cores} NeuronCores, buckets {', '.join(map(str, spec.buckets))}"
 
     def run(self, batches: Iterable[Batch], take: Take) -> None:
+        """Batches must be of the programs' buckets, as `plan_spec` makes them."""
         for batch in batches:
             take(batch, run_padded(self.programs[batch.ids.shape[1]], batch, self.batch_offers))

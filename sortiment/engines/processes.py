@@ -40,7 +40,7 @@ def run_worker(module: str, *arguments: str) -> None:
     if done.returncode != 0:
         raise EngineError(
             f"{module} ended with code {done.returncode}",
-            value=" | ".join(lines[-3:]),
+            value=lines[-1] if lines else None,
             fix="the log has everything it printed; code -9 means that memory ran out",
         )
 
@@ -107,7 +107,7 @@ class Worker:
             self.process.wait()
             raise EngineError(
                 f"the process of {self.name} ended with code {self.process.returncode}",
-                value=" | ".join(self.errors[-3:]),
+                value=self.errors[-1] if self.errors else None,
                 fix="the log has everything it printed; code -9 means that memory ran out",
             )
         answer: dict[str, Any] = json.loads(line)
