@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS
+from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS, WAITING_ROWS
 from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import OfferPart
 from sortiment.sampling.text_keys import mix
@@ -53,11 +53,13 @@ def write_parts(
     first_number: int = 0,
     first_shop: int = 0,
     by_key: bool = False,
+    spread: bool = False,
     name: str = "part",
 ) -> Iterator[OfferPart]:
     """Write `rows` new offers into so many parts, one at a time. Numbers and shops start where they are told to.
 
-    by_key: rows ordered by offer_key within each part, as a loader may store them, instead of in arrival order.
+    by_key: rows ordered by offer_key within every four row groups, instead of in arrival order.
+    spread: the offers belong to shops of the whole market (of `first_shop` shops), not to the part's own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     words = _words(market.seed)
@@ -67,10 +69,12 @@ def write_parts(
         with pq.ParquetWriter(path, OFFER_SCHEMA, compression="zstd") as writer:
             numbers = np.arange(first_number + edges[index], first_number + edges[index + 1])
             if by_key:
-                numbers = numbers[np.argsort(keys_of(numbers))]
+                runs = np.arange(len(numbers)) // WAITING_ROWS
+                numbers = numbers[np.lexsort((keys_of(numbers), runs))]
             for start in range(0, len(numbers), ROW_GROUP_ROWS):
                 chunk = numbers[start : start + ROW_GROUP_ROWS]
-                shops = first_shop + index * market.shops_per_part + _scatter(chunk, 1) % market.shops_per_part
+                own = first_shop + index * market.shops_per_part + _scatter(chunk, 1) % market.shops_per_part
+                shops = _scatter(chunk, 1) % first_shop if spread else own
                 writer.write_table(_offers(market, words, chunk, shops), row_group_size=ROW_GROUP_ROWS)
         yield OfferPart(str(path))
 
@@ -119,7 +123,8 @@ def _title(words: pa.Array, brand: pa.Array, numbers: Numbers, categories: Numbe
     kind = [_category_word(words, numbers, categories, place) for place in range(10, 14)]
     detail = words.take(pa.array(_scatter(numbers, 9) % VOCABULARY))
     long = pa.array(_share(numbers, 14) < 0.5)
-    return pc.binary_join_element_wise(brand, *kind[:3], model, pc.if_else(long, kind[3], ""), detail, " ")
+    color = words.take(pa.array(_scatter(numbers, 15) % 300))
+    return pc.binary_join_element_wise(brand, *kind[:3], model, pc.if_else(long, kind[3], color), detail, color, " ")
 
 
 def _description(words: pa.Array, numbers: Numbers, categories: Numbers, described: npt.NDArray[np.bool_]) -> pa.Array:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from sortiment.progress import Progress, silent
 from sortiment.sampling.drawing import Draw, plan_draw
 from sortiment.sampling.ledger import UNLABELLED
+from sortiment.sampling.parts import run_in_order
 from sortiment.sampling.payload import read_texts
 from sortiment.sampling.policy import SLICES
 from sortiment.sampling.splits import SPLITS
@@ -57,7 +58,12 @@ class SampleReport:
 
 
 def draw_sample(
-    state: State, settings: SamplingSettings, out: Mapping[str, Path], *, progress: Progress = silent
+    state: State,
+    settings: SamplingSettings,
+    out: Mapping[str, Path],
+    *,
+    threads: int = 2,
+    progress: Progress = silent,
 ) -> SampleReport:
     """Write `sample.parquet` into each department's folder; one row per offer, ordered by offer_key.
 
@@ -67,16 +73,19 @@ def draw_sample(
     """
     draw = plan_draw(state, settings)
     department_of = np.array([name or "" for name in state.departments])
+
+    def write(department: str) -> SliceReport:
+        codes = np.flatnonzero(department_of == department)
+        inside = np.flatnonzero(np.isin(draw.categories, codes))
+        out[department].mkdir(parents=True, exist_ok=True)
+        _write(out[department] / SAMPLE_FILE, state, draw, inside[draw.kept[inside]])
+        return _report(state, draw, department, codes, inside)
+
     reports = {}
     with progress("write samples", total=len(out), unit="departments") as step:
-        for department, folder in out.items():
-            codes = np.flatnonzero(department_of == department)
-            inside = np.flatnonzero(np.isin(draw.categories, codes))
-            rows = inside[draw.kept[inside]]
-            folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / SAMPLE_FILE, state, draw, rows)
-            reports[department] = _report(state, draw, department, codes, inside)
-            step.advance(note=department)
+        for report in run_in_order(write, out, threads):
+            reports[report.department] = report
+            step.advance(note=report.department)
     return SampleReport(reports, draw.split.lent, draw.split.moved)
 
 

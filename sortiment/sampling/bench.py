@@ -1,0 +1,263 @@
+"""`sortiment bench sampling`: generate offers of any number, sample them, and compare with what else one could do.
+
+Each measurement runs in a process of its own, so that its peak memory is its own. Files are read once before anything is
+timed, so all find them in the page cache if they fit. Timings of one run are compared only with each other.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sortiment.artifacts import write_atomically
+from sortiment.errors import SamplingError
+from sortiment.progress import Progress, silent
+from sortiment.settings import SamplingSettings
+
+BYTES_PER_ROW = 80
+"""Of a generated part on disk, about; used to refuse what will not fit."""
+ROWS_THAT_FIT = 3_000_000
+"""Up to so many rows pandas and polars are asked too."""
+REFERENCE_ROWS = 4_500_000_000
+INCREMENT_SHARE = 0.01
+
+Layout = Literal["by-key", "arrival"]
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """The figures of one run; `measured` holds everything each process said."""
+
+    rows: int
+    full_read_s: float
+    census_s: float
+    sample_s: float
+    sample_over_full_read: float
+    window_s: float | None
+    window_out_of_memory: bool
+    peak_rss_mb: float
+    increment_share: float
+    measured: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+
+    @property
+    def extrapolated_sample_s(self) -> float:
+        """Seconds that the reference workload would take if time stays proportional to rows. Not measured."""
+        return self.sample_s * REFERENCE_ROWS / self.rows
+
+    def content(self) -> dict[str, Any]:
+        """As JSON."""
+        figures = {
+            name: value for name, value in vars(self).items() if name not in {"measured", "machine", "arguments"}
+        }
+        extrapolated = {"rows": REFERENCE_ROWS, "sample_s": self.extrapolated_sample_s, "measured": False}
+        return {
+            **figures,
+            "extrapolated": extrapolated,
+            "arguments": dict(self.arguments),
+            "machine": dict(self.machine),
+            "measured": dict(self.measured),
+        }
+
+
+def run_bench(
+    rows: int,
+    *,
+    zipf: float = 1.0,
+    categories: int = 3_000,
+    parts: int | None = None,
+    shops_per_part: int = 50,
+    layout: Layout = "by-key",
+    settings: SamplingSettings | None = None,
+    threads: int = 2,
+    memory_mb: int = 1_000,
+    window: bool = True,
+    window_timeout_s: float | None = None,
+    seed: int = 0,
+    folder: Path | None = None,
+    json_path: Path | None = None,
+    plot_path: Path | None = None,
+    progress: Progress = silent,
+) -> BenchResult:
+    """Generate, measure, compare; what was generated is deleted at the end.
+
+    parts: files; by default one per million rows. layout: order of rows within a part (`bench_offers.py`).
+    memory_mb: DuckDB's limit for the window function. window_timeout_s: when to stop it; by default after 20 times what
+    the sample took. folder: where the offers go; by default the system's temporary folder.
+    Raises SamplingError where the disk is too small or a measurement fails.
+    """
+    from sortiment.sampling.bench_offers import BenchMarket, write_parts
+
+    knobs = settings or SamplingSettings(seed=seed)
+    files = parts or max(1, rows // 1_000_000)
+    base = folder or Path(tempfile.gettempdir())
+    _check_disk(base, rows)
+    with tempfile.TemporaryDirectory(prefix="sortiment-bench-", dir=base) as temporary:
+        work = Path(temporary)
+        market = BenchMarket(categories, zipf, shops_per_part, seed)
+        by_key = layout == "by-key"
+        written = []
+        with progress("generate offers", total=files, unit="files") as step:
+            for part in write_parts(work / "parts", market, rows, parts=files, by_key=by_key):
+                written.append(part.uri)
+                step.advance()
+        new_rows, shops = max(1, int(rows * INCREMENT_SHARE)), files * shops_per_part
+        own = write_parts(
+            work, market, new_rows, parts=1, first_number=rows, first_shop=shops, by_key=by_key, name="new-shops"
+        )
+        spread = write_parts(
+            work,
+            market,
+            new_rows,
+            parts=1,
+            first_number=2 * rows,
+            first_shop=shops,
+            by_key=by_key,
+            spread=True,
+            name="known-shops",
+        )
+        new_shops, known_shops = (next(iter(one)).uri for one in (own, spread))
+        common = {
+            "threads": threads,
+            "memory_mb": memory_mb,
+            "spill_mb": shutil.disk_usage(work).free // 2**20 // 2,
+            "settings": knobs.model_dump(mode="json"),
+            "scratch": str(work),
+        }
+        measured: dict[str, Any] = {}
+
+        def measure(name: str, task: str, timeout_s: float | None = None, **given: Any) -> dict[str, Any]:
+            with progress(f"measure {name}", total=1, unit="runs") as step:
+                target = str(work / name)
+                measured[name] = _measure(
+                    {**common, "parts": written, "folder": target, "task": task} | given, timeout_s
+                )
+                step.advance()
+            return dict(measured[name])
+
+        measure("warm up", "full_read_arrow")
+        arrow = measure("full read, Arrow", "full_read_arrow")
+        scan = measure("full read, DuckDB", "full_read_duckdb")
+        counted = measure("census", "census")
+        measure("census, DuckDB", "census_duckdb")
+        drawn = measure("sample", "sample")
+        before = str(work / "sample" / "state")
+        measure("census tables", "report", before=before)
+        grown = measure("one percent, new shops", "sample", parts=[new_shops], before=before)
+        measure("one percent, known shops", "sample", parts=[known_shops], before=before)
+        arrow_again = measure("full read again, Arrow", "full_read_arrow")
+        scan_again = measure("full read again, DuckDB", "full_read_duckdb")
+        if rows <= ROWS_THAT_FIT:
+            measure("pandas", "pandas")
+            measure("polars", "polars")
+        windowed: dict[str, Any] = {}
+        if window:
+            patience = window_timeout_s or max(60.0, 20 * drawn["seconds"])
+            windowed = measure("window", "window", timeout_s=patience)
+    full_read_s = min(arrow["seconds"] + arrow_again["seconds"], scan["seconds"] + scan_again["seconds"]) / 2
+    known = measured["one percent, known shops"]
+    result = BenchResult(
+        rows=rows,
+        full_read_s=full_read_s,
+        census_s=counted["seconds"],
+        sample_s=drawn["seconds"],
+        sample_over_full_read=drawn["seconds"] / full_read_s,
+        window_s=windowed.get("seconds"),
+        window_out_of_memory=bool(windowed.get("out_of_memory", False)),
+        peak_rss_mb=max(drawn["peak_rss_mb"], grown["peak_rss_mb"], known["peak_rss_mb"]),
+        increment_share=max(grown["seconds"], known["seconds"]) / drawn["seconds"],
+        measured=measured,
+        machine=_machine(),
+        arguments={
+            "zipf": zipf,
+            "categories": categories,
+            "parts": files,
+            "shops": shops,
+            "layout": layout,
+            "threads": threads,
+            "memory_mb": memory_mb,
+            "per_category": knobs.per_category,
+            "seed": seed,
+        },
+    )
+    if json_path is not None:
+        write_atomically(json_path, (json.dumps(result.content(), indent=1) + "\n").encode())
+    if plot_path is not None:
+        draw_plot(result, plot_path)
+    return result
+
+
+def draw_plot(result: BenchResult, path: Path) -> None:
+    """Bars of seconds, one per measurement."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = {name: found for name, found in result.measured.items() if name != "warm up"}
+    figure, axes = pyplot.subplots(figsize=(8, 0.4 * len(shown) + 1.2))
+    bars = axes.barh(list(shown), [found["seconds"] for found in shown.values()], color="#4c78a8")
+    labels = [_bar_label(found) for found in shown.values()]
+    axes.bar_label(bars, labels, padding=3, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds")
+    axes.set_title(f"{result.rows:,} offers, {result.arguments['threads']} threads", fontsize=10)
+    axes.margins(x=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, bbox_inches="tight", dpi=144)
+    pyplot.close(figure)
+
+
+def _bar_label(found: Mapping[str, Any]) -> str:
+    note = " out of memory" if found.get("out_of_memory") else " stopped" if found.get("stopped") else ""
+    return f"{found['seconds']:.1f} s, {found.get('peak_rss_mb', 0):,.0f} MB{note}"
+
+
+def _measure(task: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
+    """Run one task in a process of its own. A task that takes too long is stopped and says so."""
+    path = Path(task["scratch"]) / "task.json"
+    path.write_text(json.dumps(task), encoding="utf-8")
+    command = [sys.executable, "-m", "sortiment.sampling.bench_tasks", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        return {"seconds": timeout_s, "stopped": True}
+    if done.returncode:
+        raise SamplingError(
+            f"the measurement {task['task']} failed",
+            value=done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}",
+            fix="run the bench with fewer rows or more memory",
+        )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _check_disk(folder: Path, rows: int) -> None:
+    """Parts, two ledgers and the spill of a window function must fit."""
+    needed = rows * (BYTES_PER_ROW + 40) + 2**30
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SamplingError(
+            "the disk is too small for so many offers",
+            value=f"{free / 2**30:.0f} GiB free in {folder}",
+            allowed=f"at least {needed / 2**30:.0f} GiB for {rows:,} offers",
+            fix="pass fewer --rows, or --folder on a larger disk",
+        )
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+    }

@@ -1,0 +1,187 @@
+"""What the scale bench times, each in a process of its own: `python -m sortiment.sampling.bench_tasks TASK.json`.
+
+A task prints one line of JSON: seconds, CPU seconds, peak memory, bytes read (as the kernel counts them, from disk or
+from its cache), and what it found.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sortiment.sampling.building import build_state
+from sortiment.sampling.census import take_census
+from sortiment.sampling.counting import count_parts
+from sortiment.sampling.order import mask_of_seed
+from sortiment.sampling.parts import OfferPart, PartReader, run_in_order
+from sortiment.sampling.payload import SCHEMA
+from sortiment.sampling.samples import draw_sample
+from sortiment.sampling.state import empty_state, read_state
+from sortiment.settings import SamplingSettings
+
+COLUMNS = tuple(SCHEMA.names)
+
+WINDOW = """
+COPY (
+    SELECT * EXCLUDE (place) FROM (
+        SELECT {columns}, row_number() OVER (PARTITION BY category_id ORDER BY xor(offer_key, $mask::UBIGINT)) AS place
+        FROM read_parquet($parts)
+    ) WHERE place <= $per_category
+) TO {target} (FORMAT parquet)
+"""
+
+
+def full_read_arrow(task: dict[str, Any]) -> dict[str, Any]:
+    """Every value of the sample's columns handed over as Arrow, row group by row group, and dropped."""
+    reader = PartReader(_parts(task))
+    groups = ((part, group) for part in range(len(reader.parts)) for group in range(len(reader.row_groups(part))))
+    rows = sum(run_in_order(lambda where: reader.read(*where, COLUMNS).num_rows, groups, task["threads"]))
+    return {"rows": rows}
+
+
+def full_read_duckdb(task: dict[str, Any]) -> dict[str, Any]:
+    """The largest value of each of the sample's columns, by DuckDB: every value is decoded and looked at once."""
+    largest = ", ".join(f"max({name})" for name in COLUMNS)
+    _duckdb(task).execute(f"SELECT {largest} FROM read_parquet($parts)", {"parts": task["parts"]}).fetchall()  # noqa: S608
+    return {}
+
+
+def census(task: dict[str, Any]) -> dict[str, Any]:
+    """The first pass alone: count every category and shop, and keep the ledger."""
+    settings = SamplingSettings.model_validate(task["settings"])
+    folder = Path(task["folder"])
+    folder.mkdir(parents=True)
+    state = count_parts(PartReader(_parts(task)), empty_state(settings), folder, task["threads"], _quiet())
+    return {"offers": state.offers, "categories": len(state.category_ids) - 1, "shops": len(state.shop_ids) - 1}
+
+
+def census_duckdb(task: dict[str, Any]) -> dict[str, Any]:
+    """Only the counts per category, by DuckDB."""
+    query = "SELECT category_id, count(*) FROM read_parquet($parts) WHERE NOT withdrawn GROUP BY category_id"
+    return {"categories": len(_duckdb(task).execute(query, {"parts": task["parts"]}).fetchall())}
+
+
+def sample(task: dict[str, Any]) -> dict[str, Any]:
+    """State and samples of all departments from nothing, or from the state in `before` and the new parts alone."""
+    settings = SamplingSettings.model_validate(task["settings"])
+    folder = Path(task["folder"])
+    started = time.perf_counter()
+    before = read_state(Path(task["before"])) if task.get("before") else None
+    state = build_state(_parts(task), settings, folder / "state", before=before, threads=task["threads"])
+    state_s = time.perf_counter() - started
+    departments = sorted({str(name) for name in state.departments})
+    report = draw_sample(state, settings, {name: folder / name for name in departments}, threads=task["threads"])
+    return {
+        "state_s": state_s,
+        "rows": sum(one.rows for one in report.slices.values()),
+        "reserve": len(state.reserve),
+        "offers": state.offers,
+        "refills": state.refills,
+    }
+
+
+def report(task: dict[str, Any]) -> dict[str, Any]:
+    """The census tables of a kept state."""
+    settings = SamplingSettings.model_validate(task["settings"])
+    return take_census(read_state(Path(task["before"])), settings, Path(task["folder"])).summary()
+
+
+def window(task: dict[str, Any]) -> dict[str, Any]:
+    """`row_number()` per category in the same order, by DuckDB: what one would write first. No shop caps, no splits."""
+    settings = SamplingSettings.model_validate(task["settings"])
+    target = str(Path(task["folder"]) / "window.parquet").replace("'", "''")
+    Path(task["folder"]).mkdir(parents=True)
+    values = {
+        "parts": task["parts"],
+        "mask": mask_of_seed(settings.seed),
+        "per_category": settings.per_category,
+    }
+    connection = _duckdb(task)
+    import duckdb
+
+    try:
+        connection.execute(WINDOW.format(columns=", ".join(COLUMNS), target=f"'{target}'"), values)
+    except duckdb.OutOfMemoryException as error:
+        return {"out_of_memory": True, "reason": str(error).splitlines()[0]}
+    return {"out_of_memory": False}
+
+
+def pandas(task: dict[str, Any]) -> dict[str, Any]:
+    """Everything in memory, then so many per category."""
+    import pandas as pd
+
+    settings = SamplingSettings.model_validate(task["settings"])
+    frame = pd.concat([pd.read_parquet(part, columns=list(COLUMNS)) for part in task["parts"]])
+    frame["rank"] = frame["offer_key"] ^ mask_of_seed(settings.seed)
+    return {"rows": len(frame.sort_values("rank").groupby("category_id").head(settings.per_category))}
+
+
+def polars(task: dict[str, Any]) -> dict[str, Any]:
+    """A lazy scan, then the smallest per category."""
+    import polars as pl
+
+    settings = SamplingSettings.model_validate(task["settings"])
+    ranked = pl.scan_parquet(task["parts"]).select(COLUMNS)
+    ranked = ranked.with_columns(rank=pl.col("offer_key") ^ pl.lit(mask_of_seed(settings.seed), dtype=pl.UInt64))
+    taken = ranked.filter(pl.col("rank").rank("ordinal").over("category_id") <= settings.per_category)
+    return {"rows": len(taken.collect(engine="streaming"))}
+
+
+TASKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    task.__name__: task
+    for task in (full_read_arrow, full_read_duckdb, census, census_duckdb, sample, report, window, pandas, polars)
+}
+
+
+def _parts(task: dict[str, Any]) -> list[OfferPart]:
+    return [OfferPart(part) for part in task["parts"]]
+
+
+def _quiet() -> Any:
+    from sortiment.progress import silent
+
+    return silent
+
+
+def _duckdb(task: dict[str, Any]) -> Any:
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET threads = $threads", {"threads": task["threads"]})
+    connection.execute("SET memory_limit = $limit", {"limit": f"{task['memory_mb']}MB"})
+    connection.execute("SET temp_directory = $folder", {"folder": str(Path(task["scratch"]) / "spill")})
+    connection.execute("SET max_temp_directory_size = $limit", {"limit": f"{task['spill_mb']}MB"})
+    connection.execute("SET preserve_insertion_order = false")
+    return connection
+
+
+def _bytes_read() -> int | None:
+    """What the process has read so far; None where the system does not say."""
+    counters = Path("/proc/self/io")
+    if not counters.is_file():
+        return None
+    lines = dict(line.split(": ") for line in counters.read_text(encoding="ascii").splitlines())
+    return int(lines["rchar"])
+
+
+def main(path: Path) -> dict[str, Any]:
+    """Run the task in a file and measure it."""
+    task = json.loads(path.read_text(encoding="utf-8"))
+    read, started, cpu = _bytes_read(), time.perf_counter(), time.process_time()
+    found = TASKS[task["task"]](task)
+    after = _bytes_read()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "seconds": time.perf_counter() - started,
+        "cpu_s": time.process_time() - cpu,
+        "peak_rss_mb": peak / (1024 if sys.platform == "linux" else 1024**2),
+        "bytes_read": None if read is None or after is None else after - read,
+        **found,
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(main(Path(sys.argv[1]))) + "\n")
