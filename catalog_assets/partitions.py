@@ -29,3 +29,11 @@ def keys_by_country(keys: list[str]) -> dict[str, list[str]]:
         country, department = str(key).split("|", 1)
         grouped.setdefault(country, []).append(department)
     return grouped
+
+
+def registered_keys(instance: dg.DagsterInstance, dimension: str) -> list[str]:
+    """Keys of `country` or `slice` (country|department), in the order in which they were registered."""
+    found = instance.get_dynamic_partitions("country")
+    if dimension == "country":
+        return list(found)
+    return [f"{country}|{department}" for country in found for department in instance.get_dynamic_partitions("department")]

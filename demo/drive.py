@@ -28,6 +28,7 @@ from dagster._core.storage.tags import (
 from definitions import LOCATION_NAME, build_definitions
 from resources.profiles import Profile
 from sortiment.artifacts import write_atomically
+from sortiment.settings import Settings
 
 PROCESS_TAG = "sortiment/process"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -38,9 +39,15 @@ UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.
 class Driver:
     """One market's definitions and its instance."""
 
+    profile: Profile
     definitions: dg.Definitions
     instance: dg.DagsterInstance
     run_config: dict[str, Any]
+
+    @property
+    def settings(self) -> Settings:
+        """The market's settings, as the assets see them."""
+        return self.profile.market_resource().settings
 
     def materialize(self, assets: Sequence[str], partitions: Sequence[str] | None = None) -> dg.ExecuteInProcessResult:
         """One run of the assets. `partitions`: None for unpartitioned, one key, or the first and last of a range.
@@ -161,7 +168,7 @@ def open_instance(profile: Profile) -> Iterator[dg.DagsterInstance]:
 def open_driver(profile: Profile, instance: dg.DagsterInstance, progress_style: str = "terminal") -> Driver:
     """The market's definitions, ready to be run in this process."""
     config = {**QUIET, "resources": {"progress": {"config": {"style": progress_style}}}}
-    return Driver(build_definitions(profile), instance, config)
+    return Driver(profile, build_definitions(profile), instance, config)
 
 
 def _is_alive(process: int) -> bool:

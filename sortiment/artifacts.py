@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -127,7 +128,7 @@ class LocalBlobs:
     def create(self, key: str, data: bytes) -> bool:
         target = self.root / key
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         write_atomically(temporary, data)
         try:
             os.link(temporary, target)
@@ -331,7 +332,7 @@ def file_sha256(path: Path) -> str:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write under a temporary name in the same folder, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as stream:
             stream.write(data)

@@ -52,8 +52,8 @@ def _as_text(column: pa.Array, name: str) -> list[str | None]:
         return [_nested_text(value, name) for value in column.to_pylist()]
     text = pc.cast(column, pa.string())
     if name == "price" and (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        # One digit more, so that 1.299 is never read as 1299.
-        text = pc.replace_substring_regex(text, r"(\.\d+)$", r"\10")
+        # A fourth decimal, so that 1.299 is never read as 1299.
+        text = pc.replace_substring_regex(text, r"(\.\d{3})$", r"\10")
     values: list[str | None] = text.to_pylist()
     return values
 

@@ -1,6 +1,7 @@
 """JSON lines: one object per line. Numbers keep their own digits, lists are levels of a label."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -16,6 +17,7 @@ class Number(str):
     """A JSON number as written."""
 
 
+THREE_DECIMALS = re.compile(r"\.\d{3}$")
 DECODER = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=lambda name: None)
 
 
@@ -96,11 +98,11 @@ def _get(item: dict[str, Any], key: str) -> Any:
 
 
 def _text(value: Any, column: str) -> str | None:
-    """A value as a cell. A price given as a number gets a digit more, so that 1.299 is never read as 1299."""
+    """A value as a cell. A price of three decimals gets a fourth, so that the number 1.299 is never read as 1299."""
     if value is None:
         return None
     if isinstance(value, Number):
-        return f"{value}0" if column == "price" and "." in value and "e" not in value.lower() else str(value)
+        return f"{value}0" if column == "price" and THREE_DECIMALS.search(value) else str(value)
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

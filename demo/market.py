@@ -1,0 +1,163 @@
+"""The demo's market: synthetic offers, or anybody's feeds with a part held back as the second day."""
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from resources.market import MARKET_FILE
+from resources.profiles import Profile
+from sortiment import __version__
+from sortiment.artifacts import ArtifactStore, LocalBlobs, content_version, write_atomically
+from sortiment.errors import FeedError, SettingsError
+from sortiment.feeds import FeedSpec, list_feed_files, load_parts, load_spec
+from sortiment.market import generate_market, generate_second_day, inject_drift, write_drifted_feed
+from sortiment.progress import Progress
+from sortiment.settings import Settings, parse_settings
+
+DEMO_VERSION = "1"
+FIRST_DAY_SHARE = 0.85
+SECOND_DAY = "day-2"
+SCENARIO = "new_vocabulary"
+DEMO_SETTINGS = Path(__file__).parent / "settings.yaml"
+
+
+@dataclass(frozen=True)
+class DemoMarket:
+    """What the demo runs on. recipe: hash of everything that was asked for. specs: of anybody's feeds, empty = synthetic."""
+
+    profile: Profile
+    recipe: str
+    settings: Settings
+    specs: tuple[FeedSpec, ...]
+
+    @property
+    def synthetic(self) -> bool:
+        return not self.specs
+
+    @property
+    def folder(self) -> Path:
+        return self.profile.market_folder
+
+
+def plan_market(profile: Profile, feeds: list[Path], settings_file: Path | None) -> DemoMarket:
+    """Read specs and settings, and name the market after them; nothing is written yet.
+
+    Raises FeedError or SettingsError that names the file that cannot be used.
+    """
+    given = _read_yaml(DEMO_SETTINGS)
+    if settings_file is not None:
+        given = _merge(given, _read_yaml(settings_file))
+    settings = parse_settings(given, str(settings_file or DEMO_SETTINGS))
+    specs = tuple(load_spec(path) for path in feeds)
+    content = {
+        "demo": DEMO_VERSION,
+        "version": __version__,
+        "settings": given,
+        "feeds": [[spec.name, spec.meaning(), [file.sha256 for file in list_feed_files(spec)]] for spec in specs],
+    }
+    recipe = content_version(content)
+    names = "-".join(spec.name for spec in specs)[:60] or "synthetic"
+    return DemoMarket(replace(profile, market=f"{names}-{recipe[:8]}"), recipe, settings, specs)
+
+
+def write_market(demo: DemoMarket, progress: Progress) -> dict[str, Any]:
+    """The market's folder with its first day's feeds. Returns what to say about it."""
+    if demo.synthetic:
+        report = generate_market(demo.settings.market, demo.folder, progress)
+        content = _read_yaml(demo.folder / MARKET_FILE)
+        content["settings"] = _given(demo.settings)
+        _write_yaml(demo.folder / MARKET_FILE, content)
+        return {"offers": report.offers, "shops": report.shops, "countries": len(report.by_country)}
+    for spec in demo.specs:
+        _write_yaml(demo.folder / "feeds" / f"{spec.name}.yaml", _copy_spec(spec, (0.0, FIRST_DAY_SHARE)))
+    content = {
+        "name": demo.profile.market,
+        "synthetic": False,
+        "feeds": ["feeds/*.yaml"],
+        "settings": _given(demo.settings),
+    }
+    _write_yaml(demo.folder / MARKET_FILE, content)
+    return {"feeds": len(demo.specs)}
+
+
+def write_second_day(demo: DemoMarket, partition: str | None, progress: Progress) -> dict[str, Any]:
+    """A second feed with drift in one partition. partition: of a synthetic market; anybody's feeds choose their own.
+
+    Returns `{partition, scenario, offers}`.
+    """
+    if demo.synthetic:
+        assert partition is not None
+        country, department = partition.split("|", 1)
+        report = generate_second_day(
+            demo.settings.market, SCENARIO, country, department, demo.folder, progress=progress
+        )
+        return {"partition": partition, "scenario": SCENARIO, "offers": report.offers}
+    offers = _held_back(demo, progress)
+    partition = _largest_slice(offers)
+    country, department = partition.split("|", 1)
+    drifted = inject_drift(offers, SCENARIO, country, department, demo.settings.market.seed)
+    write_drifted_feed(drifted.offers, demo.folder / "feeds", SECOND_DAY)
+    return {"partition": partition, "scenario": f"{SCENARIO} (injected)", "offers": offers.num_rows}
+
+
+def _held_back(demo: DemoMarket, progress: Progress) -> pa.Table:
+    """The offers that the first day left out, with the columns of the feed contract."""
+    scratch = demo.folder / "scratch" / "held-back"
+    store = ArtifactStore(LocalBlobs(scratch / "store"), scratch)
+    specs = [spec.model_copy(update={"key_share": (FIRST_DAY_SHARE, 1.0)}) for spec in demo.specs]
+    parts = load_parts(specs, None, store, demo.settings.feeds, progress)
+    tables = [pq.read_table(path) for part in parts for path in part.paths.values()]
+    shutil.rmtree(scratch, ignore_errors=True)
+    if not tables:
+        raise FeedError(
+            "the feeds are too small to hold a second day back", fix="give more offers: a few hundred at least"
+        )
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _largest_slice(offers: pa.Table) -> str:
+    """The country|department with most labelled offers."""
+    labelled = offers.filter(pc.is_valid(offers["category_id"]))
+    counts = Counter(zip(labelled["country"].to_pylist(), labelled["department"].to_pylist(), strict=True))
+    if not counts:
+        raise FeedError("no offer of the feeds has a label", fix="map `category` in the feed specs")
+    (country, department), _ = max(counts.items(), key=lambda item: (item[1], item[0]))
+    return f"{country}|{department}"
+
+
+def _copy_spec(spec: FeedSpec, share: tuple[float, float]) -> dict[str, Any]:
+    content = spec.model_dump(mode="json", exclude={"name", "folder"}, exclude_defaults=True)
+    content["path"] = spec.path if spec.remote else str((spec.folder / spec.path).absolute())
+    return {**content, "key_share": list(share)}
+
+
+def _given(settings: Settings) -> dict[str, Any]:
+    content: dict[str, Any] = settings.model_dump(mode="json", exclude_defaults=True)
+    return content
+
+
+def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    return {key: {**first.get(key, {}), **second.get(key, {})} for key in {**first, **second}}
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError as error:
+        raise SettingsError("the settings file is not there", value=str(path), allowed="a YAML file") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError("the settings file is not YAML", value=f"{path}: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(part, dict) or not isinstance(part, list) for part in content.values()):
+        raise SettingsError("the settings file is not a mapping of stages", value=str(path), allowed="student: {layers: 3}")
+    return content
+
+
+def _write_yaml(path: Path, content: dict[str, Any]) -> None:
+    write_atomically(path, yaml.safe_dump(content, allow_unicode=True, sort_keys=False).encode())
