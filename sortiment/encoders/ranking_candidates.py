@@ -109,7 +109,7 @@ def try_encoder(
         speed = measure_speed(lambda texts: cache.embedder.embed(texts, step), test, settings.timing_seconds)
     parameters, size = count_weights(encoder, layers)
     about = f"frozen, {cache.space['engine']}; {parameters / 1e6:,.0f} million parameters"
-    vectors = _embed_within(budget, cache, [*train, *test], speed, progress)
+    vectors = embed_within(budget, cache, [*train, *test], speed, progress)
     if len(vectors) < len(train) + len(test):
         stopped = (
             f"time budget of {settings.budget_s:g} s ended at offer {len(vectors):,} of {len(train) + len(test):,}"
@@ -155,9 +155,7 @@ def _load(cache: FeatureCache, texts: Sequence[str]) -> None:
         ) from error
 
 
-def _embed_within(
-    budget: Budget, cache: FeatureCache, texts: Sequence[str], speed: float, progress: Progress
-) -> Floats:
+def embed_within(budget: Budget, cache: FeatureCache, texts: Sequence[str], speed: float, progress: Progress) -> Floats:
     """Vectors of the first texts, all of them where the budget allows."""
     at_once = max(FIRST_TEXTS, int(speed * SECONDS_PER_LOOK))
     parts = []

@@ -95,10 +95,9 @@ def even_shares(rooms: Sequence[int], total: int) -> list[int]:
     left = min(total, sum(rooms))
     while left:
         open_ones = [index for index, room in enumerate(rooms) if room > shares[index]]
-        each, more = divmod(left, len(open_ones))
-        for place, index in enumerate(open_ones):
-            wanted = each + (place < more)
-            taken = min(wanted, rooms[index] - shares[index])
+        each = max(left // len(open_ones), 1)
+        for index in open_ones[:left]:
+            taken = min(each, rooms[index] - shares[index])
             shares[index] += taken
             left -= taken
     return shares
