@@ -1,5 +1,6 @@
 """Which instance classifies the day's offers for the least money, within the deadline."""
 
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -8,7 +9,7 @@ from catalog_assets.engines import engine_benchmark
 from catalog_assets.results import OWNERS, build_and_point, markdown_table, materialized
 from resources.market import MarketResource
 from resources.storage import StorageResource
-from sortiment.artifacts import Recipe
+from sortiment.artifacts import Recipe, content_version
 from sortiment.cost import CODE_VERSION, choose_instance, load_price_list
 from sortiment.report.figures import plot_cost, to_markdown
 
@@ -21,7 +22,7 @@ def instance_choice(market: MarketResource, storage: StorageResource) -> dg.Mate
     published or estimated, and from what."""
     store, settings = storage.store, market.settings.cost
     benchmark, prices = store.current("engine_benchmark"), load_price_list()
-    recipe = Recipe({"benchmark": benchmark.version, "prices": prices.version}, settings, CODE_VERSION)
+    recipe = Recipe({"benchmark": benchmark.version, "prices": content_version(asdict(prices))}, settings, CODE_VERSION)
     choice = build_and_point(
         store,
         "instance_choice",

@@ -1,6 +1,7 @@
 """The student made fast: int8, compiled for each target, timed on this machine."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def quantized_student(
     store, settings = storage.store, market.settings
     student, samples = store.current("student_checkpoint"), store.current_partitions("training_sample")
     recipe = Recipe(
-        {"student": student.version, "samples": versions_of(samples)}, settings.engines.quantizing(), CODE_VERSION, PACKAGES
+        {"student": student.version, "samples": versions_of(samples)}, settings.engines, CODE_VERSION, PACKAGES
     )
 
     def write(out: Path) -> dict[str, Any]:
@@ -94,9 +95,9 @@ def engine_benchmark(
     store, settings = storage.store, market.settings
     engines = current_engines(storage)
     samples = store.current_partitions("training_sample")
-    machine = describe_machine()
+    machine = str(describe_machine())
     recipe = Recipe(
-        {"engines": versions_of(engines), "samples": versions_of(samples), "machine": machine["name"]},
+        {"engines": versions_of(engines), "samples": versions_of(samples), "machine": machine},
         settings.engines,
         CODE_VERSION,
         PACKAGES,
@@ -104,7 +105,10 @@ def engine_benchmark(
 
     def write(out: Path) -> dict[str, Any]:
         texts = read_texts(partition_paths(samples), settings.encoder.inputs, "test", settings.engines.benchmark_offers)
-        return write_benchmark(partition_paths(engines), texts, settings.engines, out, progress.of(context.log))
+        today = datetime.now(UTC).date().isoformat()
+        return write_benchmark(
+            partition_paths(engines), texts, settings.engines, out, progress.of(context.log), date=today
+        )
 
     benchmark = build_and_point(store, "engine_benchmark", recipe, write)
     rows = benchmark.summary["rows"]
