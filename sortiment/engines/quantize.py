@@ -8,10 +8,11 @@ ran that at half the speed of its own dynamic int8 (docs/experiments.md, engines
 fp32 graph on offers that were not used for the ranges, and the graph itself is compared with torch first.
 """
 
+import contextlib
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,6 +41,7 @@ ONNX_FILES = ("int8.onnx",)
 REPORT_FILE = "quantize.json"
 GRAPH_TOLERANCE = 1e-2
 GRAPH_OFFERS = 32
+ONE_THREAD = 1  # the report is part of the artifact: sums over several threads round differently
 logger = logging.getLogger("sortiment.engines")
 
 
@@ -104,7 +106,7 @@ def quantize_student(
         step.advance(note="OpenVINO int8")
         _quantize_for_onnx(graph, out / ONNX_FILES[0])
         step.advance(note="ONNX Runtime int8")
-        reference = compute_probabilities(OnnxSession(graph.parent, spec, None), tokens, spec)
+        reference = compute_probabilities(OnnxSession(graph.parent, spec, ONE_THREAD), tokens, spec)
         parity = []
         for name, files in (("openvino-int8", OPENVINO_FILES), ("onnx-int8", ONNX_FILES)):
             session = _open(name, out, files, spec)
@@ -182,25 +184,24 @@ def _session_spec(student: Path, max_tokens: int, settings: EngineSettings, grap
 
 def _open(name: str, out: Path, files: tuple[str, ...], spec: EngineSpec) -> Session:
     kind = OpenvinoSession if name.startswith("openvino") else OnnxSession
-    return kind(out, EngineSpec(**{**asdict(spec), "files": files, "precision": "int8"}), None)
+    return kind(out, EngineSpec(**{**asdict(spec), "files": files, "precision": "int8"}), ONE_THREAD)
 
 
 def _compare_with_torch(student: Path, graph: Path, tokens: Sequence[Sequence[int]], spec: EngineSpec) -> float:
     """Largest difference of logits of known classes. Raises EngineError where the graph is not the student."""
-    found: dict[str, Floats] = {}
-    for name, session in (
-        ("torch", TorchSession(student, spec, None)),
-        ("graph", OnnxSession(graph.parent, spec, None)),
-    ):
-        logits = np.zeros((len(tokens), spec.classes), np.float32)
+    found: list[Floats] = []
+    with _one_torch_thread():
+        for session in (TorchSession(student, spec, None), OnnxSession(graph.parent, spec, ONE_THREAD)):
+            logits = np.zeros((len(tokens), spec.classes), np.float32)
 
-        def take(batch: Batch, values: Floats, logits: Floats = logits) -> None:
-            logits[batch.rows] = values[:, : spec.classes]
+            def take(batch: Batch, values: Floats, logits: Floats = logits) -> None:
+                logits[batch.rows] = values[:, : spec.classes]
 
-        session.run(plan_spec(tokens, spec), take)
-        found[name] = logits
-    difference = float(np.abs(found["torch"] - found["graph"]).max())
-    if not difference <= GRAPH_TOLERANCE * max(1.0, float(np.abs(found["torch"]).max())):
+            session.run(plan_spec(tokens, spec), take)
+            found.append(logits)
+    student_logits, graph_logits = found
+    difference = float(np.abs(student_logits - graph_logits).max())
+    if not difference <= GRAPH_TOLERANCE * max(1.0, float(np.abs(student_logits).max())):
         raise EngineError(
             "the exported graph does not compute what the student computes",
             value=f"largest logit difference {difference:.4g}",
@@ -208,6 +209,18 @@ def _compare_with_torch(student: Path, graph: Path, tokens: Sequence[Sequence[in
             fix="report it with the student's config.json: sortiment/engines/bert_graph.py must learn this variant",
         )
     return difference
+
+
+@contextlib.contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(ONE_THREAD)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _quantize_for_openvino(graph: Path, tokens: list[list[int]], scratch: Path, out: Path) -> None:
