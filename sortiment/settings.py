@@ -140,7 +140,8 @@ class RankingSettings(StageSettings):
     train_offers: int = Field(2_000, ge=2, le=1_000_000, description="labelled training offers that all learn from")
     test_offers: int = Field(1_000, ge=1, le=1_000_000, description="labelled test offers that all are scored on")
     probe_decay: float = Field(1e-3, gt=0, le=1, description="L2 penalty of the linear probe on frozen features")
-    timing_seconds: float = Field(0.75, gt=0, le=60, description="least time over which a candidate's speed is taken")
+    timing_offers: int = Field(256, ge=16, le=100_000, description="test offers on which an encoder's speed is taken")
+    timing_seconds: float = Field(5.0, gt=0, le=600, description="a slow encoder is timed on what fits into this")
     budget_s: float = Field(
         120.0, ge=0, description="no encoder starts after this, and a slow one stops then; the baselines always run"
     )

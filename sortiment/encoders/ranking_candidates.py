@@ -23,7 +23,7 @@ from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, RankingSettings
 
 FIRST_TEXTS = 16
-PROBE_SECONDS = 0.02
+LEAST_SECONDS = 0.2  # what is faster is repeated
 SECONDS_PER_LOOK = 10.0  # how often a slow encoder is held against the time budget
 
 
@@ -51,10 +51,11 @@ class Budget:
 
 def try_ngrams(offers: RankingOffers, settings: RankingSettings) -> Result:
     """The baseline without an encoder: TF-IDF of word and character n-grams, linear SVM."""
+    texts = offers.test_texts
     model = fit_ngram_svm(offers.train_texts, offers.train_labels, offers.train_weights, settings.seed)
     return Result(
-        answers=model.answer(offers.test_texts),
-        offers_per_s=measure_speed(model.answer, offers.test_texts, settings.timing_seconds),
+        answers=model.answer(texts),
+        offers_per_s=measure_speed(model.answer, texts, len(texts), settings.timing_seconds),
         size_mb=4 * model.weights / 1e6,
         note=f"words, word pairs, 3 and 4 characters; {model.weights / 1e6:,.1f} million weights, 4 bytes each",
     )
@@ -64,19 +65,19 @@ def try_token_table(
     encoder: EncoderFolder, offers: RankingOffers, encoder_settings: EncoderSettings, settings: RankingSettings
 ) -> Result:
     """The encoder without its layers: the mean of its word embeddings (no prompt, no special tokens) under a probe."""
-    table = open_token_table(encoder)
+    texts, table = offers.test_texts, open_token_table(encoder)
     tokenizer = load_tokenizer(encoder)
     tokenizer.no_padding()
     tokenizer.enable_truncation(encoder_settings.max_tokens)
 
-    def pool(texts: Sequence[str]) -> Floats:
-        encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    def pool(some: Sequence[str]) -> Floats:
+        encodings = tokenizer.encode_batch_fast(list(some), add_special_tokens=False)
         return table.pool([encoding.ids for encoding in encodings])
 
     probe = fit_probe(pool(offers.train_texts), offers.train_labels, offers.train_weights, settings.probe_decay)
     return Result(
-        answers=probe.answer(pool(offers.test_texts)),
-        offers_per_s=measure_speed(lambda texts: probe.answer(pool(texts)), offers.test_texts, settings.timing_seconds),
+        answers=probe.answer(pool(texts)),
+        offers_per_s=measure_speed(lambda some: probe.answer(pool(some)), texts, len(texts), settings.timing_seconds),
         size_mb=table.bytes / 1e6,
         note=f"no layers; {table.numbers / 1e6:,.0f} million parameters",
     )
@@ -106,7 +107,9 @@ def try_encoder(
     test = prompted(offers.test_texts, encoder.family, encoder_settings, offers.test_countries)
     _load(cache, test)
     with silent("time") as step:
-        speed = measure_speed(lambda texts: cache.embedder.embed(texts, step), test, settings.timing_seconds)
+        speed = measure_speed(
+            lambda texts: cache.embedder.embed(texts, step), test, settings.timing_offers, settings.timing_seconds
+        )
     parameters, size = count_weights(encoder, layers)
     about = f"frozen, {cache.space['engine']}; {parameters / 1e6:,.0f} million parameters"
     vectors = embed_within(budget, cache, [*train, *test], speed, progress)
@@ -117,26 +120,25 @@ def try_encoder(
         return Result(None, speed, size / 1e6, f"not scored: {stopped}; {about}")
     probe = fit_probe(vectors[: len(train)], offers.train_labels, offers.train_weights, settings.probe_decay)
     held = vectors[len(train) :]
-    probe_speed = measure_speed(lambda texts: probe.answer(held[: len(texts)]), test, PROBE_SECONDS)
+    probe_speed = measure_speed(lambda texts: probe.answer(held[: len(texts)]), test, len(test), LEAST_SECONDS)
     return Result(probe.answer(held), 1 / (1 / speed + 1 / probe_speed), size / 1e6, about)
 
 
-def measure_speed(call: Callable[[list[str]], object], texts: Sequence[str], seconds: float) -> float:
+def measure_speed(call: Callable[[list[str]], object], texts: Sequence[str], at_most: int, seconds: float) -> float:
     """Texts per second of a call that is warm: its model is loaded and has seen texts of these lengths.
 
-    As many texts as fit into `seconds`, evenly out of all of them, repeated until the time is over.
+    On `at_most` texts, evenly out of all of them; on fewer where those would take longer than `seconds`.
     """
     first = list(texts[:FIRST_TEXTS])
     call(first)
     started = time.monotonic()
     call(first)
     rate = len(first) / max(time.monotonic() - started, 1e-6)
-    count = min(len(texts), max(len(first), int(rate * seconds)))
-    rows = np.linspace(0, len(texts) - 1, count).astype(int)
-    chosen = [texts[row] for row in rows]
+    count = min(len(texts), at_most, max(len(first), int(rate * seconds)))
+    chosen = [texts[row] for row in np.linspace(0, len(texts) - 1, count).astype(int)]
     call(chosen)
     done, started = 0, time.monotonic()
-    while done == 0 or time.monotonic() - started < seconds:
+    while done == 0 or time.monotonic() - started < LEAST_SECONDS:
         call(chosen)
         done += len(chosen)
     return done / (time.monotonic() - started)

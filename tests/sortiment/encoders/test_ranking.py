@@ -40,7 +40,7 @@ from sortiment.taxonomy import read_taxonomy
 
 DEPARTMENTS = ("electronics", "garden")
 COUNTRIES = ("DE", "GB")
-SETTINGS = RankingSettings(train_offers=200, test_offers=80, first_layers=(1,), timing_seconds=0.01)
+SETTINGS = RankingSettings(train_offers=200, test_offers=80, first_layers=(1,), timing_offers=16)
 
 
 @pytest.fixture(scope="module")
