@@ -23,7 +23,12 @@ from sortiment.report.figures import plot_scores, to_markdown
 @dg.asset(
     partitions_def=slices,
     backfill_policy=one_run,
-    deps=[training_sample, teacher_soft_labels, student_checkpoint, compiled_student],
+    deps=[
+        training_sample,
+        teacher_soft_labels,
+        student_checkpoint,
+        dg.AssetDep(compiled_student, partition_mapping=dg.AllPartitionMapping()),
+    ],
     group_name="evaluation",
     kinds={"parquet"},
     owners=OWNERS,

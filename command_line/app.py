@@ -1,31 +1,33 @@
 """All commands in one place; each command's module is imported when it is called."""
 
+import getpass
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from resources.profiles import Profile, read_profile
 from sortiment import __version__
 from sortiment.errors import SortimentError
+from sortiment.release.command import release_commands
+from sortiment.sampling.bench_command import sampling
+
+if TYPE_CHECKING:
+    from resources.profiles import Profile
+    from sortiment.release import ReleaseLog
+
+MarketOption = Annotated[str | None, typer.Option("--market", help="A market of the home; default the last one.")]
 
 app = typer.Typer(
     name="sortiment",
     help="Puts every shop offer into its catalog category. Home: $SORTIMENT_HOME, or .sortiment here.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
-    rich_markup_mode="rich",
 )
-release = typer.Typer(help="The release log: what is live, what was, and how to go back.", no_args_is_help=True)
-bench = typer.Typer(
-    help="Measures this machine; every figure in the docs comes from one of these.", no_args_is_help=True
-)
-app.add_typer(release, name="release")
-app.add_typer(bench, name="bench")
-
-MarketOption = Annotated[str | None, typer.Option("--market", help="A market of the home; default the last one.")]
+bench = typer.Typer(help="Measure this machine; every figure in the docs comes from one of these.", no_args_is_help=True)
 
 
 def main() -> None:
@@ -34,24 +36,38 @@ def main() -> None:
         app()
     except SortimentError as error:
         console = Console(stderr=True)
-        console.print(f"[bold red]{type(error).__name__}[/]: {_plain(error.what)}", highlight=False)
+        console.print(f"[bold red]{type(error).__name__}[/]: {escape(error.what)}", highlight=False)
         for name, text in (("seen", error.value), ("allowed", error.allowed), ("to do", error.fix)):
             if text:
-                console.print(f"  [dim]{name:>8}[/]  {_plain(str(text))}", highlight=False)
+                console.print(f"  [dim]{name:>8}[/]  {escape(str(text))}", highlight=False)
         sys.exit(1)
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+def _open(market: str | None = None) -> "Profile":
+    from resources.profiles import read_profile
+
+    return read_profile(market=market)
+
+
+def _open_log(context: typer.Context) -> "ReleaseLog":
+    from sortiment.release import ReleaseLog
+
+    return ReleaseLog(_open(context.obj).storage().blobs)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sortiment {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def version_option(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"sortiment {__version__}")
-        raise typer.Exit()
+    """Puts every shop offer into its catalog category. Home: $SORTIMENT_HOME, or .sortiment here."""
 
 
 @app.command()
@@ -67,7 +83,7 @@ def demo(
     """The whole loop: feeds, sample, teacher, student, int8, release, drift, retraining, report."""
     from demo.run import run_demo
 
-    run_demo(read_profile(), feed or [], fresh, settings)
+    run_demo(_open(), feed or [], fresh, settings)
 
 
 @app.command()
@@ -78,19 +94,20 @@ def ui(
     """The Dagster UI on what the demo made."""
     from command_line.ui import open_ui
 
-    open_ui(read_profile(market=market), port)
+    open_ui(_open(market), port)
 
 
 @app.command()
 def classify(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Offers: CSV, JSONL or Parquet, also .gz or .zst.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Parquet to write.")],
+    country: Annotated[str | None, typer.Option(help="The offers' country, where the file does not say it.")] = None,
     market: MarketOption = None,
 ) -> None:
     """Put the offers of a file into categories with the released champion."""
     from command_line.classify import classify_with_champion
 
-    classify_with_champion(read_profile(market=market), source, target)
+    classify_with_champion(_open(market), source, target, country)
 
 
 @app.command()
@@ -98,9 +115,18 @@ def doctor() -> None:
     """What this machine can and cannot do, and the command that mends it."""
     from command_line.doctor import examine
 
-    examine(read_profile())
+    examine(_open())
 
 
-def opened(market: str | None) -> Profile:
-    """The profile of a market that exists."""
-    return read_profile(market=market)
+release = release_commands(_open_log, now=lambda: datetime.now(UTC), who=getpass.getuser)
+
+
+@release.callback()
+def choose_market(context: typer.Context, market: MarketOption = None) -> None:
+    """The release log: what is live, what was, why, and how to undo it."""
+    context.obj = market
+
+
+app.add_typer(release, name="release")
+app.add_typer(bench, name="bench")
+bench.command("sampling")(sampling)
