@@ -116,18 +116,16 @@ class TeacherSettings(StageSettings):
     experts: tuple[Literal["encoder", "ngrams"], ...] = Field(
         ("encoder", "ngrams"), min_length=1, max_length=2, description="what the teacher's opinion is the sum of"
     )
-    encoder_kernel_width: float = Field(1.0, ge=0.1, le=10, description="of the encoder's kernel; unrelated = 1.4 apart")
+    encoder_kernel_width: float = Field(1.0, ge=0.1, le=10, description="of the encoder's kernel, as a distance")
     encoder_regularization: float = Field(0.05, ge=1e-4, le=100, description="ridge penalty of the encoder's expert")
     ngram_regularization: float = Field(0.3, ge=1e-4, le=100, description="ridge penalty of the n-grams' expert")
     class_balance: Share = Field(
         0.5, description="an offer weighs (offers of its class) to the power of minus this: 0 = none, 1 = full balance"
     )
-    suspect_weight: Share = Field(0.3, ge=0.01, description="weight of a training offer whose label is suspect")
     max_landmarks: int = Field(
         8_000, ge=10, le=50_000, description="beyond so many training offers the experts are solved on means of a few"
     )
     label_top_k: int = Field(16, ge=1, le=256, description="classes kept per soft label; the rest is one mass")
-    head_decay: float = Field(1e-5, ge=0, le=1, description="L2 penalty of the head on the encoder's features")
 
 
 class RankingSettings(StageSettings):
@@ -164,11 +162,25 @@ class StudentSettings(StageSettings):
     temperature: float = Field(1.0, ge=1, le=20, description="softens the target and the student in the loss")
     label_noise: float = Field(0.04, ge=0.0001, le=0.5, description="share of shops' labels expected to be wrong")
     label_share: Share = Field(0.5, description="weight of the label beside the teacher's opinion where both agree")
+    lowercase: bool = Field(True, description="read texts in lower case: shouting shops cost no vocabulary")
     head_room: Share = Field(0.1, description="least share of unused outputs, for categories to come")
     head_multiple: int = Field(64, ge=1, le=4096, description="the head's width is a multiple of this")
     head_fit_offers: int = Field(4000, ge=2, description="offers that the head is fitted on before training")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where CPU or GPU has it")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = the GPU where there is one")
+
+
+class FastSettings(StageSettings):
+    """Distilling the fast student. How labels and teacher are weighed is in StudentSettings."""
+
+    seed: Seed = 0
+    epochs: int = Field(12, ge=1, le=1000, description="passes over labelled and unlabelled offers")
+    batch_offers: int = Field(128, ge=1, le=65_536, description="offers in one optimizer step")
+    table_learning_rate: float = Field(0.03, gt=0, le=1, description="highest learning rate of piece and n-gram rows")
+    head_learning_rate: float = Field(0.01, gt=0, le=1, description="highest learning rate of the head")
+    temperature: float = Field(1.0, ge=1, le=20, description="softens the target and the student in the loss")
+    max_pieces: int = Field(64, ge=1, le=4096, description="longer texts are cut")
+    ngram_least: int = Field(2, ge=1, description="a word or pair of words gets a row when seen so often in training")
 
 
 class EvaluationSettings(StageSettings):

@@ -47,6 +47,20 @@ def copy_tokenizer(source: Path, out: Path, max_tokens: int) -> None:
     write_json(file, config | {"model_max_length": max_tokens})
 
 
+def lowercase_tokenizer(folder: Path) -> None:
+    """Make tokenizer.json write every text in lower case first.
+
+    Shops shout (HANDYHÜLLE, Handyhülle): a cased vocabulary cuts the shouted word into other and more pieces.
+    """
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    normalizer = content["normalizer"]
+    steps = [] if normalizer is None else normalizer.get("normalizers", [normalizer])
+    if not any(step["type"] in ("Lowercase", "BertNormalizer") for step in steps):
+        content["normalizer"] = {"type": "Sequence", "normalizers": [*steps, {"type": "Lowercase"}]}
+        write_atomically(file, json.dumps(content, ensure_ascii=False).encode())
+
+
 def write_json(file: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
     """Sorted, indented JSON, atomically."""
     write_atomically(file, (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,14 +30,14 @@ from sortiment.student.body import (
     move_student,
     pad_id_of,
 )
-from sortiment.student.calibration import Calibration, calibration_error, fit_calibration
+from sortiment.student.calibration import Calibration
 from sortiment.student.card import write_card
 from sortiment.student.classifier import CLASSES_FILE, STUDENT_FILE, read_classes
 from sortiment.student.corpus import NO_CLASS, SAMPLE_FILE, SOFT_LABELS_FILE, Corpus, read_corpus
-from sortiment.student.directory import copy_tokenizer, write_json, write_network
+from sortiment.student.directory import copy_tokenizer, lowercase_tokenizer, write_json, write_network
 from sortiment.student.head import choose_rows, fit_head
 from sortiment.student.lesson import Lesson, Plan, collect_optimizers
-from sortiment.student.measures import accuracy_of, macro_f1_of
+from sortiment.student.measures import measure_validation
 from sortiment.student.resume import EpochState, Resume
 from sortiment.student.scoring import choose_device, has_bf16, map_rows
 from sortiment.student.targets import Targets, weigh_targets
@@ -82,7 +81,9 @@ def run_distillation(
     resumed = taught_before.epochs if taught_before else 0
     taught_offers = len(plan.rows) * (plan.epochs - resumed)
     rate = taught_offers / max(time.monotonic() - teaching, 1e-9)
-    calibration, scores = _calibrate(student, tokens, corpus, hardware)
+    calibration, scores = measure_validation(
+        corpus, lambda rows: map_rows(student, tokens, rows, first_token_logits, hardware.bf16)
+    )
     report = StudentReport(
         offers=len(plan.rows),
         labelled_offers=int((corpus.labels[plan.rows] != NO_CLASS).sum()),
@@ -161,9 +162,12 @@ def _prepare_start(
     if start_from is None:
         trimmed = folder / "encoder"
         whole = describe_folder(str(encoder_folder), encoder_folder, resume.folder)
-        trim_vocabulary(whole, corpus.texts, trimmed, encoder, progress)
+        texts = [text.lower() for text in corpus.texts] if settings.lowercase else corpus.texts
+        trim_vocabulary(whole, texts, trimmed, encoder, progress)
         student = build_student(trimmed, settings.layers, classes, width)
         copy_tokenizer(trimmed, folder, encoder.max_tokens)
+        if settings.lowercase:
+            lowercase_tokenizer(folder)
         shutil.rmtree(trimmed)
         first_new = 0
     else:
@@ -258,40 +262,6 @@ def _teach(
         trainer.fit(lesson)
     move_student(student, hardware.device).train(False)
     return losses
-
-
-def _calibrate(
-    student: BertForSequenceClassification, tokens: Tokens, corpus: Corpus, hardware: _Hardware
-) -> tuple[Calibration, dict[str, Any]]:
-    """Temperatures, and the report's figures, from the labelled validation offers."""
-    rows = corpus.rows("validation")
-    rows = rows[corpus.labels[rows] != NO_CLASS]
-    labels = corpus.labels[rows]
-    countries = [corpus.countries[country] for country in corpus.country[rows]]
-    logits = map_rows(student, tokens, rows, first_token_logits, hardware.bf16)[:, : len(corpus.classes)]
-    calibration = fit_calibration(logits, labels, countries)
-    best = logits.argmax(1).astype(np.int32) if len(rows) else labels
-    teacher = corpus.top_index[rows, 0] if corpus.top_index.shape[1] else np.full(len(rows), NO_CLASS, np.int32)
-    return calibration, {
-        "validation_offers": len(rows),
-        "accuracy": accuracy_of(best, labels),
-        "macro_f1": macro_f1_of(best, labels),
-        "teacher_accuracy": accuracy_of(teacher, labels),
-        "teacher_macro_f1": macro_f1_of(teacher, labels),
-        "teacher_agreement": accuracy_of(best, teacher),
-        "calibration_error_before": _error(logits, labels, None),
-        "calibration_error_after": _error(logits, labels, calibration.of(countries, len(rows))),
-    }
-
-
-def _error(
-    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], temperature: npt.NDArray[np.float32] | None
-) -> float:
-    if not len(labels):
-        return 0.0
-    scaled = logits if temperature is None else logits / temperature[:, None]
-    confidence = 1 / np.exp(scaled - scaled.max(1, keepdims=True)).sum(1)
-    return round(calibration_error(confidence.astype(np.float32), scaled.argmax(1) == labels), 4)
 
 
 def _write(

@@ -1,9 +1,42 @@
-"""Accuracy and macro-F1 of class indices, for a report; evaluation has the full set with intervals."""
+"""A fresh student on the labelled validation offers: temperatures, and the figures of its report.
+
+Accuracy and macro-F1 here are for a report; evaluation has the full set, with intervals.
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sortiment.student.calibration import Calibration, calibration_error, fit_calibration
+from sortiment.student.corpus import NO_CLASS, Corpus
+
 Ints = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+
+def measure_validation(corpus: Corpus, score: Callable[[Rows], Floats]) -> tuple[Calibration, dict[str, Any]]:
+    """Temperatures and figures. score: logits of corpus rows, (rows, outputs), outputs past the classes unused."""
+    rows = corpus.rows("validation")
+    rows = rows[corpus.labels[rows] != NO_CLASS]
+    labels = corpus.labels[rows]
+    countries = [corpus.countries[country] for country in corpus.country[rows]]
+    logits = score(rows)[:, : len(corpus.classes)]
+    calibration = fit_calibration(logits, labels, countries)
+    best = logits.argmax(1).astype(np.int32) if len(rows) else labels
+    teacher = corpus.top_index[rows, 0] if corpus.top_index.shape[1] else np.full(len(rows), NO_CLASS, np.int32)
+    return calibration, {
+        "validation_offers": len(rows),
+        "accuracy": accuracy_of(best, labels),
+        "macro_f1": macro_f1_of(best, labels),
+        "teacher_accuracy": accuracy_of(teacher, labels),
+        "teacher_macro_f1": macro_f1_of(teacher, labels),
+        "teacher_agreement": accuracy_of(best, teacher),
+        "calibration_error_before": _error(logits, labels, np.ones(len(rows), np.float32)),
+        "calibration_error_after": _error(logits, labels, calibration.of(countries, len(rows))),
+    }
 
 
 def accuracy_of(predicted: Ints, labels: Ints) -> float:
@@ -21,3 +54,11 @@ def macro_f1_of(predicted: Ints, labels: Ints) -> float:
     said = np.bincount(np.maximum(predicted, 0), weights=predicted >= 0, minlength=size)
     present = truly > 0
     return round(float((2 * right / np.maximum(truly + said, 1))[present].mean()), 4)
+
+
+def _error(logits: Floats, labels: Ints, temperature: Floats) -> float:
+    if not len(labels):
+        return 0.0
+    scaled = logits / temperature[:, None]
+    confidence = 1 / np.exp(scaled - scaled.max(1, keepdims=True)).sum(1)
+    return round(calibration_error(confidence.astype(np.float32), scaled.argmax(1) == labels), 4)

@@ -1,4 +1,4 @@
-"""A tiny encoder with random weights and a tiny market: everything real but the size."""
+"""For the stages that learn: a tiny encoder with random weights and a tiny market, real in everything but size."""
 
 import json
 from collections.abc import Callable
@@ -9,12 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification
 
 from sortiment.settings import StudentSettings
-from sortiment.student.directory import write_json, write_network
 
 WORDS = {
     "phones": ["phone", "smartphone", "galaxy"],
@@ -55,6 +51,12 @@ def workshop() -> Workshop:
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four layers of 32 with random weights; a unigram vocabulary of whole words and single letters."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertForSequenceClassification
+
+    from sortiment.student.directory import write_json, write_network
+
     folder = tmp_path_factory.mktemp("encoder")
     words = sorted({word for group in WORDS.values() for word in group} | set(NOISE_WORDS) | {"cactus", "ficus"})
     pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]

@@ -1,0 +1,88 @@
+"""The fast student: the encoder's token table, mean pooling, a linear head, distilled from the teacher's soft labels.
+
+No attention and no matrix larger than the head: tens of thousands of offers a second on one core. It comes first in a
+cascade. Importing this is cheap: torch and sentencepiece are imported when a student is trained or loaded.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sortiment.progress import Progress, silent
+from sortiment.settings import EncoderSettings, FastSettings, StudentSettings
+
+if TYPE_CHECKING:
+    from sortiment.fast.classifier import FastClassifier
+
+CODE_VERSION = "1"
+OF_THIS_RUN = ("seconds", "offers_per_s")
+
+__all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier"]
+
+
+@dataclass(frozen=True)
+class FastReport:
+    """What a training run gave. pieces, ngrams: rows of the two tables. Validation figures as in StudentReport."""
+
+    offers: int
+    labelled_offers: int
+    classes: int
+    pieces: int
+    ngrams: int
+    bytes: int
+    losses: tuple[float, ...]
+    validation_offers: int
+    accuracy: float
+    macro_f1: float
+    teacher_accuracy: float
+    teacher_macro_f1: float
+    teacher_agreement: float
+    calibration_error_before: float
+    calibration_error_after: float
+    temperature: Mapping[str, float]
+    seconds: float
+    offers_per_s: float
+
+    def summary(self) -> dict[str, Any]:
+        """What does not depend on the machine, as JSON."""
+        return {name: value for name, value in asdict(self).items() if name not in OF_THIS_RUN}
+
+
+def distill_fast(
+    samples: Mapping[str, Path],
+    soft_labels: Mapping[str, Path],
+    teacher_classes: Sequence[str],
+    encoder_folder: Path,
+    settings: FastSettings,
+    out: Path,
+    student: StudentSettings | None = None,
+    encoder: EncoderSettings | None = None,
+    progress: Progress = silent,
+) -> FastReport:
+    """Train a fast student and write it to `out`: `weights.safetensors`, `pieces.json`, `fast.json`, `classes.json` and
+    `calibration.json`.
+
+    samples, soft_labels: partition key to artifact folder, as for `sortiment.student.distill_student`. encoder_folder:
+    whose token table and unigram pieces are taken. student: how labels and teacher are weighed. Raises TrainingError.
+    """
+    from sortiment.fast.training import run_fast_distillation
+
+    return run_fast_distillation(
+        samples,
+        soft_labels,
+        teacher_classes,
+        encoder_folder,
+        settings,
+        out,
+        student or StudentSettings(),
+        encoder or EncoderSettings(),
+        progress,
+    )
+
+
+def load_fast_classifier(folder: Path) -> "FastClassifier":
+    """A fast student as a `Classifier`. Raises TrainingError where its files do not fit together."""
+    from sortiment.fast.classifier import FastClassifier
+
+    return FastClassifier(folder)

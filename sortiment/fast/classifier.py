@@ -1,0 +1,90 @@
+"""A fast student as a classifier."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+import torch
+
+from sortiment.errors import TrainingError
+from sortiment.fast.network import fill_bags, score_bags
+from sortiment.fast.ngrams import BUCKETS, NO_ROW
+from sortiment.fast.pieces import Segmenter
+from sortiment.student.calibration import read_calibration
+from sortiment.student.prediction import Classification, rank_top
+
+WEIGHTS_FILE = "weights.safetensors"
+PIECES_FILE = "pieces.json"
+FAST_FILE = "fast.json"
+CLASSES_FILE = "classes.json"
+BATCH = 4_096
+DEFAULT_TOP_K = 5
+
+
+class FastClassifier:
+    """Calibrated scoring in large batches on the CPU. Texts as `sortiment.encoders.offer_texts` writes them."""
+
+    def __init__(self, folder: Path) -> None:
+        facts = _read(folder, FAST_FILE)
+        pieces = _read(folder, PIECES_FILE)
+        self.folder = folder
+        self.classes: tuple[str, ...] = tuple(_read(folder, CLASSES_FILE))
+        self.inputs: tuple[str, ...] = tuple(facts["inputs"])
+        self.max_pieces: int = facts["max_pieces"]
+        self.calibration = read_calibration(folder)
+        self.segmenter = Segmenter([(text, score) for text, score in pieces])
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise TrainingError(f"{WEIGHTS_FILE} is missing", value=str(folder), fix="train the fast student again")
+        weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+        self.table, self.weight = weights["table"].float(), weights["head.weight"]
+        self.bias = weights["head.bias"]
+        self.row_of_bucket = np.full(BUCKETS, NO_ROW, np.int32)
+        buckets = weights["buckets"].numpy()
+        self.row_of_bucket[buckets] = np.arange(buckets.size, dtype=np.int32)
+        rows = len(self.segmenter) + buckets.size
+        if self.table.shape[0] != rows or self.weight.shape != (len(self.classes), self.table.shape[1]):
+            raise TrainingError(
+                f"the files in {folder} do not fit together",
+                value=f"table {tuple(self.table.shape)}, head {tuple(self.weight.shape)}",
+                allowed=f"{rows} rows, {len(self.classes)} classes",
+                fix="train the fast student again: the folder's files are from different runs",
+            )
+
+    def score(self, texts: Sequence[str], batch: int = BATCH) -> npt.NDArray[np.float32]:
+        """(offers, classes) logits before calibration."""
+        parts = [np.zeros((0, len(self.classes)), np.float32)]
+        with torch.inference_mode():
+            for at in range(0, len(texts), batch):
+                bags = fill_bags(self.segmenter, self.row_of_bucket, list(texts[at : at + batch]), self.max_pieces)
+                flat, offsets = torch.from_numpy(bags.flat), torch.from_numpy(bags.start[:-1].astype(np.int32))
+                parts.append(score_bags(self.table, self.weight, self.bias, flat, offsets).numpy())
+        return np.concatenate(parts)
+
+    def classify(
+        self,
+        texts: Sequence[str],
+        countries: Sequence[str] | None = None,
+        batch: int = BATCH,
+        top_k: int = DEFAULT_TOP_K,
+    ) -> Classification:
+        """Classes and calibrated probabilities, in the order of the texts."""
+        tops = []
+        for at in range(0, max(len(texts), 1), batch):
+            chunk = texts[at : at + batch]
+            own = None if countries is None else countries[at : at + batch]
+            logits = torch.from_numpy(self.score(chunk, batch) / self.calibration.of(own, len(chunk))[:, None])
+            tops.append(rank_top(torch.softmax(logits, 1).numpy(), top_k))
+        return Classification(
+            np.concatenate([top.top_index for top in tops]), np.concatenate([top.top_probability for top in tops])
+        )
+
+
+def _read(folder: Path, name: str) -> Any:
+    file = folder / name
+    if not file.is_file():
+        raise TrainingError(f"{name} is missing", value=str(folder), fix="train the fast student again")
+    return json.loads(file.read_text(encoding="utf-8"))
