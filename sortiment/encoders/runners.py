@@ -80,7 +80,11 @@ class OpenVinoRunner:
         compiled = openvino.Core().compile_model(graph, "CPU", hints)
         self.requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.streams):
-            self.requests.put(compiled.create_infer_request())
+            request = compiled.create_infer_request()
+            # Once in this thread: the bindings set themselves up at the first numpy array that they see, and two
+            # threads doing that at the same time wait for each other for ever (OpenVINO 2026.4).
+            request.infer([np.zeros((1, 1), np.int64), np.ones((1, 1), np.int64)])
+            self.requests.put(request)
 
     def run(self, batches: Iterable[tuple[Rows, Ids, Ids]]) -> Iterator[tuple[Rows, Vectors]]:
         pending: deque[Future[tuple[Rows, Vectors]]] = deque()

@@ -1,6 +1,13 @@
-"""Soft labels for every sampled offer: the top classes' log probabilities and the mass of all others."""
+"""A teacher's soft labels for a partition's sample: the best classes with their log probabilities, and the rest.
 
+What is stored is the teacher's own opinion. The shop's label is not in it, and for offers that the teacher was
+trained on it is what the teacher would have said without them: so it is as sure of them as of any other offer, and
+contradicts a label that is wrong.
+"""
+
+import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,90 +16,160 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sortiment.artifacts import write_atomically
-from sortiment.encoders import offer_texts
-from sortiment.progress import Progress
+from sortiment.progress import Progress, silent
 from sortiment.settings import TeacherSettings
-from sortiment.teacher import SOFT_LABELS_FILE
-from sortiment.teacher.ensemble import CLASSES_FILE, Teacher
-from sortiment.teacher.heads import Floats
+from sortiment.teacher.offers import COLUMNS, Offers, offers_of, sample_file
+from sortiment.teacher.ridge import Floats, Ints
+from sortiment.teacher.teacher import CLASSES_FILE, ENCODER, Teacher, labels_as_classes, offer_features
 
-SAMPLE_FILE = "sample.parquet"
-OFFERS_AT_ONCE = 8_192
-LEAST_PROBABILITY = 1e-9
+SOFT_LABELS_FILE = "soft_labels.parquet"
+REPORT_FILE = "report.json"
+OFFERS_PER_SHARD = 16_384
+SCHEMA = pa.schema(
+    [
+        ("offer_key", pa.uint64()),
+        ("top_index", pa.list_(pa.int32())),
+        ("top_logit", pa.list_(pa.float32())),
+        ("rest_mass", pa.float32()),
+    ]
+)
 
 
-def run_labelling(
+@dataclass(frozen=True)
+class LabelReport:
+    """One partition's labels.
+
+    left_out: training offers of the teacher, answered for as if not seen. confidence: mean probability of the best
+    class. rest_mass: mean probability outside the stored classes. agreement: share of labelled offers whose label is
+    the teacher's best class; None where nothing is labelled.
+    """
+
+    offers: int
+    labelled: int
+    left_out: int
+    confidence: float
+    rest_mass: float
+    agreement: float | None
+
+
+def label_samples(
     teacher: Teacher,
     samples: Mapping[str, Path],
     out: Mapping[str, Path],
     settings: TeacherSettings,
-    progress: Progress,
+    progress: Progress = silent,
 ) -> dict[str, dict[str, Any]]:
-    """See `sortiment.teacher.label_samples`. A partition that a killed run finished is not labelled again."""
-    waiting = [key for key in out if not (out[key] / SOFT_LABELS_FILE).is_file()]
+    """Label each partition into its folder; the partitions' reports as JSON. `samples` may hold more than `out`.
+
+    All partitions are embedded together, so that batches are full. What a killed run labelled is not labelled again.
+    """
+    _embed_samples(teacher, [samples[key] for key in sorted(out) if not _finished(out[key])], progress)
+    return {key: asdict(_label_or_read(teacher, samples[key], out[key], settings, progress)) for key in sorted(out)}
+
+
+def label_offers(
+    teacher: Teacher, sample: Path, out: Path, settings: TeacherSettings, progress: Progress
+) -> LabelReport:
+    """Write `soft_labels.parquet` and `classes.json` to `out`, one row per offer of the sample, in its order.
+
+    Works through the sample shard by shard, in bounded memory. The embeddings are the expensive part and are kept in
+    the teacher's feature cache as they are made, so a killed run continues where it was.
+    """
+    out.mkdir(parents=True, exist_ok=True)
     inputs = teacher.encoder_settings.inputs
-    columns = [*dict.fromkeys(["offer_key", "country", *inputs])]
-    tables = {key: pq.read_table(samples[key] / SAMPLE_FILE, columns=columns) for key in waiting}
-    texts = {
-        key: offer_texts({name: table[name].to_pylist() for name in inputs}, inputs) for key, table in tables.items()
-    }
-    countries = {key: table["country"].to_pylist() for key, table in tables.items()}
-    # One look at the cache for all partitions, so that what is missing is embedded in full batches.
-    _warm_features(teacher, [t for key in waiting for t in texts[key]], [c for key in waiting for c in countries[key]], progress)
-    with progress("label", total=sum(map(len, texts.values()))) as step:
-        for key in waiting:
-            _write_labels(teacher, tables[key], texts[key], countries[key], settings, out[key])
-            step.advance(len(texts[key]), key)
-    return {key: _summarize(folder) for key, folder in out.items()}
-
-
-def _warm_features(teacher: Teacher, texts: list[str], countries: list[str], progress: Progress) -> None:
-    from sortiment.encoders import prompted
-
-    if texts:
-        teacher.features.features(prompted(texts, teacher.encoder.family, teacher.encoder_settings, countries), progress)
-
-
-def _write_labels(
-    teacher: Teacher, offers: pa.Table, texts: list[str], countries: list[str], settings: TeacherSettings, folder: Path
-) -> None:
-    count = min(settings.label_top_k, len(teacher.classes))
-    index = np.zeros((len(texts), count), np.int32)
-    logit = np.zeros((len(texts), count), np.float32)
-    for start in range(0, len(texts), OFFERS_AT_ONCE):
-        rows = slice(start, start + OFFERS_AT_ONCE)
-        index[rows], logit[rows] = _take_top(teacher.probabilities(texts[rows], countries[rows]), count)
-    rest = np.clip(1.0 - np.exp(logit).sum(1), 0.0, 1.0).astype(np.float32)
-    table = pa.table(
-        {
-            "offer_key": offers["offer_key"],
-            "top_index": pa.array(list(index), pa.list_(pa.int32())),
-            "top_logit": pa.array(list(logit), pa.list_(pa.float32())),
-            "rest_mass": pa.array(rest, pa.float32()),
-        }
+    source = pq.ParquetFile(sample_file(sample))
+    labelled = left_out = agreeing = 0
+    confidence, rest = 0.0, 0.0
+    temporary = out / f".{SOFT_LABELS_FILE}.writing"
+    with (
+        progress("label with the teacher", total=source.metadata.num_rows) as step,
+        pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
+    ):
+        for batch in source.iter_batches(OFFERS_PER_SHARD, columns=_columns(teacher)):
+            offers = offers_of(pa.Table.from_batches([batch]), inputs)
+            if not len(offers):
+                continue
+            answers = teacher.log_probabilities(offers, progress)
+            index, logit, outside = top_classes(answers, settings.label_top_k)
+            writer.write_table(_as_table(offers, index, logit, outside))
+            truth = labels_as_classes(offers.labels, teacher.classes)
+            labelled += sum(label is not None for label in offers.labels)
+            left_out += len(teacher.training.find(offers.keys)[0])
+            agreeing += int((truth == index[:, 0]).sum())
+            confidence += float(np.exp(logit[:, 0]).sum(dtype=np.float64))
+            rest += float(outside.sum(dtype=np.float64))
+            step.advance(len(offers))
+    temporary.replace(out / SOFT_LABELS_FILE)
+    write_atomically(out / CLASSES_FILE, _json(list(teacher.classes)))
+    count = source.metadata.num_rows
+    report = LabelReport(
+        offers=count,
+        labelled=labelled,
+        left_out=left_out,
+        confidence=confidence / max(count, 1),
+        rest_mass=rest / max(count, 1),
+        agreement=agreeing / labelled if labelled else None,
     )
-    write_atomically(folder / CLASSES_FILE, (_classes_json(teacher)))
-    arriving = folder / f".{SOFT_LABELS_FILE}"
-    pq.write_table(table, arriving, compression="zstd")
-    arriving.rename(folder / SOFT_LABELS_FILE)
+    write_atomically(out / REPORT_FILE, _json(asdict(report)))  # last: its presence says that the folder is finished
+    return report
 
 
-def _take_top(probabilities: Floats, count: int) -> tuple[Any, Floats]:
-    """Class indices and log probabilities, most likely first; equal ones by index."""
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
-    top = np.take_along_axis(probabilities, order, 1)
-    return order.astype(np.int32), np.log(np.maximum(top, LEAST_PROBABILITY))
+def _finished(out: Path) -> bool:
+    return (out / REPORT_FILE).is_file()
 
 
-def _classes_json(teacher: Teacher) -> bytes:
-    import json
+def _label_or_read(
+    teacher: Teacher, sample: Path, out: Path, settings: TeacherSettings, progress: Progress
+) -> LabelReport:
+    if _finished(out):
+        return LabelReport(**json.loads((out / REPORT_FILE).read_text(encoding="utf-8")))
+    return label_offers(teacher, sample, out, settings, progress)
 
-    return json.dumps(list(teacher.classes), ensure_ascii=False).encode()
+
+def _embed_samples(teacher: Teacher, samples: list[Path], progress: Progress) -> None:
+    """Fill the feature cache, a bounded number of offers at a time."""
+    if ENCODER not in teacher.experts or not samples:
+        return
+    waiting: list[pa.RecordBatch] = []
+    for sample in samples:
+        for batch in pq.ParquetFile(sample_file(sample)).iter_batches(OFFERS_PER_SHARD, columns=_columns(teacher)):
+            waiting.append(batch)
+            if sum(len(part) for part in waiting) >= 4 * OFFERS_PER_SHARD:
+                _embed(teacher, waiting, progress)
+                waiting = []
+    if waiting:
+        _embed(teacher, waiting, progress)
 
 
-def _summarize(folder: Path) -> dict[str, Any]:
-    labels = pq.read_table(folder / SOFT_LABELS_FILE)
-    if not labels.num_rows:
-        return {"offers": 0, "mean_confidence": None}
-    first = np.array([top[0] for top in labels["top_logit"].to_pylist()])
-    return {"offers": labels.num_rows, "mean_confidence": round(float(np.exp(first).mean()), 4)}
+def _embed(teacher: Teacher, batches: list[pa.RecordBatch], progress: Progress) -> None:
+    offers = offers_of(pa.Table.from_batches(batches), teacher.encoder_settings.inputs)
+    offer_features(offers, teacher.features, teacher.encoder, teacher.encoder_settings, progress)
+
+
+def _columns(teacher: Teacher) -> list[str]:
+    return [*COLUMNS, *(name for name in teacher.encoder_settings.inputs if name not in COLUMNS)]
+
+
+def top_classes(log_probabilities: Floats, top_k: int) -> tuple[Ints, Floats, Floats]:
+    """Of each offer the best classes, best first (ties: the lower class), their log probabilities, the others' mass."""
+    k = min(top_k, log_probabilities.shape[1])
+    index = np.argsort(-log_probabilities, axis=1, kind="stable")[:, :k]
+    logit = np.take_along_axis(log_probabilities, index, axis=1)
+    inside = np.exp(logit.astype(np.float64)).sum(1)
+    return index, logit, np.clip(1.0 - inside, 0.0, 1.0).astype(np.float32)
+
+
+def _as_table(offers: Offers, index: Ints, logit: Floats, outside: Floats) -> pa.Table:
+    count, k = index.shape
+    starts = pa.array(np.arange(0, count * k + 1, k, dtype=np.int32))
+    columns = [
+        pa.array(offers.keys, pa.uint64()),
+        pa.ListArray.from_arrays(starts, pa.array(index.astype(np.int32).ravel())),
+        pa.ListArray.from_arrays(starts, pa.array(logit.ravel(), pa.float32())),
+        pa.array(outside, pa.float32()),
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

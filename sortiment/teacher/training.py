@@ -1,110 +1,245 @@
-"""Fitting a teacher: gather labelled offers, fit both models on the training split, mix them on the validation split."""
+"""Training a teacher on the labelled training offers of all partitions.
 
+Each expert is fitted in closed form, the link that joins them on the validation offers; both splits that the experts
+did not see are scored. A category without training offers cannot be taught: it is left out, and reported.
+"""
+
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from sortiment.encoders import EncoderFolder, FeatureCache, offer_texts, prompted
+from sortiment.artifacts import write_atomically
+from sortiment.encoders import EncoderFolder, FeatureCache
 from sortiment.errors import TrainingError
-from sortiment.progress import Progress
-from sortiment.settings import EncoderSettings, TeacherSettings
-from sortiment.teacher.ensemble import Mixture, fit_mixture, write_teacher
-from sortiment.teacher.heads import Floats, balance_weights, fit_head
-from sortiment.teacher.ngrams import fit_ngrams
+from sortiment.evaluation import score
+from sortiment.progress import Progress, silent
+from sortiment.settings import EncoderSettings, EvaluationSettings, TeacherSettings
+from sortiment.teacher.combining import MIN_OFFERS, Link, fit_link
+from sortiment.teacher.encoder_expert import EncoderExpert, fit_encoder_expert
+from sortiment.teacher.ngram_expert import NgramExpert, fit_ngram_expert
+from sortiment.teacher.offers import TEST, TRAIN, VALIDATION, Offers, read_offers
+from sortiment.teacher.ridge import Floats, Ints, class_weights, leave_one_out
+from sortiment.teacher.teacher import (
+    CLASSES_FILE,
+    ENCODER,
+    TEACHER_FILE,
+    TrainingOffers,
+    labels_as_classes,
+    offer_features,
+    save_training,
+)
 
-SAMPLE_FILE = "sample.parquet"
+LEAST_WEIGHT = 0.01  # an offer of no weight would make the equations singular
 
 
 @dataclass(frozen=True)
 class TeacherReport:
-    """What was fitted, and accuracy on the validation and test split (None where a split is empty).
+    """What was trained and how good it is.
 
-    untaught: categories that occur in the samples and have no training offer: the teacher cannot name them.
+    classes: taught. untaught: categories that occur in the samples and have no training offer: the teacher cannot
+    name them. single_offer_classes: taught from one offer. suspect_offers: trained on with less weight. link: from
+    scores to probabilities, fitted on the split `linked_on`. scores: split (validation, test) to model (teacher and
+    each expert alone) to `{offers, accuracy, macro_f1, ...}`; offers of an untaught category count as wrong.
+    calibration_error: of the teacher on the test offers.
     """
 
-    offers: int
+    training_offers: int
     classes: int
     untaught: tuple[str, ...]
-    mixture: Mixture
-    encoder_accuracy: float | None
-    ngram_accuracy: float | None
-    validation_accuracy: float | None
-    test_accuracy: float | None
+    single_offer_classes: int
+    suspect_offers: int
+    link: Link
+    linked_on: str
+    scores: dict[str, dict[str, dict[str, Any]]]
+    calibration_error: float | None
 
     def summary(self) -> dict[str, Any]:
-        """As JSON."""
-        return {**asdict(self), "untaught": list(self.untaught), **asdict(self.mixture)}
+        """The report as JSON."""
+        return {**asdict(self), "untaught": list(self.untaught)}
 
 
-def run_training(
+@dataclass(frozen=True)
+class _Fitted:
+    experts: dict[str, EncoderExpert | NgramExpert]
+    leverage: dict[str, Floats]
+
+
+def train_teacher(
     samples: Mapping[str, Path],
     encoder: EncoderFolder,
     encoder_settings: EncoderSettings,
     settings: TeacherSettings,
     out: Path,
     features: Path,
-    progress: Progress,
+    progress: Progress = silent,
 ) -> TeacherReport:
-    """See `sortiment.teacher.train_teacher`."""
-    offers = read_labelled(samples)
-    split = np.asarray(offers["split"].to_pylist())
-    ids = np.asarray(offers["category_id"].to_pylist(), dtype=object)
-    classes = sorted(set(ids[split == "train"]))
-    if len(classes) < 2:
+    """Fit the teacher and write it to `out`.
+
+    samples: partition key to its sample (file or folder). features: the cache of encoder features: what a killed run
+    embedded is not embedded again. Raises TrainingError for fewer than two categories with training offers.
+    """
+    offers = read_offers(samples, encoder_settings.inputs)
+    offers = offers.take(np.flatnonzero([label is not None for label in offers.labels]))
+    classes, untaught = _classes(offers)
+    labels = labels_as_classes(offers.labels, classes)
+    vectors: Floats | None = None
+    if ENCODER in settings.experts:
+        cache = FeatureCache(features, encoder, encoder_settings)
+        vectors = offer_features(offers, cache, encoder, encoder_settings, progress)
+
+    train = np.flatnonzero(offers.split == TRAIN)
+    train = train[np.argsort(offers.keys[train], kind="stable")]
+    fitted = _Fitted({}, {})
+    with progress("fit the teacher", total=len(settings.experts), unit="experts") as step:
+        for kind in settings.experts:
+            _fit_expert(kind, fitted, offers, vectors, labels, train, len(classes), settings)
+            step.advance(note=kind)
+    scores: dict[str, Floats] = {}
+    for name, expert in fitted.experts.items():
+        if isinstance(expert, EncoderExpert):
+            assert vectors is not None
+            scores[name] = expert.scores(vectors)
+        else:
+            scores[name] = expert.scores(offers.texts)
+    link, linked_on = _fit_link(scores, fitted.leverage, offers, labels, train)
+    report = _report(offers, labels, classes, untaught, train, scores, link, linked_on)
+    training = TrainingOffers(offers.keys[train], labels[train], fitted.leverage)
+    _save(out, fitted.experts, training, classes, report, encoder, encoder_settings, settings)
+    return report
+
+
+def _classes(labelled: Offers) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Categories with a training offer, sorted, and labelled ones without."""
+    every = {str(label) for label in labelled.labels}
+    taught = {str(label) for label, split in zip(labelled.labels, labelled.split, strict=True) if split == TRAIN}
+    if len(taught) < 2:
         raise TrainingError(
-            "a teacher needs offers of two categories at least",
-            value=f"{len(classes)} categories with training offers",
-            fix="give labelled offers: map `category` in the feed specs",
+            "a teacher needs labelled training offers of two categories or more",
+            value=sorted(taught),
+            fix="give labelled offers: map `category` in the feed specs; or draw a larger sample",
         )
-    index_of = {name: number for number, name in enumerate(classes)}
-    labels = np.array([index_of.get(name, -1) for name in ids], np.int64)
-    texts = offer_texts({name: offers[name].to_pylist() for name in encoder_settings.inputs}, encoder_settings.inputs)
-    prompts = prompted(texts, encoder.family, encoder_settings, offers["country"].to_pylist())
-    vectors = FeatureCache(features, encoder, encoder_settings).features(prompts, progress)
-    train = np.flatnonzero(split == "train")
-    with progress("fit the teacher", total=2, unit="models") as step:
-        weight = balance_weights(labels[train], len(classes)) * _training_weight(offers, train)
-        head = fit_head(vectors[train], labels[train], len(classes), settings.head_decay, weight)
-        step.advance(note="encoder head")
-        ngrams = fit_ngrams([texts[row] for row in train], labels[train], len(classes), settings.seed)
-        step.advance(note="n-grams")
-    held = np.flatnonzero((split != "train") & (labels >= 0))
-    encoded, counted = head.logits(vectors[held]), ngrams.scores([texts[row] for row in held])
-    validation = split[held] == "validation"
-    mixture = fit_mixture(encoded[validation], counted[validation], labels[held][validation])
-    mixed = mixture.mix(encoded, counted)
-    write_teacher(out, classes, head, ngrams, mixture, {"encoder": encoder.version, "reference": encoder.reference})
+    return tuple(sorted(taught)), tuple(sorted(every - taught))
+
+
+def _fit_expert(
+    name: str,
+    fitted: _Fitted,
+    labelled: Offers,
+    features: Floats | None,
+    labels: Ints,
+    train: Ints,
+    classes: int,
+    settings: TeacherSettings,
+) -> None:
+    weights = class_weights(labels[train], classes, settings.class_balance)
+    weights = np.maximum(weights * labelled.training_weight[train], np.float32(LEAST_WEIGHT))
+    shared: dict[str, Any] = {"max_landmarks": settings.max_landmarks, "seed": settings.seed}
+    expert: EncoderExpert | NgramExpert
+    if name == ENCODER:
+        assert features is not None
+        expert, fit = fit_encoder_expert(
+            features[train],
+            labels[train],
+            classes,
+            weights,
+            regularization=settings.encoder_regularization,
+            width=settings.encoder_kernel_width,
+            **shared,
+        )
+    else:
+        texts = [labelled.texts[row] for row in train]
+        expert, fit = fit_ngram_expert(
+            texts, labels[train], classes, weights, regularization=settings.ngram_regularization, **shared
+        )
+    fitted.experts[name] = expert
+    fitted.leverage[name] = fit.leverage
+
+
+def _fit_link(
+    scores: Mapping[str, Floats], leverage: Mapping[str, Floats], labelled: Offers, labels: Ints, train: Ints
+) -> tuple[Link, str]:
+    """Fitted on validation offers; where these are few, also on left-out training offers."""
+    rows = np.flatnonzero((labelled.split == VALIDATION) & (labels >= 0))
+    seen = {name: expert[rows] for name, expert in scores.items()}
+    if len(rows) >= MIN_OFFERS:
+        return fit_link(seen, labels[rows]), VALIDATION
+    left_out = {name: leave_one_out(scores[name][train], labels[train], leverage[name]) for name in scores}
+    both = {name: np.concatenate([seen[name], left_out[name]]) for name in scores}
+    return fit_link(both, labels[np.concatenate([rows, train])]), f"{VALIDATION} and left-out {TRAIN}"
+
+
+def _report(
+    labelled: Offers,
+    labels: Ints,
+    classes: tuple[str, ...],
+    untaught: tuple[str, ...],
+    train: Ints,
+    scores: Mapping[str, Floats],
+    link: Link,
+    linked_on: str,
+) -> TeacherReport:
+    together = link.log_probabilities(scores)
+    split_scores: dict[str, dict[str, dict[str, Any]]] = {}
+    for split in (VALIDATION, TEST):
+        rows = np.flatnonzero(labelled.split == split)
+        if len(rows):
+            truth = [str(labelled.labels[row]) for row in rows]
+            split_scores[split] = {
+                name: score(truth, np.array(classes)[answers[rows].argmax(1)], {}, EvaluationSettings())["overall"]
+                for name, answers in {"teacher": together, **scores}.items()
+            }
+    counts = np.bincount(labels[train], minlength=len(classes))
+    test = np.flatnonzero(labelled.split == TEST)
     return TeacherReport(
-        offers=len(train),
+        training_offers=len(train),
         classes=len(classes),
-        untaught=tuple(sorted(set(ids) - set(classes))),
-        mixture=mixture,
-        encoder_accuracy=_accuracy(encoded[~validation], labels[held][~validation]),
-        ngram_accuracy=_accuracy(counted[~validation], labels[held][~validation]),
-        validation_accuracy=_accuracy(mixed[validation], labels[held][validation]),
-        test_accuracy=_accuracy(mixed[~validation], labels[held][~validation]),
+        untaught=untaught,
+        single_offer_classes=int((counts == 1).sum()),
+        suspect_offers=int((labelled.training_weight[train] < 1.0).sum()),
+        link=link,
+        linked_on=linked_on,
+        scores=split_scores,
+        calibration_error=_calibration_error(together[test], labels[test]) if len(test) else None,
     )
 
 
-def read_labelled(samples: Mapping[str, Path]) -> pa.Table:
-    """Labelled offers of all partitions, in the order of partition and offer_key."""
-    tables = [pq.read_table(samples[key] / SAMPLE_FILE) for key in sorted(samples)]
-    if not tables:
-        raise TrainingError("there is no sample to learn from", fix="materialize training_sample first")
-    offers = pa.concat_tables(tables)
-    return offers.filter(pc.is_valid(offers["category_id"]))
+def _calibration_error(log_probabilities: Floats, labels: Ints, bins: int = 15) -> float:
+    """Expected calibration error of the best class: the mean gap between confidence and accuracy, by confidence."""
+    confidence = np.exp(log_probabilities.max(1).astype(np.float64))
+    right = log_probabilities.argmax(1) == labels
+    at = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(at, confidence - right, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
 
 
-def _training_weight(offers: pa.Table, rows: Any) -> Floats:
-    weights: Floats = offers["training_weight"].to_numpy()[rows].astype(np.float32)
-    return weights
+def _save(
+    out: Path,
+    experts: Mapping[str, EncoderExpert | NgramExpert],
+    training: TrainingOffers,
+    classes: tuple[str, ...],
+    report: TeacherReport,
+    encoder: EncoderFolder,
+    encoder_settings: EncoderSettings,
+    settings: TeacherSettings,
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for expert in experts.values():
+        expert.save(out)
+    save_training(out, training)
+    write_atomically(out / CLASSES_FILE, _json(list(classes)))
+    description = {
+        "encoder": {"reference": encoder.reference, "version": encoder.version, "family": encoder.family},
+        "encoder_settings": encoder_settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json"),
+        "link": asdict(report.link),
+        "report": report.summary(),
+    }
+    write_atomically(out / TEACHER_FILE, _json(description))
 
 
-def _accuracy(scores: Floats, labels: Any) -> float | None:
-    return round(float((scores.argmax(1) == labels).mean()), 6) if len(labels) else None
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

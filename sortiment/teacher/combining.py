@@ -1,0 +1,81 @@
+"""From the experts' scores to calibrated probabilities: three or so numbers, fitted on validation offers.
+
+    p(class | offer)  ~  (max(sum over experts of share * score, 0) + floor) ^ sharpness
+
+A ridge score on class indicators already estimates a probability, only too timidly: sharpness corrects that, and the
+floor is what a class keeps that no expert has a word for (a wrong label, a conflicting one). Fitted by log loss. A
+softmax of the same scores is far worse calibrated (docs/experiments.md): scores of offers unlike any training offer
+are all small, and only their ratios say something.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sortiment.teacher.ridge import Floats, Ints
+
+MIN_OFFERS = 50
+START_SHARPNESS, START_FLOOR = 2.0, 0.02
+START_STEP = 0.7
+MAX_EVALUATIONS = 160
+NUMBERS_AT_MOST = 4_000_000
+LIMIT = 6.0  # of the logarithms that are fitted
+
+
+@dataclass(frozen=True)
+class Link:
+    """shares: each expert's, sum 1. sharpness: 1 = the scores as they are. floor: above 0."""
+
+    shares: dict[str, float]
+    sharpness: float
+    floor: float
+
+    def log_probabilities(self, scores: Mapping[str, Floats]) -> Floats:
+        """float32 [n, classes], from each expert's scores of that shape."""
+        blended: Floats | None = None
+        for name, share in self.shares.items():
+            part = scores[name] * np.float32(share)
+            blended = part if blended is None else blended + part
+        assert blended is not None
+        np.maximum(blended, 0.0, out=blended)
+        blended += np.float32(self.floor)
+        np.log(blended, out=blended)
+        blended *= np.float32(self.sharpness)
+        return log_softmax(blended)
+
+
+def fit_link(scores: Mapping[str, Floats], labels: Ints) -> Link:
+    """The link under which the labels of offers that the experts did not see are most likely. Deterministic."""
+    from scipy.optimize import minimize
+
+    names = list(scores)
+    limit = max(500, NUMBERS_AT_MOST // next(iter(scores.values())).shape[1])
+    rows = np.unique(np.linspace(0, len(labels) - 1, min(limit, len(labels))).astype(np.int64))
+    seen, truth = {name: scores[name][rows] for name in names}, labels[rows]
+
+    def loss(numbers: npt.NDArray[np.float64]) -> float:
+        chosen = _link(names, numbers).log_probabilities(seen)[np.arange(len(truth)), truth]
+        return -float(chosen.mean(dtype=np.float64)) + 1e-3 * float(np.square(numbers).mean())
+
+    start = np.zeros(len(names) + 1)
+    simplex = np.vstack([start, START_STEP * np.eye(len(start))])
+    options = {"maxfev": MAX_EVALUATIONS, "xatol": 0.01, "fatol": 1e-4, "initial_simplex": simplex}
+    return _link(names, minimize(loss, start, method="Nelder-Mead", options=options).x)
+
+
+def _link(names: list[str], numbers: npt.NDArray[np.float64]) -> Link:
+    """Free numbers to a link; all zeros = equal shares and the starting values."""
+    free = np.clip(numbers, -LIMIT, LIMIT)
+    weights = np.exp(np.r_[free[:-2], 0.0])
+    shares = {name: float(share) for name, share in zip(names, weights / weights.sum(), strict=True)}
+    return Link(shares, START_SHARPNESS * float(np.exp(free[-2])), START_FLOOR * float(np.exp(free[-1])))
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Of each row."""
+    shifted = logits - logits.max(1, keepdims=True)
+    log_sum = np.log(np.exp(shifted).sum(1, keepdims=True, dtype=np.float64)).astype(np.float32)
+    result: Floats = shifted - log_sum
+    return result

@@ -1,0 +1,118 @@
+"""The expert that knows meaning: ridge regression on a Gaussian kernel over frozen embeddings.
+
+Embeddings are standardized, then scaled so that two unrelated offers are about sqrt(2) apart whatever the encoder's
+width, and one kernel width fits all encoders. Compared with logistic regression on the same features in
+docs/experiments.md.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sortiment.teacher.ridge import (
+    Floats,
+    Ints,
+    RidgeFit,
+    fit_exact,
+    fit_on_landmarks,
+    group_landmarks,
+)
+
+ROWS_PER_BLOCK = 1024
+FILE = "encoder_expert.safetensors"
+
+
+class EncoderExpert:
+    """center, scale: [hidden]. landmarks: [m, hidden], standardized. coefficients: [m, classes]."""
+
+    def __init__(self, center: Floats, scale: Floats, landmarks: Floats, coefficients: Floats, width: float) -> None:
+        self.center, self.scale = center, scale
+        self.landmarks, self.coefficients = landmarks, coefficients
+        self.width = width
+
+    def scores(self, features: Floats) -> Floats:
+        """float32 [n, classes]. features: [n, hidden], as the encoder gives them."""
+        standard = (features - self.center) * self.scale
+        scores = np.empty((len(features), self.coefficients.shape[1]), np.float32)
+        for start in range(0, len(features), ROWS_PER_BLOCK):
+            rows = slice(start, start + ROWS_PER_BLOCK)
+            scores[rows] = gaussian_kernel(standard[rows], self.landmarks, self.width) @ self.coefficients
+        return scores
+
+    def save(self, folder: Path) -> None:
+        from safetensors.numpy import save_file
+
+        arrays = {
+            "center": self.center,
+            "scale": self.scale,
+            "landmarks": self.landmarks,
+            "coefficients": self.coefficients,
+            "width": np.array([self.width], np.float32),
+        }
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / FILE)
+        (folder / FILE).chmod(0o644)
+
+    @classmethod
+    def load(cls, folder: Path) -> "EncoderExpert":
+        from safetensors.numpy import load_file
+
+        arrays = load_file(folder / FILE)
+        return cls(
+            arrays["center"],
+            arrays["scale"],
+            arrays["landmarks"],
+            arrays["coefficients"],
+            float(arrays["width"][0]),
+        )
+
+
+def fit_encoder_expert(
+    features: Floats,
+    labels: Ints,
+    classes: int,
+    weights: Floats,
+    *,
+    regularization: float,
+    width: float,
+    max_landmarks: int,
+    seed: int,
+) -> tuple[EncoderExpert, RidgeFit]:
+    """features: [n, hidden] of the training offers; labels, weights: of each."""
+    center = features.mean(0, dtype=np.float64).astype(np.float32)
+    spread = features.std(0, dtype=np.float64)
+    scale = (1.0 / np.maximum(spread, 1e-6) / np.sqrt(features.shape[1])).astype(np.float32)
+    standard = (features - center) * scale
+    if len(labels) <= max_landmarks:
+        landmarks = standard
+        fit = fit_exact(gaussian_kernel(standard, standard, width), labels, classes, weights, regularization)
+    else:
+        landmarks = _means(standard, group_landmarks(labels, max_landmarks, seed))
+        kernel = gaussian_kernel(landmarks, landmarks, width)
+
+        def blocks(start: int, stop: int) -> Floats:
+            return gaussian_kernel(standard[start:stop], landmarks, width)
+
+        fit = fit_on_landmarks(blocks, kernel, labels, classes, weights, regularization)
+    return EncoderExpert(center, scale, landmarks, fit.coefficients, width), fit
+
+
+def gaussian_kernel(left: Floats, right: Floats, width: float) -> Floats:
+    """exp(-|a - b|^2 / (2 width^2)): float32 [left, right]."""
+    kernel: Floats = left @ right.T
+    kernel *= 2.0
+    kernel -= np.einsum("ij,ij->i", left, left)[:, None]
+    kernel -= np.einsum("ij,ij->i", right, right)[None, :]
+    np.minimum(kernel, 0.0, out=kernel)
+    kernel /= np.float32(2.0 * width * width)
+    np.exp(kernel, out=kernel)
+    return kernel
+
+
+def _means(rows: Floats, groups: npt.NDArray[np.int64]) -> Floats:
+    order = np.argsort(groups, kind="stable")
+    counts = np.bincount(groups)
+    starts = np.r_[0, counts.cumsum()[:-1]]
+    sums: Floats = np.add.reduceat(rows[order], starts, axis=0)
+    sums /= counts[:, None].astype(np.float32)
+    return sums

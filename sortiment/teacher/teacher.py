@@ -1,0 +1,154 @@
+"""A trained teacher: its experts over one encoder, its classes, and what it says of offers.
+
+    classes.json                    category ids; index = class
+    teacher.json                    settings, encoder, the link from scores to probabilities, scores
+    encoder_expert.safetensors, ngram_expert.safetensors
+    training_offers.safetensors     offer_key, class, and each expert's leverage, by offer_key
+
+The last file lets the teacher answer for its own training offers as if it had not seen them.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sortiment.artifacts import content_version, file_sha256
+from sortiment.encoders import EncoderFolder, FeatureCache, prompted
+from sortiment.errors import TrainingError
+from sortiment.progress import Progress
+from sortiment.settings import EncoderSettings
+from sortiment.teacher.combining import Link
+from sortiment.teacher.encoder_expert import EncoderExpert
+from sortiment.teacher.ngram_expert import NgramExpert
+from sortiment.teacher.offers import Offers
+from sortiment.teacher.ridge import Floats, leave_one_out
+
+CLASSES_FILE = "classes.json"
+TEACHER_FILE = "teacher.json"
+TRAINING_FILE = "training_offers.safetensors"
+ENCODER, NGRAMS = "encoder", "ngrams"
+TEXT_SETTINGS = ("inputs", "prompt", "prompts", "instruction", "max_tokens")
+
+
+@dataclass(frozen=True)
+class TrainingOffers:
+    """What the teacher was fitted on, sorted by key. leverage: expert's name to [n]."""
+
+    keys: npt.NDArray[np.uint64]
+    labels: npt.NDArray[np.int64]
+    leverage: dict[str, Floats]
+
+    def find(self, keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Rows of `keys` that are training offers, and their positions here."""
+        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        rows = np.flatnonzero(self.keys[at] == keys)
+        return rows, at[rows]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Answers for offers. experts by name (`encoder`, `ngrams`). scores: as TeacherReport's."""
+
+    classes: tuple[str, ...]
+    version: str
+    encoder: EncoderFolder
+    encoder_settings: EncoderSettings
+    features: FeatureCache
+    experts: dict[str, EncoderExpert | NgramExpert]
+    link: Link
+    training: TrainingOffers
+    scores: dict[str, Any]
+
+    def log_probabilities(self, offers: Offers, progress: Progress) -> Floats:
+        """Calibrated, float32 [n, classes]. Training offers get what the teacher would say had it not seen them."""
+        rows, at = self.training.find(offers.keys)
+        scores: dict[str, Floats] = {}
+        for name, expert in self.experts.items():
+            if isinstance(expert, EncoderExpert):
+                features = offer_features(offers, self.features, self.encoder, self.encoder_settings, progress)
+                score = expert.scores(features)
+            else:
+                score = expert.scores(offers.texts)
+            if len(rows):
+                score[rows] = leave_one_out(score[rows], self.training.labels[at], self.training.leverage[name][at])
+            scores[name] = score
+        return self.link.log_probabilities(scores)
+
+
+def load_teacher(folder: Path, encoder: EncoderFolder, encoder_settings: EncoderSettings, features: Path) -> Teacher:
+    """The teacher in a folder that `train_teacher` wrote. features: the cache of encoder features.
+
+    Raises TrainingError where it was trained on another encoder, or on offers that were written differently for it.
+    """
+    file = folder / TEACHER_FILE
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+        classes = json.loads((folder / CLASSES_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TrainingError(
+            "this folder holds no teacher", value=str(folder), fix="materialize teacher_model first"
+        ) from error
+    if description["encoder"]["version"] != encoder.version:
+        raise TrainingError(
+            "the teacher was trained on another encoder",
+            value=f"{encoder.reference} {encoder.version}",
+            allowed=f"{description['encoder']['reference']} {description['encoder']['version']}",
+            fix="give that encoder, or train the teacher again",
+        )
+    for name in TEXT_SETTINGS:
+        trained, given = description["encoder_settings"][name], encoder_settings.model_dump(mode="json")[name]
+        if trained != given:
+            raise TrainingError(
+                "the teacher was trained on offers that were written otherwise",
+                value=f"encoder.{name}: {given!r}",
+                allowed=repr(trained),
+                fix="put the setting back, or train the teacher again",
+            )
+    loaders: dict[str, Any] = {ENCODER: EncoderExpert.load, NGRAMS: NgramExpert.load}
+    experts = {name: loaders[name](folder) for name in description["link"]["shares"]}
+    return Teacher(
+        classes=tuple(classes),
+        version=content_version({part.name: file_sha256(part) for part in sorted(folder.glob("*.safetensors"))}),
+        encoder=encoder,
+        encoder_settings=encoder_settings,
+        features=FeatureCache(features, encoder, encoder_settings),
+        experts=experts,
+        link=Link(**description["link"]),
+        training=_load_training(folder),
+        scores=description["report"]["scores"],
+    )
+
+
+def offer_features(
+    offers: Offers, cache: FeatureCache, encoder: EncoderFolder, settings: EncoderSettings, progress: Progress
+) -> Floats:
+    """The offers' embeddings, float32 [n, hidden], with their country's prompt."""
+    texts = prompted(offers.texts, encoder.family, settings, offers.countries)
+    return cache.features(texts, progress)
+
+
+def save_training(folder: Path, training: TrainingOffers) -> None:
+    from safetensors.numpy import save_file
+
+    leverage = {f"leverage_{name}": values for name, values in training.leverage.items()}
+    save_file({"keys": training.keys, "labels": training.labels, **leverage}, folder / TRAINING_FILE)
+    (folder / TRAINING_FILE).chmod(0o644)
+
+
+def _load_training(folder: Path) -> TrainingOffers:
+    from safetensors.numpy import load_file
+
+    arrays = load_file(folder / TRAINING_FILE)
+    leverage = {name.removeprefix("leverage_"): array for name, array in arrays.items() if name.startswith("leverage_")}
+    return TrainingOffers(arrays["keys"], arrays["labels"], leverage)
+
+
+def labels_as_classes(labels: Sequence[str | None], classes: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Each label's class; -1 for none and for categories that are not a class."""
+    position = {category: index for index, category in enumerate(classes)}
+    return np.array([-1 if label is None else position.get(label, -1) for label in labels], np.int64)
