@@ -1,7 +1,7 @@
 """`sortiment bench sampling`: generate offers of any number, sample them, and compare with what else one could do.
 
-Each measurement runs in a process of its own, so that its peak memory is its own. Files are read once before anything is
-timed, so all find them in the page cache if they fit. Timings of one run are compared only with each other.
+Each measurement runs in a process of its own, so that its peak memory is its own. Files are read once before anything
+is timed, so all find them in the page cache if they fit. Timings of one run are compared only with each other.
 """
 
 import json
@@ -19,6 +19,7 @@ from typing import Any, Literal
 from sortiment.artifacts import write_atomically
 from sortiment.errors import SamplingError
 from sortiment.progress import Progress, silent
+from sortiment.sampling.bench_offers import BenchMarket, write_parts
 from sortiment.settings import SamplingSettings
 
 BYTES_PER_ROW = 80
@@ -94,8 +95,6 @@ def run_bench(
     the sample took. folder: where the offers go; by default the system's temporary folder.
     Raises SamplingError where the disk is too small or a measurement fails.
     """
-    from sortiment.sampling.bench_offers import BenchMarket, write_parts
-
     knobs = settings or SamplingSettings(seed=seed)
     files = parts or max(1, rows // 1_000_000)
     base = folder or Path(tempfile.gettempdir())
@@ -103,84 +102,24 @@ def run_bench(
     with tempfile.TemporaryDirectory(prefix="sortiment-bench-", dir=base) as temporary:
         work = Path(temporary)
         market = BenchMarket(categories, zipf, shops_per_part, seed)
-        by_key = layout == "by-key"
-        written = []
-        with progress("generate offers", total=files, unit="files") as step:
-            for part in write_parts(work / "parts", market, rows, parts=files, by_key=by_key):
-                written.append(part.uri)
-                step.advance()
-        new_rows, shops = max(1, int(rows * INCREMENT_SHARE)), files * shops_per_part
-        own = write_parts(
-            work, market, new_rows, parts=1, first_number=rows, first_shop=shops, by_key=by_key, name="new-shops"
-        )
-        spread = write_parts(
-            work,
-            market,
-            new_rows,
-            parts=1,
-            first_number=2 * rows,
-            first_shop=shops,
-            by_key=by_key,
-            spread=True,
-            name="known-shops",
-        )
-        new_shops, known_shops = (next(iter(one)).uri for one in (own, spread))
+        made = _generate(work, market, rows, files, layout == "by-key", progress)
         common = {
             "threads": threads,
             "memory_mb": memory_mb,
             "spill_mb": shutil.disk_usage(work).free // 2**20 // 2,
             "settings": knobs.model_dump(mode="json"),
             "scratch": str(work),
+            "parts": made.parts,
         }
-        measured: dict[str, Any] = {}
-
-        def measure(name: str, task: str, timeout_s: float | None = None, **given: Any) -> dict[str, Any]:
-            with progress(f"measure {name}", total=1, unit="runs") as step:
-                target = str(work / name)
-                measured[name] = _measure(
-                    {**common, "parts": written, "folder": target, "task": task} | given, timeout_s
-                )
-                step.advance()
-            return dict(measured[name])
-
-        measure("warm up", "full_read_arrow")
-        arrow = measure("full read, Arrow", "full_read_arrow")
-        scan = measure("full read, DuckDB", "full_read_duckdb")
-        counted = measure("census", "census")
-        measure("census, DuckDB", "census_duckdb")
-        drawn = measure("sample", "sample")
-        before = str(work / "sample" / "state")
-        measure("census tables", "report", before=before)
-        grown = measure("one percent, new shops", "sample", parts=[new_shops], before=before)
-        measure("one percent, known shops", "sample", parts=[known_shops], before=before)
-        arrow_again = measure("full read again, Arrow", "full_read_arrow")
-        scan_again = measure("full read again, DuckDB", "full_read_duckdb")
-        if rows <= ROWS_THAT_FIT:
-            measure("pandas", "pandas")
-            measure("polars", "polars")
-        windowed: dict[str, Any] = {}
-        if window:
-            patience = window_timeout_s or max(60.0, 20 * drawn["seconds"])
-            windowed = measure("window", "window", timeout_s=patience)
-    full_read_s = min(arrow["seconds"] + arrow_again["seconds"], scan["seconds"] + scan_again["seconds"]) / 2
-    known = measured["one percent, known shops"]
-    result = BenchResult(
-        rows=rows,
-        full_read_s=full_read_s,
-        census_s=counted["seconds"],
-        sample_s=drawn["seconds"],
-        sample_over_full_read=drawn["seconds"] / full_read_s,
-        window_s=windowed.get("seconds"),
-        window_out_of_memory=bool(windowed.get("out_of_memory", False)),
-        peak_rss_mb=max(drawn["peak_rss_mb"], grown["peak_rss_mb"], known["peak_rss_mb"]),
-        increment_share=max(grown["seconds"], known["seconds"]) / drawn["seconds"],
-        measured=measured,
-        machine=_machine(),
-        arguments={
+        measured = _measure_all(common, made, rows, window, window_timeout_s, progress)
+    result = _sum_up(
+        rows,
+        measured,
+        {
             "zipf": zipf,
             "categories": categories,
             "parts": files,
-            "shops": shops,
+            "shops": files * shops_per_part,
             "layout": layout,
             "threads": threads,
             "memory_mb": memory_mb,
@@ -193,6 +132,102 @@ def run_bench(
     if plot_path is not None:
         draw_plot(result, plot_path)
     return result
+
+
+@dataclass(frozen=True)
+class _Generated:
+    """Addresses of the parts, and of one percent more offers: from new shops, and from shops all over the market."""
+
+    parts: list[str]
+    new_shops: str
+    known_shops: str
+
+
+def _generate(work: Path, market: BenchMarket, rows: int, files: int, by_key: bool, progress: Progress) -> _Generated:
+    parts = []
+    with progress("generate offers", total=rows) as step:
+        for part in write_parts(work / "parts", market, rows, parts=files, by_key=by_key):
+            parts.append(part.uri)
+            step.advance(rows // files)
+    new_rows, shops = max(1, int(rows * INCREMENT_SHARE)), files * market.shops_per_part
+    own = write_parts(
+        work, market, new_rows, parts=1, first_number=rows, first_shop=shops, by_key=by_key, name="new-shops"
+    )
+    spread = write_parts(
+        work,
+        market,
+        new_rows,
+        parts=1,
+        first_number=2 * rows,
+        first_shop=shops,
+        by_key=by_key,
+        spread=True,
+        name="known-shops",
+    )
+    return _Generated(parts, next(own).uri, next(spread).uri)
+
+
+def _measure_all(
+    common: dict[str, Any],
+    made: _Generated,
+    rows: int,
+    window: bool,
+    window_timeout_s: float | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Every measurement by name; full reads come before and after the rest, so that a noisy machine shows."""
+    work = Path(common["scratch"])
+    measured: dict[str, Any] = {}
+
+    def measure(name: str, task: str, timeout_s: float | None = None, **given: Any) -> None:
+        with progress(f"measure {name}", total=1, unit="runs") as step:
+            asked = {**common, "folder": str(work / name), "task": task, **given}
+            measured[name] = _measure(asked, timeout_s)
+            step.advance()
+
+    before = str(work / "sample" / "state")
+    measure("warm up", "full_read_arrow")
+    measure("full read, Arrow", "full_read_arrow")
+    measure("full read, DuckDB", "full_read_duckdb")
+    measure("census", "census")
+    measure("census, DuckDB", "census_duckdb")
+    measure("sample", "sample")
+    measure("one percent, new shops", "sample", parts=[made.new_shops], before=before)
+    measure("one percent, known shops", "sample", parts=[made.known_shops], before=before)
+    measure("census tables", "report", before=before)
+    measure("full read again, Arrow", "full_read_arrow")
+    measure("full read again, DuckDB", "full_read_duckdb")
+    if rows <= ROWS_THAT_FIT:
+        measure("pandas", "pandas")
+        measure("polars", "polars")
+    if window:
+        patience = window_timeout_s or max(60.0, 20 * measured["sample"]["seconds"])
+        measure("window", "window", timeout_s=patience)
+    return measured
+
+
+def _sum_up(rows: int, measured: dict[str, Any], arguments: dict[str, Any]) -> BenchResult:
+    """The figures that count. A full read is the faster of the two ways, the mean of before and after."""
+    full_read_s = min(
+        (measured[f"full read, {way}"]["seconds"] + measured[f"full read again, {way}"]["seconds"]) / 2
+        for way in ("Arrow", "DuckDB")
+    )
+    drawn, window = measured["sample"], measured.get("window", {})
+    grown = [measured["one percent, new shops"], measured["one percent, known shops"]]
+    return BenchResult(
+        rows=rows,
+        full_read_s=full_read_s,
+        census_s=measured["census"]["seconds"],
+        sample_s=drawn["seconds"],
+        sample_over_full_read=drawn["seconds"] / full_read_s,
+        window_s=window.get("seconds"),
+        window_out_of_memory=bool(window.get("out_of_memory", False)),
+        peak_rss_mb=max(one["peak_rss_mb"] for one in (drawn, *grown)),
+        increment_share=max(one["seconds"] for one in grown) / drawn["seconds"],
+        measured=measured,
+        machine=_machine(),
+        arguments=arguments,
+    )
 
 
 def draw_plot(result: BenchResult, path: Path) -> None:

@@ -27,7 +27,7 @@ def sampling(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     plot_path: Annotated[Path | None, typer.Option("--plot", help="Draw the seconds here (png, svg or pdf).")] = None,
 ) -> None:
-    """Sampling at scale: seconds, memory and bytes beside a full read, a census, a window function, pandas and polars."""
+    """Sampling at scale beside a full read, a census, a window function, pandas and polars."""
     if layout not in {"by-key", "arrival"}:
         raise typer.BadParameter("by-key or arrival", param_hint="--layout")
     if not 1 <= rows <= 1e10 or rows != int(rows):

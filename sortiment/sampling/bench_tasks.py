@@ -167,17 +167,25 @@ def _bytes_read() -> int | None:
     return int(lines["rchar"])
 
 
+def _peak_rss_mb() -> float:
+    """The most memory that this program held, in MiB."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="ascii").splitlines())
+        return int(lines["VmHWM"].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+
+
 def main(path: Path) -> dict[str, Any]:
     """Run the task in a file and measure it."""
     task = json.loads(path.read_text(encoding="utf-8"))
     read, started, cpu = _bytes_read(), time.perf_counter(), time.process_time()
     found = TASKS[task["task"]](task)
     after = _bytes_read()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "seconds": time.perf_counter() - started,
         "cpu_s": time.process_time() - cpu,
-        "peak_rss_mb": peak / (1024 if sys.platform == "linux" else 1024**2),
+        "peak_rss_mb": _peak_rss_mb(),
         "bytes_read": None if read is None or after is None else after - read,
         **found,
     }

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sortiment.errors import SamplingError
 from sortiment.progress import Progress
 from sortiment.sampling.counts import PairCounter, PairCounts, pair_codes
 from sortiment.sampling.ledger import (
@@ -52,6 +53,14 @@ def count_parts(reader: PartReader, base: State, folder: Path, threads: int, pro
             rows[batch.part] += batch.rows
             part_shops[batch.part].update(_shops_in(batch, shop_codes))
             step.advance(batch.rows)
+    homeless = [category for category in categories if category is not None and departments[category] is None]
+    if homeless:
+        raise SamplingError(
+            f"{len(homeless)} categories have offers but no department",
+            value=homeless[:5],
+            allowed="a department wherever there is a category_id",
+            fix="load the feed files again with the taxonomy that has these categories",
+        )
     first = np.cumsum(rows) - rows
     ranges = tuple(
         PartRows(part, int(first[index]), int(rows[index]), tuple(sorted(part_shops[index])))

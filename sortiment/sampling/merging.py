@@ -86,16 +86,16 @@ def combine(
     if too_many(state.segments, state.reserve):
         fetched.append(Fetched(state.reserve, read_texts(state.segments, state.reserve)))
         state = replace(state, reserve=empty_reserve(), segments=())
-    state = _add(state, fetched, folder, settings.seed)
+    state = _add(state, fetched, folder, settings.seed, threads)
     state = _refill(state, demand, folder, settings=settings, s3=s3, threads=threads, progress=progress)
     write_state(state, folder)
     return state
 
 
-def _add(state: State, fetched: list[Fetched], folder: Path, seed: int) -> State:
+def _add(state: State, fetched: list[Fetched], folder: Path, seed: int, threads: int) -> State:
     """The state with the fetched offers in its reserve and their texts in a new segment."""
     file = f"texts-{len(state.segments)}.parquet"
-    added = write_segment(folder / file, fetched, state.departments)
+    added = write_segment(folder / file, fetched, state.departments, threads)
     reserve = order_reserve(join_reserves([state.reserve, added.moved(len(state.segments))]), seed)
     return replace(state, reserve=reserve, segments=(*state.segments, Segment("", folder, file, len(added))))
 
@@ -230,5 +230,5 @@ def _refill(
             missing = chosen.at(short[chosen.categories] & ~is_among(chosen.keys, reserve.keys))
             fetched += fetch_offers(reference.ledger, missing, s3=s3, threads=threads, progress=progress)
         state = replace(state, horizons=horizons, refills=state.refills + int(short.sum()))
-        state = _add(state, fetched, folder, settings.seed)
+        state = _add(state, fetched, folder, settings.seed, threads)
         widen = np.where(short, widen * WIDENING, widen)

@@ -130,18 +130,19 @@ def fetch_offers(
     return fetched
 
 
-def write_segment(path: Path, fetched: Sequence[Fetched], departments: Sequence[str | None]) -> Reserve:
+def write_segment(path: Path, fetched: Sequence[Fetched], departments: Sequence[str | None], threads: int) -> Reserve:
     """Write the texts as one segment; returns the entries that point into it, as segment 0.
 
     departments: by category code.
     """
-    texts = pa.concat_tables([SCHEMA.empty_table(), *(one.texts for one in fetched)])
+    texts = pa.concat_tables([SCHEMA.empty_table(), *(one.texts for one in fetched)]).combine_chunks()
     entries = join_reserves([one.entries for one in fetched])
     _, department = np.unique([name or "" for name in departments], return_inverse=True)
     order = np.lexsort((entries.keys, department[entries.categories]))
     with pq.ParquetWriter(path, SCHEMA, compression="lz4", use_dictionary=list(REPEATING)) as writer:
-        for start in range(0, len(order), ROWS_PER_GROUP):
-            writer.write_table(texts.take(pa.array(order[start : start + ROWS_PER_GROUP])))
+        starts = range(0, len(order), ROWS_PER_GROUP)
+        for group in run_in_order(lambda start: texts.take(order[start : start + ROWS_PER_GROUP]), starts, threads):
+            writer.write_table(group)
     entries = entries.at(order)
     rows = np.arange(len(order), dtype=np.uint32)
     return replace(entries, segment=np.zeros(len(order), dtype=np.uint16), row=rows)

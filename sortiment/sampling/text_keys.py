@@ -4,8 +4,8 @@ Everything works on whole Arrow columns, in time linear in their bytes, and ever
 it never changes when other offers come or go:
 
 - `product`, `gtin`: hash of the id; 0 where the offer has none (or a GTIN of other than 7 to 14 digits);
-- `title`: hash of the title's words as a multiset, after folding case, accents and punctuation: equal for titles that
-  differ in nothing else; 0 where nothing is left of the title;
+- `title`: hash of the title after folding case, accents and punctuation: equal for titles that differ in nothing else;
+  0 where nothing is left of the title;
 - `signature`: MinHash of the folded title's 4-grams of bytes: 32 values of 16 bits from one hash function whose range
   is cut into 32 bins (one-permutation hashing, Li, Owen and Zhang 2012), empty bins filled from the next (Shrivastava
   and Li 2014). The share of equal values estimates the Jaccard similarity;
@@ -32,7 +32,7 @@ BASE = 0x100000001B3
 PRODUCT_SALT = np.uint64(0x9E3779B97F4A7C15)
 GTIN_SALT = np.uint64(0xC2B2AE3D27D4EB4F)
 TITLE_SALT = np.uint64(0x165667B19E3779F9)
-SHINGLE_SALT = np.uint64(0xD6E8FEB86659FD93)
+TITLES_AT_ONCE = 2_048
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def key_offers(titles: pa.Array, product_ids: pa.Array, gtins: pa.Array) -> Text
     if blank.any():
         near[blank] = mix(hash_strings(titles.filter(pa.array(blank))) ^ TITLE_SALT)
     group = np.where(product != 0, product, np.where(gtin != 0, gtin, near))
-    return TextKeys(product, gtin, np.where(blank, np.uint64(0), _hash_words(folded)), group, signature)
+    title = np.where(blank, np.uint64(0), mix(_hash_texts(folded) ^ TITLE_SALT))
+    return TextKeys(product, gtin, title, group, signature)
 
 
 def mix(values: U64) -> U64:
@@ -101,22 +102,36 @@ def fold_titles(titles: pa.Array) -> Texts:
 
 def sign_titles(folded: Texts) -> Signatures:
     """The MinHash signature of each folded title, [titles, 32]; of an empty title all values are 65535."""
-    data, ends = folded.data, folded.starts + folded.lengths
-    signature = np.full((len(ends), SIGNATURE_VALUES), EMPTY, dtype=np.uint16)
+    signature = np.full((len(folded.lengths), SIGNATURE_VALUES), EMPTY, dtype=np.uint16)
+    for first in range(0, len(folded.lengths), TITLES_AT_ONCE):
+        last = min(first + TITLES_AT_ONCE, len(folded.lengths))
+        begin, end = folded.starts[first], folded.starts[last - 1] + folded.lengths[last - 1]
+        _sign(folded.data[begin:end], folded.lengths[first:last], signature[first:last])
+    return signature
+
+
+def _sign(data: Bytes, lengths: Places, signature: Signatures) -> None:
+    """Fill in the signatures of titles that lie one after the other."""
     usable = np.ones(len(data), dtype=np.bool_)
+    ends = np.cumsum(lengths)
     for back in range(1, 4):
         usable[np.maximum(ends - back, 0)] = False
-    if not usable.any():
-        return signature
     wide = data.astype(np.uint32)
-    shingles = np.zeros(len(data), dtype=np.uint32)
-    for offset in range(4):
+    shingles = wide.copy()
+    for offset in range(1, 4):
         shingles[: len(data) - offset] |= wide[offset:] << np.uint32(8 * offset)
-    hashed = mix(shingles[usable].astype(np.uint64) ^ SHINGLE_SALT)
-    row = np.repeat(np.arange(len(ends)) * SIGNATURE_VALUES, folded.lengths)[usable]
-    bins = row + (hashed >> np.uint64(59)).view(np.int64)
-    np.minimum.at(signature.reshape(-1), bins, (hashed & np.uint64(0x7FFF)).astype(np.uint16) << np.uint16(1))
-    return _fill_empty(signature)
+    hashed = _mix_short(shingles[usable])
+    titles = np.repeat(np.arange(0, len(lengths) * SIGNATURE_VALUES, SIGNATURE_VALUES, dtype=np.int64), lengths)[usable]
+    values = ((hashed >> np.uint32(11)) & np.uint32(0xFFFE)).astype(np.uint16)
+    np.minimum.at(signature.reshape(-1), titles + (hashed >> np.uint32(27)), values)
+    _fill_empty(signature)
+
+
+def _mix_short(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """A bijection of 32 bits that scatters (the finalizer of murmur3)."""
+    values = (values ^ (values >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    values = (values ^ (values >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return values ^ (values >> np.uint32(16))
 
 
 def band_key(signature: Signatures, first: int, values: int) -> U64:
@@ -139,41 +154,26 @@ FOLDED = _fold_table()
 """What each byte folds to; bytes of letters beyond ASCII stay."""
 
 
-def _fill_empty(signature: Signatures) -> Signatures:
-    """Each empty bin takes the value of the next filled bin, changed by the distance."""
-    empty = signature == EMPTY
-    rows = np.flatnonzero(empty.any(axis=1) & ~empty.all(axis=1))
-    part, original = signature[rows], signature[rows]
-    for distance in range(1, SIGNATURE_VALUES):
-        shifted = np.roll(original, -distance, axis=1)
-        usable = (part == EMPTY) & (shifted != EMPTY)
-        if usable.any():
-            part[usable] = (shifted[usable] + np.uint16(distance * 1_950)) & np.uint16(0xFFFE)
-        elif not (part == EMPTY).any():
-            break
-    signature[rows] = part
-    return signature
-
-
-def _hash_words(folded: Texts) -> U64:
-    """The sum of the hashes of each title's words."""
-    data = folded.data
-    space = data == SPACE
-    before = np.flatnonzero(space[:-1] & ~space[1:])
-    after = np.flatnonzero(~space[:-1] & space[1:])
-    words = _hash_texts(Texts(data, before + 1, after - before))
-    counts = np.diff(np.searchsorted(before, folded.starts + folded.lengths), prepend=0)
-    return mix(_sum_runs(words, np.cumsum(counts) - counts, counts) ^ TITLE_SALT)
+def _fill_empty(signature: Signatures) -> None:
+    """Each empty bin takes the value of the next filled bin, around the end, changed by the distance."""
+    rows = np.flatnonzero((signature == EMPTY).any(axis=1))
+    rows = rows[(signature[rows] != EMPTY).any(axis=1)]
+    if not len(rows):
+        return
+    part = signature[rows]
+    twice = np.concatenate([part, part], axis=1)
+    place = np.where(twice != EMPTY, np.arange(2 * SIGNATURE_VALUES, dtype=np.int8), np.int8(127))
+    following = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1][:, :SIGNATURE_VALUES]
+    distance = (following - np.arange(SIGNATURE_VALUES, dtype=np.int8)).astype(np.uint16)
+    values = np.take_along_axis(twice, following.astype(np.int64), axis=1)
+    signature[rows] = (values + distance * np.uint16(1_950)) & np.uint16(0xFFFE)
 
 
 def _hash_texts(texts: Texts) -> U64:
     longest = int(texts.lengths.max(initial=0))
     powers: U64 = np.cumprod(np.full(longest + 1, BASE, dtype=np.uint64), dtype=np.uint64)
-    total = int(texts.lengths.sum())
-    place = np.arange(total) - np.repeat(np.cumsum(texts.lengths) - texts.lengths, texts.lengths)
-    data = texts.data if total == len(texts.data) else texts.data[place + np.repeat(texts.starts, texts.lengths)]
-    values = LETTERS[data] * powers[place]
-    sums = _sum_runs(values, np.cumsum(texts.lengths) - texts.lengths, texts.lengths)
+    place = np.arange(len(texts.data)) - np.repeat(texts.starts, texts.lengths)
+    sums = _sum_runs(LETTERS[texts.data] * powers[place], texts.starts, texts.lengths)
     return mix(sums + texts.lengths.astype(np.uint64))
 
 

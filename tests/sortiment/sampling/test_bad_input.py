@@ -1,0 +1,151 @@
+"""What cannot be used is named; what can be used is used."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sortiment.artifacts import ArtifactStore, LocalBlobs
+from sortiment.errors import SamplingError, StorageError
+from sortiment.sampling import OfferPart, UnreadablePart, build_state, draw_sample, keep_state, take_census
+from sortiment.settings import SamplingSettings
+from tests.sortiment.sampling.conftest import Offer, WritePart
+
+SETTINGS = SamplingSettings()
+SKIP = SETTINGS.model_copy(update={"on_unreadable_part": "skip"})
+
+
+def key(number: int) -> int:
+    return int(np.random.default_rng(number).integers(0, 2**63))
+
+
+@pytest.fixture
+def good(write_part: WritePart) -> OfferPart:
+    return write_part([Offer(key(number)) for number in range(50)])
+
+
+@pytest.fixture
+def damaged(write_part: WritePart) -> OfferPart:
+    """Its last pages are fine and its footer is, but the first column's bytes are not."""
+    part = write_part([Offer(key(number)) for number in range(1_000, 1_050)])
+    content = bytearray(Path(part.uri).read_bytes())
+    content[4:400] = b"\x00" * 396
+    Path(part.uri).write_bytes(content)
+    return part
+
+
+@pytest.fixture
+def cut(write_part: WritePart) -> OfferPart:
+    part = write_part([Offer(key(number)) for number in range(2_000, 2_050)])
+    Path(part.uri).write_bytes(Path(part.uri).read_bytes()[:-300])
+    return part
+
+
+@pytest.mark.parametrize("kind", ["damaged", "cut", "missing"])
+def test_an_unreadable_part_in_a_folder_of_good_ones_is_named(
+    kind: str, good: OfferPart, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    bad = OfferPart(str(tmp_path / "absent.parquet")) if kind == "missing" else request.getfixturevalue(kind)
+    with pytest.raises(UnreadablePart) as caught:
+        build_state([good, bad], SETTINGS, tmp_path / "state")
+    assert bad.uri in str(caught.value)
+    assert "skip" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize("kind", ["damaged", "cut"])
+def test_the_rest_is_unaffected_when_the_setting_allows_it(
+    kind: str, good: OfferPart, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    bad = request.getfixturevalue(kind)
+    state = build_state([bad, good], SKIP, tmp_path / "state")
+    assert state.offers == 50
+    assert [bad.uri in reason for reason in state.skipped] == [True]
+    report = take_census(state, SKIP, tmp_path / "census")
+    assert report.skipped == state.skipped
+
+
+def test_only_unreadable_parts_are_an_error_even_then(cut: OfferPart, tmp_path: Path) -> None:
+    with pytest.raises(SamplingError, match="no offer part can be read"):
+        build_state([cut], SKIP, tmp_path / "state")
+
+
+def test_a_part_without_a_column_is_named_with_the_column(good: OfferPart, tmp_path: Path) -> None:
+    table = pq.read_table(good.uri).drop_columns(["title", "withdrawn"])
+    pq.write_table(table, tmp_path / "narrow.parquet")
+    with pytest.raises(UnreadablePart, match="title, withdrawn"):
+        build_state([OfferPart(str(tmp_path / "narrow.parquet"))], SETTINGS, tmp_path / "state")
+
+
+def test_a_part_with_keys_of_another_type_is_refused(good: OfferPart, tmp_path: Path) -> None:
+    table = pq.read_table(good.uri)
+    keys = table["offer_key"].cast(pa.int64())
+    pq.write_table(table.set_column(0, "offer_key", keys), tmp_path / "signed.parquet")
+    with pytest.raises(UnreadablePart, match="uint64"):
+        build_state([OfferPart(str(tmp_path / "signed.parquet"))], SETTINGS, tmp_path / "state")
+
+
+def test_a_country_without_parts_says_what_to_do(tmp_path: Path) -> None:
+    store = ArtifactStore(LocalBlobs(tmp_path / "store"), tmp_path / "scratch")
+    with pytest.raises(SamplingError, match="AT has no offers yet"):
+        keep_state(store, "AT", [], SETTINGS)
+
+
+def test_a_country_whose_offers_were_all_withdrawn_says_so(write_part: WritePart, tmp_path: Path) -> None:
+    state = build_state([write_part([Offer(1)]), write_part([Offer(1, withdrawn=True)])], SETTINGS, tmp_path / "state")
+    with pytest.raises(SamplingError, match="no offer to draw from"):
+        take_census(state, SETTINGS, tmp_path / "census")
+
+
+def test_an_empty_part_among_others_is_fine(good: OfferPart, write_part: WritePart, tmp_path: Path) -> None:
+    state = build_state([write_part([]), good, write_part([])], SETTINGS, tmp_path / "state")
+    assert state.offers == 50
+
+
+def test_a_draw_with_settings_that_the_state_was_not_kept_for_is_refused(good: OfferPart, tmp_path: Path) -> None:
+    state = build_state([good], SETTINGS, tmp_path / "state")
+    with pytest.raises(SamplingError, match="kept for other settings"):
+        take_census(state, SETTINGS.model_copy(update={"seed": 1}), tmp_path / "census")
+
+
+def test_a_full_disk_leaves_the_last_good_state(good: OfferPart, write_part: WritePart, tmp_path: Path) -> None:
+    store = ArtifactStore(LocalBlobs(tmp_path / "store"), tmp_path / "scratch")
+    keep_state(store, "DE", [good], SETTINGS)
+    last = store.current("sample_state", "DE").version
+    (tmp_path / "scratch" / ".building").rename(tmp_path / "scratch" / "moved")
+    (tmp_path / "scratch" / ".building").write_text("no folder can be made here")
+    with pytest.raises((StorageError, OSError)):
+        keep_state(store, "DE", [good, write_part([Offer(key(77))])], SETTINGS)
+    assert store.current("sample_state", "DE").version == last
+
+
+def test_categories_with_one_row_and_a_country_with_one_offer_end_in_training(
+    write_part: WritePart, tmp_path: Path
+) -> None:
+    offers = [
+        Offer(key(number), f"category-{number}", title=f"thing {number:09d} of its kind") for number in range(300)
+    ]
+    state = build_state([write_part(offers)], SETTINGS, tmp_path / "state")
+    report = draw_sample(state, SETTINGS, {"kitchen": tmp_path / "out"}).slices["kitchen"]
+    assert report.splits["train"] == 300 - report.left_out
+    assert report.untrained == ()
+    single = build_state([write_part([Offer(5)])], SETTINGS, tmp_path / "single")
+    assert draw_sample(single, SETTINGS, {"kitchen": tmp_path / "one"}).slices["kitchen"].splits["train"] == 1
+
+
+def test_a_department_without_offers_gets_an_empty_sample_with_all_columns(good: OfferPart, tmp_path: Path) -> None:
+    state = build_state([good], SETTINGS, tmp_path / "state")
+    report = draw_sample(state, SETTINGS, {"garden": tmp_path / "garden", "unlabelled": tmp_path / "unlabelled"})
+    for department in ("garden", "unlabelled"):
+        table = pq.read_table(tmp_path / department / "sample.parquet")
+        assert table.num_rows == report.slices[department].rows == 0
+        assert {"split", "slice", "inclusion_probability", "suspect", "training_weight"} <= set(table.column_names)
+
+
+def test_a_labelled_offer_without_a_department_is_an_error_that_names_the_category(
+    write_part: WritePart, tmp_path: Path
+) -> None:
+    part = write_part([Offer(1, "mugs", department=None)])
+    with pytest.raises(SamplingError, match="mugs"):
+        build_state([part], SETTINGS, tmp_path / "state")

@@ -1,0 +1,52 @@
+"""The bench runs, in small, and writes what it promises."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from sortiment.errors import SamplingError
+from sortiment.sampling.bench import run_bench
+from sortiment.sampling.bench_command import sampling
+from sortiment.sampling.bench_offers import BenchMarket, write_parts
+
+PROMISED = [
+    *("rows", "full_read_s", "census_s", "sample_s", "sample_over_full_read"),
+    *("window_s", "window_out_of_memory", "peak_rss_mb", "increment_share"),
+]
+
+
+@pytest.mark.slow
+def test_the_command_measures_and_writes_json_and_a_plot(tmp_path: Path) -> None:
+    app = Typer()
+    app.command()(sampling)
+    arguments = ["--rows", "3e4", "--categories", "40", "--parts", "2", "--folder", str(tmp_path)]
+    arguments += ["--json", str(tmp_path / "bench.json"), "--plot", str(tmp_path / "bench.png")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "bench.json").read_text())
+    assert list(content)[: len(PROMISED)] == PROMISED
+    assert content["rows"] == 30_000
+    assert content["measured"]["sample"]["offers"] == 30_000
+    assert content["extrapolated"]["measured"] is False
+    assert (tmp_path / "bench.png").stat().st_size > 5_000
+    assert "extrapolated, not measured" in result.output
+    assert not list(tmp_path.glob("sortiment-bench-*"))
+
+
+def test_generated_offers_are_the_same_bytes_for_the_same_arguments(tmp_path: Path) -> None:
+    market = BenchMarket(categories=50, zipf=1.0, shops_per_part=3, seed=4)
+    first, second = (list(write_parts(tmp_path / name, market, 2_000, parts=2)) for name in ("a", "b"))
+    assert [Path(part.uri).read_bytes() for part in first] == [Path(part.uri).read_bytes() for part in second]
+    table = pq.read_table(first[0].uri)
+    assert len(set(table["shop_id"].to_pylist())) == 3
+    assert 0.05 < table["category_id"].null_count / table.num_rows < 0.15
+
+
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(SamplingError, match="disk is too small"):
+        run_bench(10**13, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
