@@ -58,11 +58,11 @@ def student_evaluation(
 
     def write(folders: dict[str, Path]) -> dict[str, dict[str, Any]]:
         loaded: dict[str, Any] = {
-            "student": load_classifier(student.path, precision="fp32"),
+            "student": load_classifier(student.path),
             "int8": load_engine(served.path),
         }
         if "champion" in models and champion is not None:
-            loaded["champion"] = load_classifier(champion.path, precision="fp32")
+            loaded["champion"] = load_classifier(champion.path)
         classes = json.loads((store.current("teacher_model").path / "classes.json").read_bytes())
         answers = answer_test_offers(
             {key: samples[key].path for key in folders},

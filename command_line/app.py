@@ -25,7 +25,7 @@ app = typer.Typer(
     name="sortiment",
     help="Puts every shop offer into its catalog category. Home: $SORTIMENT_HOME, or .sortiment here.",
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
 )
 bench = typer.Typer(help="Measure this machine; every figure in the docs comes from one of these.", no_args_is_help=True)
 

@@ -144,6 +144,9 @@ def _given(settings: Settings) -> dict[str, Any]:
 
 
 def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    wrong = [name for name, part in second.items() if not isinstance(part, dict)]
+    if wrong:
+        raise SettingsError("a stage's settings are a mapping", value=wrong, allowed="`student: {layers: 3}`")
     return {key: {**first.get(key, {}), **second.get(key, {})} for key in {**first, **second}}
 
 
@@ -154,8 +157,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise SettingsError("the settings file is not there", value=str(path), allowed="a YAML file") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError("the settings file is not YAML", value=f"{path}: {error}") from error
-    if not isinstance(content, dict) or not all(isinstance(part, dict) or not isinstance(part, list) for part in content.values()):
-        raise SettingsError("the settings file is not a mapping of stages", value=str(path), allowed="student: {layers: 3}")
+    if not isinstance(content, dict):
+        raise SettingsError("the file is not a mapping", value=str(path), allowed="a line per stage: `student: {layers: 3}`")
     return content
 
 
