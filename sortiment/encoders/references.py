@@ -68,7 +68,7 @@ def resolve_encoder(reference: str, cache: Path, progress: Progress) -> EncoderF
 
         return describe_folder(reference, convert_packaged(reference.removeprefix(PACKAGE), cache, progress), cache)
     local = Path(reference).expanduser()
-    if local.is_dir():
+    if reference and local.is_dir():
         return describe_folder(reference, local, cache)
     if HUB_ID.fullmatch(reference):
         return describe_folder(reference, _downloaded(reference, cache), cache)

@@ -1,0 +1,59 @@
+"""Trimming keeps what texts use exactly, and says what it changed for others."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import AutoModel, AutoTokenizer
+
+from sortiment.encoders import EncoderFolder, embed, resolve_encoder, trim_vocabulary
+from sortiment.errors import EncoderError
+from sortiment.progress import silent
+from sortiment.settings import EncoderSettings
+
+FP32 = EncoderSettings(precision="fp32")
+USED = ["red lamp", "phone case", "espresso 2x"]
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> EncoderFolder:
+    return resolve_encoder(str(tiny_encoder), tmp_path_factory.mktemp("cache"), silent)
+
+
+def test_texts_in_use_keep_their_pieces_and_vectors(encoder: EncoderFolder, tmp_path: Path) -> None:
+    report = trim_vocabulary(encoder, USED, tmp_path / "small", FP32, silent)
+    small = resolve_encoder(str(tmp_path / "small"), tmp_path, silent)
+    assert report.pieces_after == small.vocabulary < report.pieces_before
+    assert report.bytes_after < report.bytes_before
+    np.testing.assert_allclose(embed(small, USED, FP32, silent), embed(encoder, USED, FP32, silent), atol=1e-6)
+
+
+def test_the_trimmed_folder_loads_with_plain_transformers(encoder: EncoderFolder, tmp_path: Path) -> None:
+    trim_vocabulary(encoder, USED, tmp_path / "small", FP32, silent)
+    before, after = AutoTokenizer.from_pretrained(encoder.path), AutoTokenizer.from_pretrained(tmp_path / "small")
+    assert after.tokenize("red lamp") == before.tokenize("red lamp")
+    assert AutoModel.from_pretrained(tmp_path / "small").config.vocab_size == len(after)
+
+
+def test_the_report_says_which_share_of_other_texts_changed(encoder: EncoderFolder, tmp_path: Path) -> None:
+    held_out = ["lamp red", "matcha tea", "case", "oolong"]
+    report = trim_vocabulary(encoder, USED, tmp_path / "small", FP32, silent, held_out=held_out)
+    assert report.changed_share == 0.5
+    assert report.cosine_min is not None and report.cosine_min < report.cosine_mean < 1.0  # type: ignore[operator]
+
+
+def test_a_new_word_is_still_spelled_letter_by_letter(encoder: EncoderFolder, tmp_path: Path) -> None:
+    trim_vocabulary(encoder, USED, tmp_path / "small", FP32, silent)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "small")
+    assert tokenizer.unk_token_id not in tokenizer("oolong")["input_ids"]
+
+
+def test_a_tokenizer_of_another_kind_is_refused(encoder: EncoderFolder, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(encoder.path, tmp_path / "copy"))
+    content = json.loads((copy / "tokenizer.json").read_text(encoding="utf-8"))
+    content["model"] = {"type": "BPE", "vocab": {}, "merges": []}
+    (copy / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(EncoderError, match="BPE"):
+        trim_vocabulary(resolve_encoder(str(copy), tmp_path, silent), USED, tmp_path / "small", FP32, silent)

@@ -1,0 +1,111 @@
+"""The closed form is what it claims: the solution, and what it would have been without an offer."""
+
+import numpy as np
+import pytest
+
+from sortiment.errors import TrainingError
+from sortiment.teacher.combining import fit_link
+from sortiment.teacher.encoder_expert import fit_encoder_expert, gaussian_kernel
+from sortiment.teacher.ngram_expert import fit_ngram_expert
+from sortiment.teacher.ridge import class_weights, fit_exact, fit_on_landmarks, group_landmarks, leave_one_out
+
+CLASSES = 4
+
+
+def draw(offers: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, offers)
+    centers = np.random.default_rng(99).normal(size=(CLASSES, 6))
+    return (centers[labels] + rng.normal(size=(offers, 6))).astype(np.float32), labels
+
+
+def test_leaving_one_out_equals_training_without_it() -> None:
+    points, labels = draw(40)
+    weights = class_weights(labels, CLASSES, 0.5)
+    kernel = gaussian_kernel(points, points, 2.0)
+    fit = fit_exact(kernel, labels, CLASSES, weights, 0.3)
+    answers = leave_one_out(kernel @ fit.coefficients, labels, fit.leverage)
+    for row in range(0, 40, 7):
+        rest = np.delete(np.arange(40), row)
+        without = fit_exact(kernel[np.ix_(rest, rest)], labels[rest], CLASSES, weights[rest], 0.3)
+        np.testing.assert_allclose(answers[row], kernel[row, rest] @ without.coefficients, atol=2e-4)
+
+
+def test_landmarks_that_are_all_offers_give_the_exact_solution() -> None:
+    points, labels = draw(60)
+    weights = class_weights(labels, CLASSES, 0.5)
+    kernel = gaussian_kernel(points, points, 1.0)
+    exact = fit_exact(kernel, labels, CLASSES, weights, 0.5)
+    landmarks = fit_on_landmarks(lambda start, stop: kernel[start:stop], kernel, labels, CLASSES, weights, 0.5)
+    np.testing.assert_allclose(kernel @ landmarks.coefficients, kernel @ exact.coefficients, atol=5e-3)
+    np.testing.assert_allclose(landmarks.leverage, exact.leverage, atol=5e-3)
+
+
+def test_landmarks_are_of_one_class_and_as_many_as_asked() -> None:
+    labels = np.random.default_rng(1).zipf(1.5, 2_000) % 50
+    groups = group_landmarks(labels, 300, seed=0)
+    assert 250 <= groups.max() + 1 <= 360
+    assert all(len(set(labels[groups == group])) == 1 for group in range(groups.max() + 1))
+
+
+def test_few_landmarks_answer_nearly_as_well_as_all_offers() -> None:
+    points, labels = draw(600)
+    probes, truth = draw(400, seed=1)
+    shared = {"regularization": 0.1, "width": 1.0, "seed": 0}
+    weights = class_weights(labels, CLASSES, 0.0)
+    every, _ = fit_encoder_expert(points, labels, CLASSES, weights, max_landmarks=1_000, **shared)
+    few, _ = fit_encoder_expert(points, labels, CLASSES, weights, max_landmarks=100, **shared)
+    right = [(expert.scores(probes).argmax(1) == truth).mean() for expert in (every, few)]
+    assert right[0] > 0.6
+    assert right[1] > right[0] - 0.05
+
+
+def test_balance_gives_rare_classes_more_weight() -> None:
+    labels = np.array([0] * 16 + [1])
+    assert class_weights(labels, 2, 0.0).tolist() == [1.0] * 17
+    half = class_weights(labels, 2, 0.5)
+    assert half[-1] / half[0] == pytest.approx(4.0)
+    assert half.mean() == pytest.approx(1.0)
+
+
+def test_equations_without_a_solution_are_an_error() -> None:
+    kernel = np.full((5, 5), np.nan, np.float32)
+    with pytest.raises(TrainingError, match="could not be solved"):
+        fit_exact(kernel, np.zeros(5, np.int64), 2, np.ones(5, np.float32), 0.1)
+
+
+def test_a_text_of_unknown_words_scores_nothing() -> None:
+    texts = ["red lamp", "green lamp", "phone case", "phone cover"]
+    labels = np.array([0, 0, 1, 1])
+    expert, _ = fit_ngram_expert(texts, labels, 2, np.ones(4, np.float32), regularization=0.3, max_landmarks=10, seed=0)
+    scores = expert.scores(["lamp", "qqq www", ""])
+    assert scores[0].argmax() == 0
+    assert not scores[1:].any()
+
+
+def test_many_classes_are_scored_in_blocks_with_the_same_answer() -> None:
+    texts = [f"word{number} thing{number}" for number in range(600)]
+    expert, _ = fit_ngram_expert(
+        texts, np.arange(600), 600, np.ones(600, np.float32), regularization=0.3, max_landmarks=1_000, seed=0
+    )
+    assert (expert.scores(texts).argmax(1) == np.arange(600)).mean() > 0.99
+
+
+def test_the_link_makes_timid_scores_calibrated() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.dirichlet(np.full(CLASSES, 0.5), 20_000)
+    labels = (truth.cumsum(1) > rng.random((20_000, 1))).argmax(1)
+    timid = (truth**0.4 / 3).astype(np.float32)
+    link = fit_link({"encoder": timid}, labels)
+    probabilities = np.exp(link.log_probabilities({"encoder": timid}))
+    best = probabilities.max(1)
+    assert abs(best.mean() - (probabilities.argmax(1) == labels).mean()) < 0.02
+    assert link.sharpness == pytest.approx(2.5, rel=0.3)
+
+
+def test_the_link_trusts_the_expert_that_knows() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, CLASSES, 500)
+    knows = (np.eye(CLASSES)[labels] * 0.6 + rng.random((500, CLASSES)) * 0.3).astype(np.float32)
+    link = fit_link({"encoder": knows, "ngrams": rng.random((500, CLASSES)).astype(np.float32)}, labels)
+    assert link.shares["encoder"] > 0.8

@@ -1,0 +1,204 @@
+"""A teacher is trained on all partitions, scored on what it did not see, and labels every offer of a sample."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from sortiment.encoders import EncoderFolder, resolve_encoder
+from sortiment.errors import TrainingError
+from sortiment.progress import silent
+from sortiment.settings import EncoderSettings, TeacherSettings
+from sortiment.teacher import Teacher, TeacherReport, label_samples, load_teacher, train_teacher
+
+FP32 = EncoderSettings(precision="fp32")
+SETTINGS = TeacherSettings(label_top_k=3)
+WORDS = {"a" * 12: "lamp bulb", "b" * 12: "phone galaxy", "c" * 12: "tea matcha", "d" * 12: "coffee espresso"}
+ONCE, TEST_ONLY = "e" * 12, "f" * 12
+
+
+def write_sample(folder: Path, country: str, rows: list[tuple[str, str | None, str]], first_key: int) -> Path:
+    """rows: title, category id, split."""
+    import pyarrow as pa
+
+    folder.mkdir(parents=True)
+    table = pa.table(
+        {
+            "offer_key": np.arange(first_key, first_key + len(rows), dtype=np.uint64),
+            "country": [country] * len(rows),
+            "title": [title for title, _, _ in rows],
+            "brand": pa.nulls(len(rows), pa.string()),
+            "category_id": pa.array([label for _, label, _ in rows], pa.string()),
+            "split": [split for _, _, split in rows],
+            "training_weight": np.ones(len(rows)),
+        }
+    )
+    pq.write_table(table, folder / "sample.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root, draw = tmp_path_factory.mktemp("samples"), np.random.default_rng(0)
+    folders = {}
+    for at, country in enumerate(("DE", "GB")):
+        rows: list[tuple[str, str | None, str]] = []
+        for label, words in WORDS.items():
+            for number in range(60):
+                title = " ".join(draw.permutation([draw.choice(words.split()), *draw.choice(["red", "new", "set"], 2)]))
+                wrong = number == 0  # a training offer with the next category's label
+                shown = list(WORDS)[(list(WORDS).index(label) + 1) % 4] if wrong else label
+                rows.append((title, shown, ("train", "train", "train", "validation", "test")[number % 5]))
+        folders[f"{country}|all"] = write_sample(root / country / "all", country, rows, 10_000 * at)
+        unlabelled: list[tuple[str, str | None, str]] = [("new phone 2x", None, "train"), ("red tea", None, "train")]
+        folders[f"{country}|unlabelled"] = write_sample(
+            root / country / "none", country, unlabelled, 10_000 * at + 5_000
+        )
+    rare: list[tuple[str, str | None, str]] = [("cactus xl", ONCE, "train"), ("mini ficus", TEST_ONLY, "test")]
+    folders["GB|rare"] = write_sample(root / "rare", "GB", rare, 90_000)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> EncoderFolder:
+    return resolve_encoder(str(tiny_encoder), tmp_path_factory.mktemp("cache"), silent)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def report(samples: dict[str, Path], encoder: EncoderFolder, home: Path) -> TeacherReport:
+    return train_teacher(samples, encoder, FP32, SETTINGS, home / "teacher", home / "features")
+
+
+@pytest.fixture(scope="module")
+def teacher(report: TeacherReport, encoder: EncoderFolder, home: Path) -> Teacher:
+    return load_teacher(home / "teacher", encoder, FP32, home / "features")
+
+
+@pytest.fixture(scope="module")
+def labels(teacher: Teacher, samples: dict[str, Path], home: Path) -> Path:
+    label_samples(teacher, samples, {key: home / "labels" / key for key in samples}, SETTINGS)
+    return home / "labels"
+
+
+def test_categories_with_training_offers_are_taught_and_the_others_are_named(report: TeacherReport) -> None:
+    assert report.classes == 5
+    assert report.untaught == (TEST_ONLY,)
+    assert report.single_offer_classes == 1
+
+
+def test_both_held_out_splits_are_scored(report: TeacherReport) -> None:
+    assert report.scores["validation"]["teacher"]["offers"] == 96
+    assert report.scores["test"]["teacher"]["offers"] == 97
+    assert report.scores["test"]["teacher"]["accuracy"] > 0.95
+    assert set(report.scores["test"]) == {"teacher", "encoder", "ngrams"}
+    assert report.summary()["link"]["shares"]["ngrams"] > 0
+    json.dumps(report.summary())
+
+
+def test_soft_labels_are_in_the_samples_order_and_hold_all_probability(labels: Path, samples: dict[str, Path]) -> None:
+    for key, sample in samples.items():
+        soft, offers = pq.read_table(labels / key / "soft_labels.parquet"), pq.read_table(sample / "sample.parquet")
+        assert soft["offer_key"].equals(offers["offer_key"])
+        logits = np.array(soft["top_logit"].to_pylist())
+        assert logits.shape == (len(offers), 3)
+        assert (np.diff(logits, axis=1) <= 0).all()
+        np.testing.assert_allclose(np.exp(logits).sum(1) + soft["rest_mass"].to_numpy(), 1.0, atol=1e-4)
+        assert json.loads((labels / key / "classes.json").read_text(encoding="utf-8")) == sorted([*WORDS, ONCE])
+
+
+def test_a_wrong_label_that_was_trained_on_does_not_leak_into_the_soft_label(
+    labels: Path, samples: dict[str, Path]
+) -> None:
+    soft = pq.read_table(labels / "DE|all" / "soft_labels.parquet")
+    offers = pq.read_table(samples["DE|all"] / "sample.parquet")
+    classes = sorted([*WORDS, ONCE])
+    best = [classes[index[0]] for index in soft["top_index"].to_pylist()]
+    wrong = list(range(0, 240, 60))
+    assert all(offers["split"][row].as_py() == "train" for row in wrong)
+    assert not any(best[row] == offers["category_id"][row].as_py() for row in wrong)
+    assert [best[row] for row in wrong] == list(WORDS)
+
+
+def test_a_teacher_is_as_sure_of_its_training_offers_as_of_others(labels: Path, samples: dict[str, Path]) -> None:
+    soft = pq.read_table(labels / "DE|all" / "soft_labels.parquet")
+    split = np.array(pq.read_table(samples["DE|all"] / "sample.parquet")["split"].to_pylist())
+    sure = np.exp([logit[0] for logit in soft["top_logit"].to_pylist()])
+    assert abs(sure[split == "train"].mean() - sure[split == "test"].mean()) < 0.05
+
+
+def test_the_same_samples_give_the_same_bytes(
+    samples: dict[str, Path], encoder: EncoderFolder, report: TeacherReport, home: Path, tmp_path: Path
+) -> None:
+    train_teacher(dict(reversed(samples.items())), encoder, FP32, SETTINGS, tmp_path / "again", tmp_path / "features")
+    for file in sorted((home / "teacher").iterdir()):
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_what_a_killed_run_labelled_is_kept(teacher: Teacher, samples: dict[str, Path], labels: Path) -> None:
+    done = labels / "DE|all" / "soft_labels.parquet"
+    before = done.stat().st_mtime_ns
+    out = {key: labels / key for key in samples}
+    shutil.rmtree(out["GB|all"])
+    again = label_samples(teacher, samples, out, SETTINGS)
+    assert done.stat().st_mtime_ns == before
+    assert again["GB|all"]["offers"] == 240
+    assert again["GB|unlabelled"]["agreement"] is None
+
+
+def test_a_teacher_can_be_of_one_expert(samples: dict[str, Path], encoder: EncoderFolder, tmp_path: Path) -> None:
+    alone = SETTINGS.model_copy(update={"experts": ("ngrams",)})
+    report = train_teacher(samples, encoder, FP32, alone, tmp_path / "teacher", tmp_path / "features")
+    assert report.link.shares == {"ngrams": 1.0}
+    assert not (tmp_path / "features").exists()
+
+
+def test_beyond_the_limit_of_landmarks_a_teacher_still_teaches(
+    samples: dict[str, Path], encoder: EncoderFolder, home: Path, tmp_path: Path
+) -> None:
+    few = SETTINGS.model_copy(update={"max_landmarks": 40})
+    report = train_teacher(samples, encoder, FP32, few, tmp_path / "teacher", home / "features")
+    assert report.scores["test"]["teacher"]["accuracy"] > 0.9
+    teacher = load_teacher(tmp_path / "teacher", encoder, FP32, home / "features")
+    made = label_samples(teacher, samples, {"DE|all": tmp_path / "labels"}, few)
+    assert made["DE|all"]["left_out"] == 144
+
+
+def test_without_validation_offers_the_link_is_fitted_on_left_out_training_offers(
+    samples: dict[str, Path], encoder: EncoderFolder, home: Path, tmp_path: Path
+) -> None:
+    alone = {
+        "GB|rare": samples["GB|rare"],
+        "more": write_sample(tmp_path / "more", "GB", [("red lamp", "a" * 12, "train")], 1),
+    }
+    report = train_teacher(alone, encoder, FP32, SETTINGS, tmp_path / "teacher", home / "features")
+    assert report.linked_on == "validation and left-out train"
+
+
+def test_one_category_is_not_enough(samples: dict[str, Path], encoder: EncoderFolder, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="two categories"):
+        train_teacher({"GB|rare": samples["GB|rare"]}, encoder, FP32, SETTINGS, tmp_path / "t", tmp_path / "f")
+    with pytest.raises(TrainingError, match="no samples"):
+        train_teacher({}, encoder, FP32, SETTINGS, tmp_path / "t", tmp_path / "f")
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_teacher_is_not_read_with_another_encoder_or_other_texts(
+    teacher: Teacher, encoder: EncoderFolder, home: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(encoder.path, tmp_path / "copy"))
+    config = (copy / "config.json").read_text(encoding="utf-8")
+    (copy / "config.json").write_text(
+        config.replace('"layer_norm_eps": 1e-12', '"layer_norm_eps": 1e-6'), encoding="utf-8"
+    )
+    with pytest.raises(TrainingError, match="another encoder"):
+        load_teacher(home / "teacher", resolve_encoder(str(copy), tmp_path, silent), FP32, home / "features")
+    with pytest.raises(TrainingError, match=r"encoder\.inputs"):
+        load_teacher(home / "teacher", encoder, EncoderSettings(inputs=("title", "brand")), home / "features")
