@@ -12,7 +12,7 @@ from sortiment.sampling.parts import OfferPart, S3Options, UnreadablePart
 from sortiment.sampling.samples import SAMPLE_FILE, SampleReport, SliceReport, draw_sample
 from sortiment.sampling.state import UNLABELLED_DEPARTMENT, State, read_state
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Raise it when the same inputs and settings would give another census or sample."""
 
 __all__ = [

@@ -263,7 +263,9 @@ def _measure(task: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
     path.write_text(json.dumps(task), encoding="utf-8")
     command = [sys.executable, "-m", "sortiment.sampling.bench_tasks", str(path)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
     except subprocess.TimeoutExpired:
         return {"seconds": timeout_s, "stopped": True}
     if done.returncode:

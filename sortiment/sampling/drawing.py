@@ -53,7 +53,7 @@ class Draw:
         return mask
 
 
-def plan_draw(state: State, settings: SamplingSettings) -> Draw:
+def plan_draw(state: State, settings: SamplingSettings, threads: int = 2) -> Draw:
     """Decide a country's draw. Raises SamplingError where the state was kept for other settings or holds no offer."""
     check_shaping(state, settings)
     if not state.offers:
@@ -77,7 +77,7 @@ def plan_draw(state: State, settings: SamplingSettings) -> Draw:
     suspect = np.zeros(len(rows), dtype=np.bool_)
     suspect[labelled] = conflicts.suspect
     left_in = ~suspect if settings.suspect_labels == "drop" else np.ones(len(rows), dtype=np.bool_)
-    split, kept = _split(drawn, labelled, left_in, settings)
+    split, kept = _split(drawn, labelled, left_in, settings, threads)
     weight = np.where(suspect & (settings.suspect_labels == "down_weight"), settings.suspect_weight, 1.0)
     offers = state.counts.by_category(count)
     return Draw(
@@ -98,9 +98,11 @@ def plan_draw(state: State, settings: SamplingSettings) -> Draw:
     )
 
 
-def _split(drawn: Reserve, labelled: Mask, left_in: Mask, settings: SamplingSettings) -> tuple[Split, Mask]:
+def _split(
+    drawn: Reserve, labelled: Mask, left_in: Mask, settings: SamplingSettings, threads: int
+) -> tuple[Split, Mask]:
     """The split of the offers that are left in; the others are not kept."""
-    inner = split_offers(drawn.at(left_in), labelled[left_in], settings)
+    inner = split_offers(drawn.at(left_in), labelled[left_in], settings, threads)
     sides = np.zeros(len(left_in), dtype=np.int8)
     sides[left_in] = inner.sides
     kept = np.zeros(len(left_in), dtype=np.bool_)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from sortiment.sampling.counts import SHOP_BITS, Offers, Pairs, pair_codes
 from sortiment.sampling.horizons import Horizons
 from sortiment.sampling.ledger import UNLABELLED, Codes
+from sortiment.sampling.membership import maybe_among, maybe_crowded
 from sortiment.sampling.order import HIGHEST_RANK, Keys
-from sortiment.sampling.text_keys import mix
 
 Mask = npt.NDArray[np.bool_]
 NO_SHOP = 0
@@ -69,14 +69,6 @@ def first_of_group(groups: npt.NDArray[np.uint64], ranks: Keys, limits: Offers) 
     return first
 
 
-def maybe_crowded(groups: npt.NDArray[np.uint64], limits: Offers | int) -> Mask:
-    """False for rows whose group surely has no more rows than the limit: groups are counted by a hash."""
-    bits = int(np.clip(np.ceil(np.log2(8 * max(1, len(groups)))), 10, 24))
-    bucket = (mix(groups) >> np.uint64(64 - bits)).view(np.int64)
-    crowded: Mask = np.bincount(bucket, minlength=1 << bits)[bucket] > limits
-    return crowded
-
-
 def _is_ordered(groups: npt.NDArray[np.uint64], ranks: Keys) -> bool:
     same = groups[1:] == groups[:-1]
     return bool(np.where(same, ranks[1:] > ranks[:-1], groups[1:] > groups[:-1]).all())
@@ -120,5 +112,6 @@ def _place_in_run(ordered: Any) -> Offers:
 
 def _count_of(values: Pairs, wanted: Pairs) -> Offers:
     """How often each of the sorted wanted pairs occurs."""
-    ordered = np.sort(values)
-    return np.searchsorted(ordered, wanted, side="right") - np.searchsorted(ordered, wanted, side="left")
+    found = values[maybe_among(values, wanted)]
+    place = np.minimum(np.searchsorted(wanted, found), len(wanted) - 1)
+    return np.bincount(place[wanted[place] == found], minlength=len(wanted))

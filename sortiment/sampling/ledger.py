@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import OfferPart, run_in_order
@@ -176,18 +178,27 @@ def find_repeats(ledger: Ledger, parts: Sequence[PartRows], threads: int) -> Pos
     return np.sort(np.concatenate(found))
 
 
-def describe_parts(parts: Sequence[PartRows]) -> list[dict[str, Any]]:
-    """As JSON."""
-    return [
-        {"uri": p.part.uri, "version": p.part.version, "first_row": p.first_row, "rows": p.rows, "shops": list(p.shops)}
-        for p in parts
-    ]
+def tabulate_parts(ledgers: Sequence[Sequence[PartRows]]) -> pa.Table:
+    """One row per part of each ledger."""
+    rows = [(index, part) for index, parts in enumerate(ledgers) for part in parts]
+    return pa.table(
+        {
+            "ledger": pa.array([index for index, _ in rows], pa.int32()),
+            "uri": pa.array([part.part.uri for _, part in rows], pa.string()),
+            "version": pa.array([part.part.version for _, part in rows], pa.string()),
+            "first_row": pa.array([part.first_row for _, part in rows], pa.int64()),
+            "rows": pa.array([part.rows for _, part in rows], pa.int64()),
+            "shops": pa.array([part.shops for _, part in rows], pa.list_(pa.uint32())),
+        }
+    )
 
 
-def parse_parts(content: list[dict[str, Any]]) -> tuple[PartRows, ...]:
-    """From the JSON of `describe_parts`."""
+def parts_of_ledger(table: pa.Table, index: int) -> tuple[PartRows, ...]:
+    """The parts of one ledger, from the table of `tabulate_parts`."""
+    rows = table.filter(pc.equal(table["ledger"], index)).to_pylist()
     return tuple(
-        PartRows(OfferPart(p["uri"], p["version"]), p["first_row"], p["rows"], tuple(p["shops"])) for p in content
+        PartRows(OfferPart(row["uri"], row["version"]), row["first_row"], row["rows"], tuple(row["shops"]))
+        for row in rows
     )
 
 

@@ -23,7 +23,7 @@ from sortiment.sampling.counts import SHOP_BITS, PairCounts, pair_codes, sum_pai
 from sortiment.sampling.eligible import ReserveRows, short_categories
 from sortiment.sampling.horizons import Demand, Horizons, demand_of, set_horizons
 from sortiment.sampling.ledger import KEYS_AT_ONCE, Codes, Ledger, Positions, find_keys
-from sortiment.sampling.near import is_among
+from sortiment.sampling.membership import is_among
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
 from sortiment.sampling.parts import S3Options
 from sortiment.sampling.payload import (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.sampling.eligible import maybe_crowded
+from sortiment.sampling.membership import maybe_crowded
 from sortiment.sampling.reserve import Mask, Reserve
 from sortiment.sampling.text_keys import U64
 

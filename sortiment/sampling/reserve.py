@@ -81,14 +81,15 @@ def join_reserves(parts: Sequence[Reserve]) -> Reserve:
 
 
 def order_reserve(reserve: Reserve, seed: int) -> Reserve:
-    """By category code and rank. Raises SamplingError where a key comes twice."""
+    """By category code and rank. Raises SamplingError where a key comes twice in a category."""
     ordered = reserve.at(_order(reserve.categories, rank_keys(reserve.keys, seed)))
-    ranked = np.sort(ordered.keys)
-    twice = np.flatnonzero(ranked[1:] == ranked[:-1])
+    twice = np.flatnonzero(
+        (ordered.keys[1:] == ordered.keys[:-1]) & (ordered.categories[1:] == ordered.categories[:-1])
+    )
     if len(twice):
         raise SamplingError(
             "a part holds an offer twice",
-            value=f"offer_key {ranked[twice[0]]}",
+            value=f"offer_key {ordered.keys[twice[0]]}",
             allowed="one row per offer within a part",
             fix="load the feed file again: the loader keeps an offer's last row",
         )

@@ -71,7 +71,7 @@ def draw_sample(
     bytes do not depend on which other departments are asked for.
     Raises SamplingError where the country has no offer or the state was kept for other settings.
     """
-    draw = plan_draw(state, settings)
+    draw = plan_draw(state, settings, threads)
     department_of = np.array([name or "" for name in state.departments])
 
     def write(department: str) -> SliceReport:
@@ -107,7 +107,7 @@ def _write(path: Path, state: State, draw: Draw, rows: npt.NDArray[np.int64]) ->
         table = table.set_column(place, "department", departments)
     for name, column in added.items():
         table = table.append_column(name, column)
-    pq.write_table(table, path, compression="zstd", use_dictionary=REPEATING, row_group_size=ROWS_PER_WRITE)
+    pq.write_table(table, path, compression="snappy", use_dictionary=REPEATING, row_group_size=ROWS_PER_WRITE)
 
 
 def _report(

@@ -53,7 +53,7 @@ def side_of(groups: U64, settings: SamplingSettings) -> Sides:
     return sides
 
 
-def split_offers(offers: Reserve, labelled: Mask, settings: SamplingSettings) -> Split:
+def split_offers(offers: Reserve, labelled: Mask, settings: SamplingSettings, threads: int = 2) -> Split:
     """The split of one country's drawn offers; offers without a label are training."""
     sides: Sides = np.where(labelled, side_of(offers.group, settings), TRAIN).astype(np.int8)
     moved = 0
@@ -64,7 +64,8 @@ def split_offers(offers: Reserve, labelled: Mask, settings: SamplingSettings) ->
     sides[lent] = TRAIN
     kept = np.ones(len(sides), dtype=np.bool_)
     if settings.near_duplicates == "drop":
-        kept = _leave_out(sides, offers, labelled, protected=lent, similarity=settings.near_duplicate_similarity)
+        similarity = settings.near_duplicate_similarity
+        kept = _leave_out(sides, offers, labelled, protected=lent, similarity=similarity, threads=threads)
     return Split(sides, kept, int(lent.sum()), moved)
 
 
@@ -94,13 +95,15 @@ def _without_training(sides: Sides, categories: Categories, labelled: Mask, kept
     return without
 
 
-def _leave_out(sides: Sides, offers: Reserve, labelled: Mask, *, protected: Mask, similarity: float) -> Mask:
+def _leave_out(
+    sides: Sides, offers: Reserve, labelled: Mask, *, protected: Mask, similarity: float, threads: int
+) -> Mask:
     """False for offers that nearly repeat one of a smaller side."""
     kept = np.ones(len(sides), dtype=np.bool_)
 
     def drop(candidates: Mask, reference: Mask) -> None:
         rows = np.flatnonzero(candidates & kept)
-        kept[rows] = ~find_near(offers.at(rows), offers.at(reference & kept), similarity)
+        kept[rows] = ~find_near(offers.at(rows), offers.at(reference & kept), similarity, threads)
 
     drop(sides == VALIDATION, sides == TEST)
     drop((sides == TRAIN) & ~protected, sides != TRAIN)

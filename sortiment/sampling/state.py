@@ -1,6 +1,6 @@
 """The sampling state of one country: everything that the census and any draw need, as one folder.
 
-- ledgers (this state's own rows in the folder, older ones by reference) and a bit per row that is dead;
+- ledgers (this state's own rows in the folder, older ones by reference), a bit per row that is dead, `parts.parquet`;
 - `categories.parquet`: category_id, department, horizon; the row number is the category's code, code 0 is the pool of
   offers without a label. `shops.parquet`: shop_id by code; code 0 is "no shop given";
 - `counts.parquet`: living offers per (category, shop);
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from sortiment.errors import SamplingError
 from sortiment.sampling.counts import PairCounts, no_pairs
 from sortiment.sampling.horizons import Horizons
-from sortiment.sampling.ledger import Ledger, describe_parts, parse_parts
+from sortiment.sampling.ledger import Ledger, parts_of_ledger, tabulate_parts
 from sortiment.sampling.order import HIGHEST_RANK
 from sortiment.sampling.parts import OfferPart
 from sortiment.sampling.payload import Segment
@@ -137,7 +137,6 @@ def write_state(state: State, folder: Path) -> None:
         ledgers.append(
             {
                 "name": _name(reference.name, ledger.folder, folder),
-                "parts": describe_parts(ledger.parts),
                 "category_map": None if ledger.category_map is None else ledger.category_map.tolist(),
                 "shop_map": None if ledger.shop_map is None else ledger.shop_map.tolist(),
             }
@@ -151,7 +150,8 @@ def write_state(state: State, folder: Path) -> None:
             {"name": _name(one.name, one.folder, folder), "file": one.file, "rows": one.rows} for one in state.segments
         ],
     }
-    (folder / "state.json").write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+    pq.write_table(tabulate_parts([one.ledger.parts for one in state.ledgers]), folder / "parts.parquet")
+    (folder / "state.json").write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
 
 
 def read_state(folder: Path, resolve: Resolve = Path) -> State:
@@ -159,13 +159,14 @@ def read_state(folder: Path, resolve: Resolve = Path) -> State:
     content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     categories = pq.read_table(folder / "categories.parquet")
     counts = pq.read_table(folder / "counts.parquet")
+    parts = pq.read_table(folder / "parts.parquet")
     horizons = pq.read_table(folder / "horizons.parquet")
     ledgers = tuple(
         LedgerReference(
             entry["name"],
             Ledger(
                 folder=resolve(entry["name"]) if entry["name"] else folder,
-                parts=parse_parts(entry["parts"]),
+                parts=parts_of_ledger(parts, index),
                 dead=np.fromfile(folder / f"dead-{index}.bits", dtype=np.uint8),
                 category_map=_codes(entry["category_map"]),
                 shop_map=_codes(entry["shop_map"]),

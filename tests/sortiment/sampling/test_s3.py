@@ -21,7 +21,7 @@ def test_parts_are_read_from_s3(write_part: WritePart, s3_server: str, tmp_path:
     for index, part in enumerate(parts):
         client.upload_file(part.uri, "offers", f"de/part {index}.parquet")
         remote.append(OfferPart(f"s3://offers/de/part {index}.parquet"))
-    s3 = S3Options(endpoint=s3_server, region="eu-central-1", access_key="nobody", secret_key="nothing")  # noqa: S106
+    s3 = S3Options(endpoint=s3_server, region="eu-central-1", access_key="nobody", secret_key="nothing")
     local = build_state(parts, SETTINGS, tmp_path / "local")
     far = build_state(remote, SETTINGS, tmp_path / "far", s3=s3)
     assert bytes_of(far, SETTINGS, tmp_path / "a") == bytes_of(local, SETTINGS, tmp_path / "b")
@@ -30,6 +30,6 @@ def test_parts_are_read_from_s3(write_part: WritePart, s3_server: str, tmp_path:
 
 
 def test_secrets_do_not_show(s3_server: str) -> None:
-    options = S3Options(endpoint=s3_server, access_key="nobody", secret_key="hidden", session_token="veiled")  # noqa: S106
+    options = S3Options(endpoint=s3_server, access_key="nobody", secret_key="hidden", session_token="veiled")
     assert "hidden" not in repr(options)
     assert "veiled" not in repr(options)
