@@ -10,7 +10,19 @@ import dagster as dg
 with warnings.catch_warnings():
     # `backfill_policy` and `pool` are marked as beta; the versions are pinned.
     warnings.simplefilter("ignore", dg.BetaWarning)
-    from catalog_assets import cost, drift, encoders, engines, evaluation, feeds, predictions, release, sampling, student, teacher
+    from catalog_assets import (
+        cost,
+        drift,
+        encoders,
+        engines,
+        evaluation,
+        feeds,
+        predictions,
+        release,
+        sampling,
+        student,
+        teacher,
+    )
     from sensors import JOBS, SENSORS
 
 from resources.profiles import Profile, read_profile

@@ -14,9 +14,7 @@ from sortiment.cost import CODE_VERSION, choose_instance, load_price_list
 from sortiment.report.figures import plot_cost, to_markdown
 
 
-@dg.asset(
-    deps=[engine_benchmark], group_name="cost", kinds={"table"}, owners=OWNERS, code_version=CODE_VERSION
-)
+@dg.asset(deps=[engine_benchmark], group_name="cost", kinds={"table"}, owners=OWNERS, code_version=CODE_VERSION)
 def instance_choice(market: MarketResource, storage: StorageResource) -> dg.MaterializeResult[Any]:
     """The cheapest instance that meets the deadline, and every other; each row says whether its speed was measured,
     published or estimated, and from what."""

@@ -42,12 +42,18 @@ def drift_report(
     reference = reference_predictions(storage, market)
     current = new_predictions(storage)
     if not current:
-        raise DriftError("no feed is newer than the samples", fix="load a new feed, then materialize drift_report again")
+        raise DriftError(
+            "no feed is newer than the samples", fix="load a new feed, then materialize drift_report again"
+        )
     champion = live_champion(storage)
     samples = store.current_partitions("training_sample")
-    side = DriftSide([str(reference.path / PREDICTIONS_FILE)], [str(each.path / "sample.parquet") for each in samples.values()])
+    side = DriftSide(
+        [str(reference.path / PREDICTIONS_FILE)], [str(each.path / "sample.parquet") for each in samples.values()]
+    )
     recipe = Recipe(
-        {"reference": reference.version, "current": "+".join(version for version, _, _ in current)}, settings.drift, CODE_VERSION
+        {"reference": reference.version, "current": "+".join(version for version, _, _ in current)},
+        settings.drift,
+        CODE_VERSION,
     )
 
     def write(out: Path) -> dict[str, Any]:
@@ -65,9 +71,7 @@ def drift_report(
         page = report.pages.get(str(key))
         shown_page = {"evidently": dg.MetadataValue.path(str(measured.path / page))} if page else {}
         signals = markdown_table([asdict(signal) for signal in verdict.signals])
-        context.add_asset_metadata(
-            describe_artifact(artifact, {"signals": signals, **shown_page}), partition_key=key
-        )
+        context.add_asset_metadata(describe_artifact(artifact, {"signals": signals, **shown_page}), partition_key=key)
     rows = [
         {"partition": each.slice, "score": each.score, "drifted": each.drifted, "offers": each.offers, "why": each.why}
         for each in report.slices
@@ -88,9 +92,15 @@ def reference_predictions(storage: StorageResource, market: MarketResource) -> A
     from sortiment.predictions import classify_held_out
 
     store, settings, champion = storage.store, market.settings, live_champion(storage)
-    samples, engine, tree = store.current_partitions("training_sample"), served_engine(storage, champion), store.current("taxonomy")
+    samples, engine, tree = (
+        store.current_partitions("training_sample"),
+        served_engine(storage, champion),
+        store.current("taxonomy"),
+    )
     recipe = Recipe(
-        {"samples": versions_of(samples), "engine": engine.version, "taxonomy": tree.version}, settings.predictions, CODE_VERSION
+        {"samples": versions_of(samples), "engine": engine.version, "taxonomy": tree.version},
+        settings.predictions,
+        CODE_VERSION,
     )
     return store.build(
         REFERENCE,

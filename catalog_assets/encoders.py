@@ -39,7 +39,13 @@ def encoder_ranking(
     def write(out: Path) -> dict[str, Any]:
         cache = Path(market.encoder_cache)
         return rank_encoders(
-            partition_paths(samples), settings.encoder, settings.ranking, out, cache, market.features, progress.of(context.log)
+            partition_paths(samples),
+            settings.encoder,
+            settings.ranking,
+            out,
+            cache,
+            market.features,
+            progress.of(context.log),
         )
 
     ranking = build_and_point(store, "encoder_ranking", recipe, write, resumable=True)

@@ -38,7 +38,7 @@ from sortiment.report.figures import plot_scores, to_markdown
 def student_evaluation(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
-    """What teacher, student, the int8 engine and the champion answer for each test offer, and how often that is right."""
+    """What teacher, student, int8 engine and champion answer for each test offer, and how often that is right."""
     from sortiment.engines import load_engine
     from sortiment.student import load_classifier
 

@@ -36,4 +36,6 @@ def registered_keys(instance: dg.DagsterInstance, dimension: str) -> list[str]:
     found = instance.get_dynamic_partitions("country")
     if dimension == "country":
         return list(found)
-    return [f"{country}|{department}" for country in found for department in instance.get_dynamic_partitions("department")]
+    return [
+        f"{country}|{department}" for country in found for department in instance.get_dynamic_partitions("department")
+    ]

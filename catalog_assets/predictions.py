@@ -1,7 +1,6 @@
 """Offers into categories: the champion's answer for every offer, file by file."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -61,7 +60,7 @@ def offer_predictions(
             answered = store.build(
                 PARTS_ASSET,
                 recipe,
-                lambda out, part=part: classify_offers(
+                lambda out, part=part, country=country: classify_offers(
                     engine,
                     [local_part(storage, part["version"], country)],
                     taxonomy=tree.path,

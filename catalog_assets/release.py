@@ -42,7 +42,9 @@ def release_decision(market: MarketResource, storage: StorageResource) -> dg.Mat
         return {**decision.as_json(), "scores": {model: leaves["overall"] for model, leaves in scores.items()}}
 
     decision = build_and_point(store, "release_decision", recipe, write)
-    gates = [{key: gate[key] for key in ("gate", "slice", "offers", "passed", "why")} for gate in decision.summary["gates"]]
+    gates = [
+        {key: gate[key] for key in ("gate", "slice", "offers", "passed", "why")} for gate in decision.summary["gates"]
+    ]
     worst_first = sorted(gates, key=lambda gate: gate["passed"])
     return materialized(decision, {"gates": markdown_table(worst_first, limit=60)})
 
@@ -60,7 +62,9 @@ def challenger_passes_the_gates(storage: StorageResource) -> dg.AssetCheckResult
 
 
 @dg.asset(deps=[release_decision], kinds={"json"}, **STAGE)
-def champion(context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource) -> dg.MaterializeResult[Any]:
+def champion(
+    context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource
+) -> dg.MaterializeResult[Any]:
     """The model that is live. A challenger that passed takes its place; one that did not is logged and held back."""
     store, log = storage.store, ReleaseLog(storage.blobs)
     decided = store.current("release_decision")
@@ -84,7 +88,12 @@ def champion(context: dg.AssetExecutionContext, market: MarketResource, storage:
             "action": event.action,
             "reason": event.reason,
             "release": event.number,
-            "log": markdown_table([{"number": row.number, "action": row.action, "model": row.version, "reason": row.reason} for row in rows]),
+            "log": markdown_table(
+                [
+                    {"number": row.number, "action": row.action, "model": row.version, "reason": row.reason}
+                    for row in rows
+                ]
+            ),
             "timeline": dg.MetadataValue.md(to_markdown(plot_releases(rows))),
         },
         data_version=dg.DataVersion(live.model_version if live else "none"),

@@ -1,6 +1,6 @@
 """What every asset tells about the artifact that it made: version, size, place, and whether it was there already."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,8 @@ def describe_artifact(artifact: Artifact, more: Mapping[str, Any] | None = None)
         "size_mb": round(artifact.bytes / 1e6, 3),
         "reused": artifact.reused,
     }
-    for name, value in artifact.summary.items():
-        if isinstance(value, bool | int | float | str):
-            shown[name] = value
-    return {**shown, **(more or {})}
+    numbers = {name: value for name, value in artifact.summary.items() if isinstance(value, bool | int | float | str)}
+    return {**shown, **numbers, **(more or {})}
 
 
 def materialized(artifact: Artifact, more: Mapping[str, Any] | None = None) -> dg.MaterializeResult[Any]:
@@ -56,14 +54,13 @@ def partition_paths(artifacts: Mapping[str, Artifact]) -> dict[str, Path]:
     return {partition: artifact.path for partition, artifact in artifacts.items()}
 
 
-def markdown_table(rows: list[Mapping[str, Any]], limit: int = 30) -> dg.MarkdownMetadataValue:
+def markdown_table(rows: Sequence[Mapping[str, Any]], limit: int = 30) -> dg.MarkdownMetadataValue:
     """Rows of equal keys as a Markdown table; more than `limit` rows are counted, not shown."""
     if not rows:
         return dg.MetadataValue.md("nothing to show")
     columns = list(rows[0])
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    for row in rows[:limit]:
-        lines.append("| " + " | ".join(_cell(row[column]) for column in columns) + " |")
+    lines += ["| " + " | ".join(_cell(row[column]) for column in columns) + " |" for row in rows[:limit]]
     if len(rows) > limit:
         lines.append(f"\n{len(rows) - limit:,} more rows in the artifact.")
     return dg.MetadataValue.md("\n".join(lines))

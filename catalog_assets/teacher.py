@@ -1,4 +1,4 @@
-"""The teacher: a large encoder and an n-gram model in one calibrated ensemble, and its labels for every sampled offer."""
+"""The teacher: an encoder and an n-gram model in one calibrated ensemble, and its labels for every sampled offer."""
 
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,9 @@ def teacher_model(
     return materialized(teacher)
 
 
-@dg.asset(partitions_def=slices, backfill_policy=one_run, deps=[training_sample, teacher_model], kinds={"parquet"}, **STAGE)
+@dg.asset(
+    partitions_def=slices, backfill_policy=one_run, deps=[training_sample, teacher_model], kinds={"parquet"}, **STAGE
+)
 def teacher_soft_labels(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
@@ -75,4 +77,6 @@ def teacher_soft_labels(
     for key, labels in made.items():
         store.point(labels)
         context.add_asset_metadata(describe_artifact(labels), partition_key=key)
-    return dg.MaterializeResult(metadata={"partitions": len(made), "reused": sum(each.reused for each in made.values())})
+    return dg.MaterializeResult(
+        metadata={"partitions": len(made), "reused": sum(each.reused for each in made.values())}
+    )

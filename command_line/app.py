@@ -27,7 +27,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-bench = typer.Typer(help="Measure this machine; every figure in the docs comes from one of these.", no_args_is_help=True)
+bench = typer.Typer(
+    help="Measure this machine; every figure in the docs comes from one of these.", no_args_is_help=True
+)
 
 
 def main() -> None:

@@ -88,7 +88,9 @@ def _gpu() -> Finding:
     import torch
 
     if not torch.cuda.is_available():
-        return Finding("GPU for the teacher", False, f"torch {torch.__version__} sees none", "a CUDA build of torch on a GPU")
+        return Finding(
+            "GPU for the teacher", False, f"torch {torch.__version__} sees none", "a CUDA build of torch on a GPU"
+        )
     return Finding("GPU for the teacher", True, torch.cuda.get_device_name(0))
 
 
@@ -105,12 +107,16 @@ def _neuron() -> Finding:
 
 def _browser() -> Finding:
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    return Finding("browser for the page tests", found is not None, found or "none", "" if found else "apt-get install chromium")
+    return Finding(
+        "browser for the page tests", found is not None, found or "none", "" if found else "apt-get install chromium"
+    )
 
 
 def _storage(profile: Profile) -> Finding:
     if profile.s3_root is None:
-        return Finding("storage", True, f"local: {profile.home}", "S3: SORTIMENT_PROFILE=aws SORTIMENT_S3_ROOT=s3://...")
+        return Finding(
+            "storage", True, f"local: {profile.home}", "S3: SORTIMENT_PROFILE=aws SORTIMENT_S3_ROOT=s3://..."
+        )
     try:
         profile.storage().blobs.list("")
     except SortimentError as error:

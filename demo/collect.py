@@ -150,13 +150,25 @@ def _sampling(demo: DemoMarket, storage: StorageResource) -> dict[str, Any]:
     shops: dict[str, Counter[str]] = {}
     for census in censuses:
         summary = census.summary
-        for name in ("offers", "drawn", "left_out", "unlabelled_drawn", "cut_by_category_cap", "cut_by_shop_cap", "suspects"):
+        for name in (
+            "offers",
+            "drawn",
+            "left_out",
+            "unlabelled_drawn",
+            "cut_by_category_cap",
+            "cut_by_shop_cap",
+            "suspects",
+        ):
             total[name] += summary[name]
         splits.update(summary["splits"])
         for file, key, groups in (("departments", "department", departments), ("shops", "shop_id", shops)):
             for row in pq.read_table(census.path / f"{file}.parquet").to_pylist():
                 counts = groups.setdefault(row[key] or "no shop", Counter())
-                for name, value in (("offers", row["offers"]), ("sampled", row["in_sample"]), ("cut_by_shop_cap", row["cut_by_shop_cap"])):
+                for name, value in (
+                    ("offers", row["offers"]),
+                    ("sampled", row["in_sample"]),
+                    ("cut_by_shop_cap", row["cut_by_shop_cap"]),
+                ):
                     counts[name] += value
     largest_shops = sorted(shops.items(), key=lambda item: (-item[1]["offers"], item[0]))[:40]
     return {

@@ -65,7 +65,7 @@ class Driver:
             asset_selection=[dg.AssetKey(name) for name in assets],
         )
 
-    def tick(self, sensor_name: str) -> dg.SensorResult | dg.SkipReason | list[dg.RunRequest]:
+    def tick(self, sensor_name: str) -> dg.SkipReason | list[dg.RunRequest]:
         """Evaluate a sensor as the daemon would, record the tick, and run what it asked for.
 
         Returns the run requests that were carried out, or the reason why there were none.

@@ -4,7 +4,7 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,13 +24,13 @@ from sortiment.settings import Settings, parse_settings
 DEMO_VERSION = "1"
 FIRST_DAY_SHARE = 0.85
 SECOND_DAY = "day-2"
-SCENARIO = "new_vocabulary"
+SCENARIO: Literal["new_vocabulary"] = "new_vocabulary"
 DEMO_SETTINGS = Path(__file__).parent / "settings.yaml"
 
 
 @dataclass(frozen=True)
 class DemoMarket:
-    """What the demo runs on. recipe: hash of everything that was asked for. specs: of anybody's feeds, empty = synthetic."""
+    """What the demo runs on. recipe: hash of all that was asked for. specs: of anybody's feeds; empty = synthetic."""
 
     profile: Profile
     recipe: str
@@ -158,7 +158,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError("the settings file is not YAML", value=f"{path}: {error}") from error
     if not isinstance(content, dict):
-        raise SettingsError("the file is not a mapping", value=str(path), allowed="a line per stage: `student: {layers: 3}`")
+        raise SettingsError(
+            "the file is not a mapping", value=str(path), allowed="a line per stage: `student: {layers: 3}`"
+        )
     return content
 
 

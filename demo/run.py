@@ -51,16 +51,28 @@ def _first_release(show: "_Show", driver: Driver) -> None:
     storage = _storage(driver)
 
     show.step("feeds", "Read feed files, draw the category tree", lambda: _make(driver, ["feed_files", "taxonomy"]))
-    show.step("census", "Count offers by country and category", lambda: _make(driver, ["offers", "offer_census"], "country"))
+    show.step(
+        "census", "Count offers by country and category", lambda: _make(driver, ["offers", "offer_census"], "country")
+    )
     show.step(
         "teacher",
         "Draw the sample, fit the teacher, label every sampled offer",
         lambda: _make(driver, ["training_sample", "teacher_model", "teacher_soft_labels"], "slice"),
     )
-    show.step("student", "Distil the student, quantize it to int8", lambda: _make(driver, ["student_checkpoint", "quantized_student"]))
+    show.step(
+        "student",
+        "Distil the student, quantize it to int8",
+        lambda: _make(driver, ["student_checkpoint", "quantized_student"]),
+    )
     show.step("compile", "Compile the student for each target", lambda: _compile(driver))
-    show.step("evaluate", "Score teacher, student and int8 on the test offers", lambda: _make(driver, ["student_evaluation"], "slice"))
-    show.step("speed", "Time the engines, price the instances", lambda: _make(driver, ["engine_benchmark", "instance_choice"]))
+    show.step(
+        "evaluate",
+        "Score teacher, student and int8 on the test offers",
+        lambda: _make(driver, ["student_evaluation"], "slice"),
+    )
+    show.step(
+        "speed", "Time the engines, price the instances", lambda: _make(driver, ["engine_benchmark", "instance_choice"])
+    )
     show.step("ranking", "Rank encoders on this market", lambda: _make(driver, ["encoder_ranking"]))
     show.step("release", "Gate and release the champion", lambda: _release(driver, storage))
     show.step("predict", "Classify the offers", lambda: _make(driver, ["offer_predictions"], "country"))
@@ -80,19 +92,25 @@ def _drift_and_recover(show: "_Show", driver: Driver, demo: DemoMarket, progress
         lambda: _make(driver, ["offers", "offer_census", "offer_predictions"], "country"),
     )
     show.step("drift", "Judge every slice for drift", lambda: _make(driver, ["drift_report"], "slice"))
-    show.step("relabel", "Sensor: drifted slices are sampled and labelled anew", lambda: _tick(driver, "drifted_slices"))
-    show.step("retrain", "Sensor: the student trains once for all slices that wait", lambda: _tick(driver, "waiting_slices"))
+    show.step(
+        "relabel", "Sensor: drifted slices are sampled and labelled anew", lambda: _tick(driver, "drifted_slices")
+    )
+    show.step(
+        "retrain", "Sensor: the student trains once for all slices that wait", lambda: _tick(driver, "waiting_slices")
+    )
     show.step("compile-2", "Compile the new student", lambda: _compile(driver))
-    show.step("evaluate-2", "Score challenger and champion on the same offers", lambda: _make(driver, ["student_evaluation"], "slice"))
+    show.step(
+        "evaluate-2",
+        "Score challenger and champion on the same offers",
+        lambda: _make(driver, ["student_evaluation"], "slice"),
+    )
     show.step(
         "after",
         "Compare the drifted slice before and after",
         lambda: score_partition(storage, drifted, ["champion", "student"], new_feed=True),
     )
     show.step("release-2", "Gate and release the challenger", lambda: _release(driver, storage))
-    show.step(
-        "predict-3", "Classify the new offers again", lambda: _make(driver, ["offer_predictions"], "country")
-    )
+    show.step("predict-3", "Classify the new offers again", lambda: _make(driver, ["offer_predictions"], "country"))
 
 
 @dataclass

@@ -213,9 +213,11 @@ class ArtifactStore:
 
         def write_some(folders: Mapping[str | None, Path]) -> Mapping[str | None, Mapping[str, Any] | None]:
             named = {str(partition): folder for partition, folder in folders.items()}
-            return {**write(named)}
+            summaries: dict[str | None, Mapping[str, Any] | None] = dict(write(named).items())
+            return summaries
 
-        found = self._build(asset, {**recipes}, write_some, resumable)
+        optional: dict[str | None, Recipe] = dict(recipes.items())
+        found = self._build(asset, optional, write_some, resumable)
         return {str(partition): artifact for partition, artifact in found.items()}
 
     def _build(

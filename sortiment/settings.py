@@ -43,8 +43,8 @@ class SamplingSettings(StageSettings):
     seed: Seed = Field(0, description="changes the order in which offers are taken")
     policy: Literal["cap", "sqrt", "temperature"] = Field(
         "cap",
-        description="offers asked of a category: cap = per_category of each; sqrt and temperature = per_category of the "
-        "largest, others by the root or the power `temperature` of their share of the largest's size",
+        description="offers asked of a category: cap = per_category of each; sqrt and temperature = per_category of "
+        "the largest, others by the root or the power `temperature` of their share of the largest's size",
     )
     temperature: Share = Field(0.3, description="power of the policy temperature: 0 = equal, 1 = proportional")
     per_category: int = Field(200, ge=1, le=1_000_000, description="most offers asked of a country's category")
@@ -55,8 +55,8 @@ class SamplingSettings(StageSettings):
         0.5,
         ge=0.001,
         le=1.0,
-        description="largest share of what is asked of a category that one shop may fill, rounded up; 1 = no cap. Offers "
-        "without a shop are not capped",
+        description="largest share of what is asked of a category that one shop may fill, rounded up; 1 = no cap. "
+        "Offers without a shop are not capped",
     )
     unlabelled_per_country: int = Field(
         5_000, ge=0, le=10_000_000, description="offers without a label kept per country, spread evenly over its shops"
@@ -85,7 +85,9 @@ class SamplingSettings(StageSettings):
     @model_validator(mode="after")
     def _shares_leave_room(self) -> Self:
         if self.test_share + self.validation_share >= 1.0:
-            raise ValueError("test_share and validation_share together must stay below 1: nothing would be left to train")
+            raise ValueError(
+                "test_share and validation_share together must stay below 1: nothing would be left to train"
+            )
         if self.head_share + self.tail_share > 1.0:
             raise ValueError("head_share and tail_share together must not exceed 1")
         return self
@@ -122,8 +124,11 @@ class TeacherSettings(StageSettings):
     class_balance: Share = Field(
         0.5, description="an offer weighs (offers of its class) to the power of minus this: 0 = none, 1 = full balance"
     )
-    max_landmarks: int = Field(
-        8_000, ge=10, le=50_000, description="beyond so many training offers the experts are solved on means of a few"
+    exact_offers: int = Field(
+        10_000, ge=10, le=50_000, description="up to so many training offers the experts are solved exactly"
+    )
+    landmarks: int = Field(
+        4_000, ge=10, le=50_000, description="beyond, on about so many means of a few offers of a category"
     )
     label_top_k: int = Field(16, ge=1, le=256, description="classes kept per soft label; the rest is one mass")
 
@@ -233,7 +238,9 @@ class CostSettings(StageSettings):
     utilization: float = Field(0.7, gt=0, le=1, description="share of an instance's speed that is planned with")
     max_instances: int = Field(1_000, ge=1, description="a fleet for the day may not be larger")
     region: str = Field("eu-central-1", description="region of the price list")
-    this_machine_usd_per_hour: float | None = Field(None, gt=0, description="what this machine costs; empty = not priced")
+    this_machine_usd_per_hour: float | None = Field(
+        None, gt=0, description="what this machine costs; empty = not priced"
+    )
 
 
 class ReleaseSettings(StageSettings):
@@ -267,18 +274,24 @@ class DriftSettings(StageSettings):
     min_offers: int = Field(20, ge=2, description="a slice with fewer new or reference offers is not judged")
     max_offers: int = Field(5_000, ge=10, le=1_000_000, description="offers per slice and side that are looked at")
     resamples: int = Field(200, ge=20, le=100_000, description="resamples of the reference that show what chance does")
-    significance: float = Field(0.01, gt=0.0, lt=1.0, description="chance of one false alarm among all slices and signals")
+    significance: float = Field(
+        0.01, gt=0.0, lt=1.0, description="chance of one false alarm among all slices and signals"
+    )
     min_labelled_share: Share = Field(0.1, description="a country with a smaller share of labelled new offers has none")
     label_free: Literal["unlabelled", "always", "never"] = Field(
         "unlabelled", description="where signals that need no labels decide: in countries without labels, ..."
     )
     min_accuracy_drop: Share = Field(0.05, description="a smaller fall of the accuracy is no drift")
     min_macro_f1_drop: Share = Field(0.10, description="a smaller fall of the macro-F1 is no drift")
-    min_new_category_share: Share = Field(0.05, description="a smaller share of labels that the model lacks is no drift")
+    min_new_category_share: Share = Field(
+        0.05, description="a smaller share of labels that the model lacks is no drift"
+    )
     min_confidence_drop: Share = Field(0.05, description="a smaller fall of the mean confidence is no drift")
     min_novelty_rise: Share = Field(0.15, description="a smaller rise of the share of unknown words is no drift")
     min_category_psi: float = Field(0.25, ge=0.0, description="a smaller PSI of the predicted categories is no drift")
-    min_length_shift: float = Field(1.0, ge=0.0, description="a smaller shift of title length, in deviations, is no drift")
+    min_length_shift: float = Field(
+        1.0, ge=0.0, description="a smaller shift of title length, in deviations, is no drift"
+    )
     cooldown_hours: float = Field(24.0, ge=0.0, description="a slice is not labelled anew again before this")
     retrain_cooldown_hours: float = Field(0.0, ge=0.0, description="the student is not trained again before this")
     max_pages: int = Field(3, ge=0, le=100, description="Evidently pages for the slices that drifted most; 0 = none")

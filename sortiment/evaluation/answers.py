@@ -46,8 +46,9 @@ def answer_test_offers(
 ) -> dict[str, pa.Table]:
     """Each partition's answers; partitions without labelled test offers have an empty table.
 
-    samples, soft_labels: partition key to artifact folder. inputs: the offer columns that make a model's text. All partitions are classified in one pass, so that batches
-    stay full. Raises TrainingError where no partition has a labelled test offer.
+    samples, soft_labels: partition key to artifact folder. inputs: the offer columns that make a model's text. All
+    partitions are classified in one pass, so that batches stay full. Raises TrainingError where no partition has a
+    labelled test offer.
     """
     tables = {key: _test_offers(key, samples[key], soft_labels[key], teacher_classes) for key in samples}
     everything = pa.concat_tables(tables.values())
@@ -75,7 +76,7 @@ def answer_test_offers(
 
 
 def write_answers(answers: pa.Table, out: Path) -> dict[str, Any]:
-    """Write `answers.parquet` into the folder. Returns the summary: offers, and each model's accuracy where there are any."""
+    """Write `answers.parquet` into the folder. Returns the summary: offers and each model's accuracy."""
     pq.write_table(answers, out / ANSWERS_FILE, compression="zstd")
     if not answers.num_rows:
         return {"offers": 0}

@@ -1,9 +1,9 @@
 """Feed files into offers: specs, reading, cleaning, quarantine, parts. The feed contract is in docs/contracts.md."""
 
 from sortiment.feeds.files import FeedFile, FoundFile, find_feed_files, list_feed_files
-from sortiment.feeds.offer_files import offers_file
 from sortiment.feeds.listing import read_listing, read_parts, read_quarantine, write_listing
 from sortiment.feeds.loading import CODE_VERSION, load_feed_file, read_batches
+from sortiment.feeds.offer_files import offers_file
 from sortiment.feeds.parts import (
     PART_ASSET,
     PARTS_FILE,

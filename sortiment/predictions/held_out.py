@@ -31,7 +31,9 @@ def classify_held_out(
     One row per offer, in the samples' order. Returns the summary: offers.
     """
     held_out = pc.field("split") != "train"
-    offers = pa.concat_tables([pq.read_table(sample, columns=[*COLUMNS, "split"], filters=held_out) for sample in samples])
+    offers = pa.concat_tables(
+        [pq.read_table(sample, columns=[*COLUMNS, "split"], filters=held_out) for sample in samples]
+    )
     names = name_classes(engine.classes, taxonomy)
     answered = answer_offers(
         engine, {name: offers[name].to_pylist() for name in inputs}, inputs, offers["country"].to_pylist()

@@ -75,7 +75,8 @@ def fit_encoder_expert(
     *,
     regularization: float,
     width: float,
-    max_landmarks: int,
+    exact_offers: int,
+    landmarks: int,
     seed: int,
 ) -> tuple[EncoderExpert, RidgeFit]:
     """features: [n, hidden] of the training offers; labels, weights: of each."""
@@ -83,18 +84,17 @@ def fit_encoder_expert(
     spread = features.std(0, dtype=np.float64)
     scale = (1.0 / np.maximum(spread, 1e-6) / np.sqrt(features.shape[1])).astype(np.float32)
     standard = (features - center) * scale
-    if len(labels) <= max_landmarks:
-        landmarks = standard
+    if len(labels) <= exact_offers:
         fit = fit_exact(gaussian_kernel(standard, standard, width), labels, classes, weights, regularization)
-    else:
-        landmarks = _means(standard, group_landmarks(labels, max_landmarks, seed))
-        kernel = gaussian_kernel(landmarks, landmarks, width)
+        return EncoderExpert(center, scale, standard, fit.coefficients, width), fit
+    means = _means(standard, group_landmarks(labels, landmarks, seed))
 
-        def blocks(start: int, stop: int) -> Floats:
-            return gaussian_kernel(standard[start:stop], landmarks, width)
+    def blocks(start: int, stop: int) -> Floats:
+        return gaussian_kernel(standard[start:stop], means, width)
 
-        fit = fit_on_landmarks(blocks, kernel, labels, classes, weights, regularization)
-    return EncoderExpert(center, scale, landmarks, fit.coefficients, width), fit
+    kernel = gaussian_kernel(means, means, width)
+    fit = fit_on_landmarks(blocks, kernel, labels, classes, weights, regularization)
+    return EncoderExpert(center, scale, means, fit.coefficients, width), fit
 
 
 def gaussian_kernel(left: Floats, right: Floats, width: float) -> Floats:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sortiment.artifacts import write_atomically
-from sortiment.progress import Progress, silent
+from sortiment.progress import Progress, Step, silent
 from sortiment.settings import TeacherSettings
 from sortiment.teacher.offers import COLUMNS, Offers, offers_of, sample_file
 from sortiment.teacher.ridge import Floats, Ints
@@ -63,33 +63,39 @@ def label_samples(
 
     All partitions are embedded together, so that batches are full. What a killed run labelled is not labelled again.
     """
-    _embed_samples(teacher, [samples[key] for key in sorted(out) if not _finished(out[key])], progress)
-    return {key: asdict(_label_or_read(teacher, samples[key], out[key], settings, progress)) for key in sorted(out)}
+    waiting = [key for key in sorted(out) if not _finished(out[key])]
+    _embed_samples(teacher, [samples[key] for key in waiting], progress)
+    count = sum(pq.ParquetFile(sample_file(samples[key])).metadata.num_rows for key in waiting)
+    with progress("label with the teacher", total=count) as step:
+        for key in waiting:
+            _write_labels(teacher, samples[key], out[key], settings, step)
+    return {key: json.loads((out[key] / REPORT_FILE).read_text(encoding="utf-8")) for key in sorted(out)}
 
 
 def label_offers(
-    teacher: Teacher, sample: Path, out: Path, settings: TeacherSettings, progress: Progress
+    teacher: Teacher, sample: Path, out: Path, settings: TeacherSettings, progress: Progress = silent
 ) -> LabelReport:
     """Write `soft_labels.parquet` and `classes.json` to `out`, one row per offer of the sample, in its order.
 
     Works through the sample shard by shard, in bounded memory. The embeddings are the expensive part and are kept in
     the teacher's feature cache as they are made, so a killed run continues where it was.
     """
+    return LabelReport(**label_samples(teacher, {"": sample}, {"": out}, settings, progress)[""])
+
+
+def _write_labels(teacher: Teacher, sample: Path, out: Path, settings: TeacherSettings, step: Step) -> None:
     out.mkdir(parents=True, exist_ok=True)
     inputs = teacher.encoder_settings.inputs
     source = pq.ParquetFile(sample_file(sample))
     labelled = left_out = agreeing = 0
     confidence, rest = 0.0, 0.0
     temporary = out / f".{SOFT_LABELS_FILE}.writing"
-    with (
-        progress("label with the teacher", total=source.metadata.num_rows) as step,
-        pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer,
-    ):
+    with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
         for batch in source.iter_batches(OFFERS_PER_SHARD, columns=_columns(teacher)):
             offers = offers_of(pa.Table.from_batches([batch]), inputs)
             if not len(offers):
                 continue
-            answers = teacher.log_probabilities(offers, progress)
+            answers = teacher.log_probabilities(offers, silent)
             index, logit, outside = top_classes(answers, settings.label_top_k)
             writer.write_table(_as_table(offers, index, logit, outside))
             truth = labels_as_classes(offers.labels, teacher.classes)
@@ -111,19 +117,10 @@ def label_offers(
         agreement=agreeing / labelled if labelled else None,
     )
     write_atomically(out / REPORT_FILE, _json(asdict(report)))  # last: its presence says that the folder is finished
-    return report
 
 
 def _finished(out: Path) -> bool:
     return (out / REPORT_FILE).is_file()
-
-
-def _label_or_read(
-    teacher: Teacher, sample: Path, out: Path, settings: TeacherSettings, progress: Progress
-) -> LabelReport:
-    if _finished(out):
-        return LabelReport(**json.loads((out / REPORT_FILE).read_text(encoding="utf-8")))
-    return label_offers(teacher, sample, out, settings, progress)
 
 
 def _embed_samples(teacher: Teacher, samples: list[Path], progress: Progress) -> None:

@@ -101,7 +101,8 @@ def fit_ngram_expert(
     weights: Floats,
     *,
     regularization: float,
-    max_landmarks: int,
+    exact_offers: int,
+    landmarks: int,
     seed: int,
 ) -> tuple[NgramExpert, RidgeFit]:
     """texts: of the training offers, without a prompt; labels, weights: of each."""
@@ -109,18 +110,16 @@ def fit_ngram_expert(
     columns = np.unique(np.concatenate([part.indices for part in counts]))
     idf = _idf(counts, columns, len(texts))
     vectors = weigh(counts, columns, idf)
-    if len(labels) <= max_landmarks:
-        landmarks = vectors
+    if len(labels) <= exact_offers:
         fit = fit_exact(_linear_kernel(vectors, vectors), labels, classes, weights, regularization)
-    else:
-        landmarks = _means(vectors, group_landmarks(labels, max_landmarks, seed))
+        return NgramExpert(columns, idf, vectors, fit.coefficients), fit
+    means = _means(vectors, group_landmarks(labels, landmarks, seed))
 
-        def blocks(start: int, stop: int) -> Floats:
-            return _linear_kernel(vectors[start:stop], landmarks)
+    def blocks(start: int, stop: int) -> Floats:
+        return _linear_kernel(vectors[start:stop], means)
 
-        kernel = _linear_kernel(landmarks, landmarks)
-        fit = fit_on_landmarks(blocks, kernel, labels, classes, weights, regularization)
-    return NgramExpert(columns, idf, landmarks, fit.coefficients), fit
+    fit = fit_on_landmarks(blocks, _linear_kernel(means, means), labels, classes, weights, regularization)
+    return NgramExpert(columns, idf, means, fit.coefficients), fit
 
 
 def count_ngrams(texts: Sequence[str]) -> tuple["csr_matrix", "csr_matrix"]:

@@ -2,8 +2,8 @@
 
     minimize  sum_i w_i |y_i - f(x_i)|^2 + r |f|^2,   f(x) = sum_j k(x, landmark_j) a_j
 
-Up to `max_landmarks` offers every training offer is a landmark and the solution is exact. Beyond that a landmark is
-the mean of a few training offers of one class, and the cost grows with the offers, not with their square.
+Up to `exact_offers` every training offer is a landmark and the solution is exact. Beyond that a landmark is the mean of
+a few training offers of one class, and the cost grows with the offers, not with their cube.
 
 One factorization also gives each offer's leverage h, and with it what the model would have said of a training offer
 had it not been trained on it: (f - h y) / (1 - h). So labels for training offers cost no cross-validation.
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 FIRST_STEP, GROWTH_STEPS = 1e-9, 7
-JITTER = 1e-6
+JITTER = 1e-5  # of the mean diagonal: landmarks that nearly coincide leave single precision nothing to solve
 ROWS_PER_BLOCK = 2048
 EXACT_IN_DOUBLE = 3000  # beyond so many offers single precision halves the time and changes no answer
 
@@ -37,11 +37,12 @@ class RidgeFit:
 
 
 def fit_exact(kernel: Floats, labels: Ints, classes: int, weights: Floats, regularization: float) -> RidgeFit:
-    """kernel: [n, n] between the training offers. labels, weights: of each offer, the mean weight about 1."""
+    """kernel: [n, n] between the training offers, overwritten. labels, weights: of each, the mean weight about 1."""
     from scipy.linalg import lapack
 
     penalty = (regularization / weights).astype(np.float64)
-    system: npt.NDArray[Any] = np.array(kernel, np.float64 if len(kernel) < EXACT_IN_DOUBLE else np.float32, order="F")
+    # the kernel is symmetric: its transpose is itself in the column order that LAPACK works on in place
+    system: npt.NDArray[Any] = kernel.T if len(kernel) > EXACT_IN_DOUBLE else np.array(kernel, np.float64, order="F")
     diagonal = np.arange(len(system))
     system[diagonal, diagonal] += penalty.astype(system.dtype)
     factor, failed = _lapack(lapack, "potrf", system)(system, lower=1, overwrite_a=1)
@@ -50,21 +51,18 @@ def fit_exact(kernel: Floats, labels: Ints, classes: int, weights: Floats, regul
     inverse, failed = _lapack(lapack, "potri", factor)(factor, lower=1, overwrite_c=1)
     if failed:
         raise _not_solvable(regularization)
-    coefficients = _symmetric_times_indicators(inverse, labels, classes)
     leverage = 1.0 - penalty * np.diag(inverse).astype(np.float64)
-    return _checked(coefficients, leverage, regularization)
+    return _checked(_times_indicators(inverse, labels, classes), leverage, regularization)
 
 
 def fit_on_landmarks(
     kernel_blocks: Any, kernel: Floats, labels: Ints, classes: int, weights: Floats, regularization: float
 ) -> RidgeFit:
     """kernel_blocks(start, stop): [rows, m] between training offers and landmarks. kernel: [m, m] of the landmarks."""
-    from scipy.linalg import cho_solve, solve_triangular
+    from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
     landmarks, offers = len(kernel), len(labels)
     system = regularization * kernel.astype(np.float64)
-    diagonal = np.arange(landmarks)
-    system[diagonal, diagonal] += JITTER * landmarks
     moments = np.zeros((landmarks, classes))
     for start in range(0, offers, ROWS_PER_BLOCK):
         rows = slice(start, min(start + ROWS_PER_BLOCK, offers))
@@ -73,29 +71,20 @@ def fit_on_landmarks(
         system += weighted.T @ block
         for label in np.unique(labels[rows]):
             moments[:, label] += weighted[labels[rows] == label].sum(0)
-    factor = _factorize(system, regularization)
+    diagonal = np.arange(landmarks)
+    system[diagonal, diagonal] += JITTER * system.trace() / landmarks
+    try:
+        factor = cho_factor(system, lower=True, overwrite_a=True)
+    except (np.linalg.LinAlgError, ValueError) as error:
+        raise _not_solvable(regularization) from error
     coefficients = cho_solve(factor, moments)
+    triangle = factor[0].astype(np.float32)
     leverage = np.empty(offers)
     for start in range(0, offers, ROWS_PER_BLOCK):
         rows = slice(start, min(start + ROWS_PER_BLOCK, offers))
-        half = solve_triangular(factor[0], kernel_blocks(rows.start, rows.stop).T, lower=True)
-        leverage[rows] = weights[rows] * (half * half).sum(0)
+        half = solve_triangular(triangle, kernel_blocks(rows.start, rows.stop).T, lower=True)
+        leverage[rows] = weights[rows] * np.square(half).sum(0, dtype=np.float64)
     return _checked(coefficients, leverage, regularization)
-
-
-def _factorize(system: npt.NDArray[Any], regularization: float) -> Any:
-    """Cholesky factor; near-equal landmarks make a system singular to rounding, so its diagonal grows until it is not."""
-    from scipy.linalg import LinAlgError, cho_factor
-
-    diagonal = np.arange(len(system))
-    step = float(np.trace(system)) / len(system) * FIRST_STEP
-    for _ in range(GROWTH_STEPS):
-        try:
-            return cho_factor(system, lower=True)
-        except LinAlgError:
-            system[diagonal, diagonal] += step
-            step *= 10
-    raise _not_solvable(regularization)
 
 
 def leave_one_out(scores: Floats, labels: Ints, leverage: Floats) -> Floats:
@@ -115,30 +104,33 @@ def class_weights(labels: Ints, classes: int, balance: float) -> Floats:
 
 
 def group_landmarks(labels: Ints, limit: int, seed: int) -> Ints:
-    """Each offer's landmark, at most about `limit` of them: random groups of equal size within each class."""
-    size = -(-len(labels) // limit)
+    """Each offer's landmark, 0 and up: random groups of nearly equal size within each class.
+
+    About `limit` groups; a class of two offers or more keeps at least two.
+    """
     order: Ints = np.lexsort((np.random.default_rng(seed).random(len(labels)), labels))
+    counts = np.bincount(labels)
+    wanted = np.maximum(np.round(counts * min(1.0, limit / len(labels))).astype(np.int64), np.minimum(counts, 2))
+    first = np.r_[0, wanted.cumsum()[:-1]]
+    starts = np.r_[0, counts.cumsum()[:-1]]
     ordered = labels[order]
-    starts = np.r_[0, np.flatnonzero(np.diff(ordered)) + 1]
-    within = np.arange(len(labels)) - np.repeat(starts, np.diff(np.r_[starts, len(labels)]))
+    within = np.arange(len(labels)) - starts[ordered]
     groups = np.empty(len(labels), np.int64)
-    groups[order] = (within % size == 0).cumsum() - 1
+    groups[order] = first[ordered] + within % wanted[ordered]
     return groups
 
 
-def _symmetric_times_indicators(inverse: npt.NDArray[Any], labels: Ints, classes: int) -> npt.NDArray[Any]:
-    """inverse @ one_hot(labels), from the lower triangle that LAPACK leaves: sums of columns, class by class."""
-    rows = np.arange(0, len(inverse), 512)
-    for start in rows:
-        stop = min(start + 512, len(inverse))
-        inverse[start:stop, stop:] = inverse[stop:, start:stop].T
-        square = inverse[start:stop, start:stop]
-        lower = np.tril(square)
-        inverse[start:stop, start:stop] = lower + np.tril(square, -1).T
+def _times_indicators(inverse: npt.NDArray[Any], labels: Ints, classes: int) -> npt.NDArray[Any]:
+    """inverse @ one_hot(labels), float32 [n, classes]. The lower triangle that LAPACK leaves is mirrored on the way."""
     order = np.argsort(labels, kind="stable")
     present, starts = np.unique(labels[order], return_index=True)
-    coefficients = np.zeros((len(inverse), classes), inverse.dtype)
-    coefficients[:, present] = np.add.reduceat(inverse[:, order], starts, axis=1)
+    coefficients = np.zeros((len(inverse), classes), np.float32)
+    for start in range(0, len(inverse), 512):
+        stop = min(start + 512, len(inverse))
+        inverse[start:stop, stop:] = inverse[stop:, start:stop].T
+        square = np.tril(inverse[start:stop, start:stop])
+        inverse[start:stop, start:stop] = square + np.tril(square, -1).T
+        coefficients[start:stop, present] = np.add.reduceat(inverse[start:stop, order], starts, axis=1)
     return coefficients
 
 

@@ -137,7 +137,11 @@ def _fit_expert(
 ) -> None:
     weights = class_weights(labels[train], classes, settings.class_balance)
     weights = np.maximum(weights * labelled.training_weight[train], np.float32(LEAST_WEIGHT))
-    shared: dict[str, Any] = {"max_landmarks": settings.max_landmarks, "seed": settings.seed}
+    shared: dict[str, Any] = {
+        "exact_offers": settings.exact_offers,
+        "landmarks": settings.landmarks,
+        "seed": settings.seed,
+    }
     expert: EncoderExpert | NgramExpert
     if name == ENCODER:
         assert features is not None

@@ -1,4 +1,4 @@
-"""The whole loop on a small market: through the real instance, with real weights, from feeds to recovery after drift."""
+"""The whole loop on a small market: the real instance, real weights, from feeds to recovery after drift."""
 
 import json
 import os

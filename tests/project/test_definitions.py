@@ -37,9 +37,11 @@ def test_every_asset_of_the_flow_is_there_and_says_what_it_is(definitions: dg.De
 
 def test_sensors_and_jobs_resolve(definitions: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(definitions)
-    names = {sensor.name for sensor in definitions.resolve_all_sensor_defs()} if hasattr(
-        definitions, "resolve_all_sensor_defs"
-    ) else {sensor.name for sensor in definitions.sensors or []}
+    names = (
+        {sensor.name for sensor in definitions.resolve_all_sensor_defs()}
+        if hasattr(definitions, "resolve_all_sensor_defs")
+        else {sensor.name for sensor in definitions.sensors or []}
+    )
     assert {"new_feed_files", "drifted_slices", "waiting_slices", "failed_runs"} <= names
 
 

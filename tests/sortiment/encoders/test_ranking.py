@@ -74,7 +74,7 @@ def encoder(samples: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     titles = [title for sample in samples.values() for title in read(sample)["title"].to_pylist()]
     words = sorted({word for title in titles for word in title.lower().split()})
     vocabulary = {word: number for number, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))  # noqa: S106 - not a password
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
     ends = [("<s>", 0), ("</s>", 2)]

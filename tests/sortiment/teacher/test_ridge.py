@@ -23,7 +23,7 @@ def test_leaving_one_out_equals_training_without_it() -> None:
     points, labels = draw(40)
     weights = class_weights(labels, CLASSES, 0.5)
     kernel = gaussian_kernel(points, points, 2.0)
-    fit = fit_exact(kernel, labels, CLASSES, weights, 0.3)
+    fit = fit_exact(kernel.copy(), labels, CLASSES, weights, 0.3)
     answers = leave_one_out(kernel @ fit.coefficients, labels, fit.leverage)
     for row in range(0, 40, 7):
         rest = np.delete(np.arange(40), row)
@@ -35,7 +35,7 @@ def test_landmarks_that_are_all_offers_give_the_exact_solution() -> None:
     points, labels = draw(60)
     weights = class_weights(labels, CLASSES, 0.5)
     kernel = gaussian_kernel(points, points, 1.0)
-    exact = fit_exact(kernel, labels, CLASSES, weights, 0.5)
+    exact = fit_exact(kernel.copy(), labels, CLASSES, weights, 0.5)
     landmarks = fit_on_landmarks(lambda start, stop: kernel[start:stop], kernel, labels, CLASSES, weights, 0.5)
     np.testing.assert_allclose(kernel @ landmarks.coefficients, kernel @ exact.coefficients, atol=5e-3)
     np.testing.assert_allclose(landmarks.leverage, exact.leverage, atol=5e-3)
@@ -53,8 +53,8 @@ def test_few_landmarks_answer_nearly_as_well_as_all_offers() -> None:
     probes, truth = draw(400, seed=1)
     shared = {"regularization": 0.1, "width": 1.0, "seed": 0}
     weights = class_weights(labels, CLASSES, 0.0)
-    every, _ = fit_encoder_expert(points, labels, CLASSES, weights, max_landmarks=1_000, **shared)
-    few, _ = fit_encoder_expert(points, labels, CLASSES, weights, max_landmarks=100, **shared)
+    every, _ = fit_encoder_expert(points, labels, CLASSES, weights, exact_offers=1_000, landmarks=10, **shared)
+    few, _ = fit_encoder_expert(points, labels, CLASSES, weights, exact_offers=10, landmarks=100, **shared)
     right = [(expert.scores(probes).argmax(1) == truth).mean() for expert in (every, few)]
     assert right[0] > 0.6
     assert right[1] > right[0] - 0.05
@@ -77,7 +77,9 @@ def test_equations_without_a_solution_are_an_error() -> None:
 def test_a_text_of_unknown_words_scores_nothing() -> None:
     texts = ["red lamp", "green lamp", "phone case", "phone cover"]
     labels = np.array([0, 0, 1, 1])
-    expert, _ = fit_ngram_expert(texts, labels, 2, np.ones(4, np.float32), regularization=0.3, max_landmarks=10, seed=0)
+    expert, _ = fit_ngram_expert(
+        texts, labels, 2, np.ones(4, np.float32), regularization=0.3, exact_offers=10, landmarks=10, seed=0
+    )
     scores = expert.scores(["lamp", "qqq www", ""])
     assert scores[0].argmax() == 0
     assert not scores[1:].any()
@@ -86,7 +88,14 @@ def test_a_text_of_unknown_words_scores_nothing() -> None:
 def test_many_classes_are_scored_in_blocks_with_the_same_answer() -> None:
     texts = [f"word{number} thing{number}" for number in range(600)]
     expert, _ = fit_ngram_expert(
-        texts, np.arange(600), 600, np.ones(600, np.float32), regularization=0.3, max_landmarks=1_000, seed=0
+        texts,
+        np.arange(600),
+        600,
+        np.ones(600, np.float32),
+        regularization=0.3,
+        exact_offers=1_000,
+        landmarks=10,
+        seed=0,
     )
     assert (expert.scores(texts).argmax(1) == np.arange(600)).mean() > 0.99
 

@@ -163,7 +163,7 @@ def test_a_teacher_can_be_of_one_expert(samples: dict[str, Path], encoder: Encod
 def test_beyond_the_limit_of_landmarks_a_teacher_still_teaches(
     samples: dict[str, Path], encoder: EncoderFolder, home: Path, tmp_path: Path
 ) -> None:
-    few = SETTINGS.model_copy(update={"max_landmarks": 40})
+    few = SETTINGS.model_copy(update={"exact_offers": 100, "landmarks": 40})
     report = train_teacher(samples, encoder, FP32, few, tmp_path / "teacher", home / "features")
     assert report.scores["test"]["teacher"]["accuracy"] > 0.9
     teacher = load_teacher(tmp_path / "teacher", encoder, FP32, home / "features")

@@ -1,0 +1,113 @@
+"""What a person sees: the lineage in the Dagster UI and the report, in a real browser."""
+
+import base64
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+BROWSER = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1600,1400",
+]  # fmt: skip
+SECONDS_TO_START = 120
+
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs chromium: apt-get install chromium")
+
+
+def browse(url: str, profile: Path, *, wait_ms: int) -> str:
+    """The page's document after its scripts ran for a while."""
+    assert BROWSER is not None
+    command = [BROWSER, *FLAGS, f"--user-data-dir={profile}", f"--virtual-time-budget={wait_ms}", "--dump-dom", url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def ui(demo_run: Any) -> Iterator[str]:
+    """The Dagster UI as `sortiment ui` starts it, on a free port; its whole process group ends with the test."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sortiment", "ui", "--port", str(port)],
+        env=os.environ | {"SORTIMENT_HOME": str(demo_run.home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/server_info", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@needs_browser
+def test_the_lineage_page_shows_the_assets(ui: str, tmp_path: Path) -> None:
+    page = browse(f"{ui}/asset-groups", tmp_path, wait_ms=25_000)
+    shown = [name for name in ("feed_files", "training_sample", "teacher_model", "champion") if name in page]
+    groups = [
+        name for name in ("feeds", "sampling", "teacher", "student", "engines", "release", "drift") if name in page
+    ]
+    assert shown or len(groups) >= 5, page[:2000]
+
+
+def test_the_instance_answers_with_assets_partitions_and_plots(ui: str) -> None:
+    query = (
+        "{assetsOrError{... on AssetConnection{nodes{key{path} definition{groupName}"
+        " assetMaterializations(limit:1){metadataEntries{label ... on MarkdownMetadataEntry{mdStr}}}}}}}"
+    )
+    answer = _post(f"{ui}/graphql", query)
+    assets = {node["key"]["path"][0]: node for node in answer["data"]["assetsOrError"]["nodes"]}
+    assert {"offers", "student_checkpoint", "drift_report", "champion"} <= set(assets)
+    entries = assets["engine_benchmark"]["assetMaterializations"][0]["metadataEntries"]
+    plot = next(entry["mdStr"] for entry in entries if entry["label"] == "speed")
+    image = re.search(r"data:image/png;base64,([A-Za-z0-9+/=]+)", plot)
+    assert image is not None
+    assert base64.b64decode(image.group(1)).startswith(b"\x89PNG")
+
+
+@needs_browser
+def test_the_report_opens_offline_and_shows_its_plots(demo_run: Any, tmp_path: Path) -> None:
+    page = browse(f"file://{demo_run.home / 'report.html'}", tmp_path, wait_ms=2_000)
+    assert page.count("<svg") >= 5
+    assert "drift" in page.lower() and demo_run.report["drift"]["partition"].split("|")[1] in page
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    started = time.monotonic()
+    while time.monotonic() - started < SECONDS_TO_START:
+        assert process.poll() is None, "the UI ended by itself"
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(1)
+    pytest.fail(f"the UI did not answer within {SECONDS_TO_START} s")
+
+
+def _post(url: str, query: str) -> Any:
+    import json
+
+    request = urllib.request.Request(
+        url, json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())
