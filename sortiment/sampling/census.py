@@ -35,7 +35,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CensusReport:
-    """One country. cut_by_category_cap + cut_by_shop_cap + drawn = offers; left_out: drawn, then left out."""
+    """One country. cut_by_category_cap + cut_by_shop_cap + drawn = offers; left_out: drawn, then left out.
+
+    ledger_rows: rows that the state keeps; superseded: those that a later row replaced or withdrew.
+    """
 
     offers: int
     unlabelled: int
@@ -53,8 +56,8 @@ class CensusReport:
     conflicting_groups: int
     lent: int
     moved: int
-    rows_read: int
-    replaced: int
+    ledger_rows: int
+    superseded: int
     refills: int
     skipped: tuple[str, ...]
 
@@ -128,8 +131,8 @@ def take_census(state: State, settings: SamplingSettings, out: Path) -> CensusRe
         conflicting_groups=len(np.unique(conflicts.group[conflicts.conflicting])),
         lent=draw.split.lent,
         moved=draw.split.moved,
-        rows_read=state.rows,
-        replaced=state.rows - state.offers,
+        ledger_rows=state.rows,
+        superseded=state.rows - state.offers,
         refills=state.refills,
         skipped=state.skipped,
     )

@@ -4,8 +4,9 @@ It is what makes a day cost a day. A repeated key (an update, another label, a w
 the parts that share a shop with the new ones, which is a scan of 8 bytes a row and no Parquet at all; a category whose
 reserve ran out is refilled from the ledger, and only the row groups that hold the missing offers are opened.
 
-On disk: `keys.u64`, `categories.u32`, `shops.u32`, little-endian, row for row. Ledgers are never
-rewritten: which rows are dead (a later row has the same key) is a bit per row that the state keeps.
+On disk: `keys.u64`, `categories.u32`, `shops.u32`, little-endian, row for row. Ledgers are never changed: which rows
+are dead (a later row has the same key) is a bit per row that the state keeps. When more than half of all rows are dead,
+the next state writes the living ones into a new, sparse ledger, which also has `rows.u32`: their numbers in the part.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ WITHDRAWN = np.uint32(2**32 - 1)
 UNLABELLED = 0
 BLOCK_ROWS = 1 << 20
 KEYS_AT_ONCE = 1 << 22
-KEYS, CATEGORIES, SHOPS = "keys.u64", "categories.u32", "shops.u32"
+KEYS, CATEGORIES, SHOPS, ROWS = "keys.u64", "categories.u32", "shops.u32", "rows.u32"
 
 Codes = npt.NDArray[np.uint32]
 Positions = npt.NDArray[np.int64]
@@ -45,13 +46,21 @@ class PartRows:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A folder of rows. The maps turn its codes into the state's; None where they are the same."""
+    """A folder of rows. The maps turn its codes into the state's; None where they are the same.
+
+    sparse: it holds some of its parts' rows, and their numbers.
+    """
 
     folder: Path
     parts: tuple[PartRows, ...]
     dead: npt.NDArray[np.uint8] = field(repr=False)
     category_map: Codes | None = field(default=None, repr=False)
     shop_map: Codes | None = field(default=None, repr=False)
+    sparse: bool = False
+
+    @property
+    def dead_count(self) -> int:
+        return int(np.bitwise_count(self.dead).sum())
 
     @property
     def rows(self) -> int:
@@ -101,6 +110,8 @@ class Ledger:
         """Index into `parts` and row within that part, for each position."""
         firsts = np.array([part.first_row for part in self.parts], dtype=np.int64)
         part = np.searchsorted(firsts, positions, side="right") - 1
+        if self.sparse:
+            return part, np.memmap(self.folder / ROWS, dtype="<u4", mode="r")[positions].astype(np.int64)
         return part, positions - firsts[part]
 
 
@@ -124,6 +135,12 @@ class LedgerWriter:
     ) -> None:
         for stream in self._streams:
             stream.close()
+
+
+def remove_ledger(folder: Path) -> None:
+    """Delete a ledger that nothing refers to."""
+    for name in (KEYS, CATEGORIES, SHOPS):
+        (folder / name).unlink(missing_ok=True)
 
 
 def alive(rows: int) -> npt.NDArray[np.uint8]:

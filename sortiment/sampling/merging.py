@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from sortiment.progress import Progress
+from sortiment.sampling.compaction import is_mostly_dead, keep_living
 from sortiment.sampling.counting import assign_codes, bury
 from sortiment.sampling.counts import SHOP_BITS, PairCounts, pair_codes, sum_pairs
 from sortiment.sampling.eligible import ReserveRows, short_categories
 from sortiment.sampling.horizons import Demand, Horizons, demand_of, set_horizons
-from sortiment.sampling.ledger import KEYS_AT_ONCE, Codes, Ledger, Positions, find_keys
+from sortiment.sampling.ledger import KEYS_AT_ONCE, Codes, Ledger, Positions, find_keys, remove_ledger
 from sortiment.sampling.membership import is_among
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
 from sortiment.sampling.parts import S3Options
@@ -83,6 +84,9 @@ def combine(
         skipped=(*base.skipped, *later.skipped, *skipped),
         refills=base.refills + later.refills,
     )
+    if counted_only and is_mostly_dead(state):
+        state = replace(state, ledgers=keep_living(state, folder))
+        remove_ledger(folder)
     if too_many(state.segments, state.reserve):
         fetched.append(Fetched(state.reserve, read_texts(state.segments, state.reserve)))
         state = replace(state, reserve=empty_reserve(), segments=())

@@ -33,6 +33,8 @@ from sortiment.sampling.reserve import Reserve, empty_reserve, read_reserve, wri
 from sortiment.settings import SamplingSettings
 
 UNLABELLED_DEPARTMENT = "unlabelled"
+LIVING_FOLDER = "living"
+"""Where a state keeps a ledger of the rows that were living when it was made."""
 SHAPING = ("seed", "per_category", "per_shop_share", "unlabelled_per_country", "reserve_slack")
 """The settings that a state depends on; all others only shape a draw."""
 
@@ -137,6 +139,7 @@ def write_state(state: State, folder: Path) -> None:
         ledgers.append(
             {
                 "name": _name(reference.name, ledger.folder, folder),
+                "sparse": ledger.sparse,
                 "category_map": None if ledger.category_map is None else ledger.category_map.tolist(),
                 "shop_map": None if ledger.shop_map is None else ledger.shop_map.tolist(),
             }
@@ -165,7 +168,8 @@ def read_state(folder: Path, resolve: Resolve = Path) -> State:
         LedgerReference(
             entry["name"],
             Ledger(
-                folder=resolve(entry["name"]) if entry["name"] else folder,
+                folder=_ledger_folder(resolve(entry["name"]) if entry["name"] else folder, entry["sparse"]),
+                sparse=entry["sparse"],
                 parts=parts_of_ledger(parts, index),
                 dead=np.fromfile(folder / f"dead-{index}.bits", dtype=np.uint8),
                 category_map=_codes(entry["category_map"]),
@@ -196,7 +200,12 @@ def read_state(folder: Path, resolve: Resolve = Path) -> State:
 
 def _name(name: str, where: Path, folder: Path) -> str:
     """What a later reader resolves: nothing for what is in the state's own folder."""
-    return name or ("" if where == folder else str(where))
+    state = where.parent if where.name == LIVING_FOLDER else where
+    return name or ("" if state == folder else str(state))
+
+
+def _ledger_folder(state: Path, sparse: bool) -> Path:
+    return state / LIVING_FOLDER if sparse else state
 
 
 def _codes(values: list[int] | None) -> Any:

@@ -165,3 +165,40 @@ def test_texts_are_written_anew_when_segments_hold_mostly_what_is_gone(tmp_path:
     draw_sample(build_state(parts[-1:], settings, tmp_path / "last"), settings, {"living": tmp_path / "last-files"})
     grown, last = (tmp_path / name / "sample.parquet" for name in ("grown", "last-files"))
     assert grown.read_bytes() == last.read_bytes()
+
+
+def test_ledgers_forget_dead_rows_when_most_are_dead(tmp_path: Path) -> None:
+    market = make_market()
+    days = [[replace(offer, title=f"{offer.title} day {day}") for offer in market] for day in range(4)]
+    days[3] = [replace(offer, withdrawn=number % 3 > 0) for number, offer in enumerate(days[3])]
+    parts = [write(tmp_path, f"full-{day}", offers) for day, offers in enumerate(days)]
+    state = build_state(parts[:1], SETTINGS, tmp_path / "day-0")
+    rows = []
+    for day in range(1, 4):
+        build_state([parts[day]], SETTINGS, tmp_path / f"day-{day}", before=state)
+        state = read_state(tmp_path / f"day-{day}")
+        rows.append(state.rows)
+    assert rows[1] == OFFERS
+    assert state.rows < 3 * OFFERS
+    at_once = build_state(parts, SETTINGS, tmp_path / "once")
+    assert at_once.rows == OFFERS > at_once.offers == state.offers
+    assert files_of(state, tmp_path / "a") == files_of(at_once, tmp_path / "b")
+    more = write(tmp_path, "more", [replace(offer, category_id="lids") for offer in market[:500]])
+    grown = build_state([more], SETTINGS, tmp_path / "grown", before=read_state(tmp_path / "once"))
+    again = build_state([*parts, more], SETTINGS, tmp_path / "again")
+    assert files_of(grown, tmp_path / "c") == files_of(again, tmp_path / "d")
+
+
+def test_withdrawals_survive_forgetting_and_still_remove_offers_of_an_earlier_state(tmp_path: Path) -> None:
+    market = make_market()
+    gone = [replace(offer, withdrawn=True) for offer in market[:8_000]]
+    first = [write(tmp_path, "market", market)]
+    later = [write(tmp_path, "again", market), write(tmp_path, "anew", market), write(tmp_path, "gone", gone)]
+    states = (
+        build_state(first, SETTINGS, tmp_path / "first"),
+        build_state(later, SETTINGS, tmp_path / "later"),
+    )
+    assert states[1].rows == OFFERS
+    merged = merge_states(*states, SETTINGS, tmp_path / "merged")
+    alone = build_state([*first, later[-1]], SETTINGS, tmp_path / "alone")
+    assert files_of(merged, tmp_path / "a") == files_of(alone, tmp_path / "b")
