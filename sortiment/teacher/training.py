@@ -15,7 +15,7 @@ import numpy as np
 from sortiment.artifacts import write_atomically
 from sortiment.encoders import EncoderFolder, FeatureCache
 from sortiment.errors import TrainingError
-from sortiment.evaluation import score
+from sortiment.evaluation import calibration_error, score
 from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, EvaluationSettings, TeacherSettings
 from sortiment.teacher.combining import MIN_OFFERS, Link, fit_link
@@ -207,17 +207,12 @@ def _report(
         link=link,
         linked_on=linked_on,
         scores=split_scores,
-        calibration_error=_calibration_error(together[test], labels[test]) if len(test) else None,
+        calibration_error=(
+            calibration_error(np.exp(together[test].max(1)), together[test].argmax(1) == labels[test])
+            if len(test)
+            else None
+        ),
     )
-
-
-def _calibration_error(log_probabilities: Floats, labels: Ints, bins: int = 15) -> float:
-    """Expected calibration error of the best class: the mean gap between confidence and accuracy, by confidence."""
-    confidence = np.exp(log_probabilities.max(1).astype(np.float64))
-    right = log_probabilities.argmax(1) == labels
-    at = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(at, confidence - right, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
 
 
 def _save(
