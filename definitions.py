@@ -3,29 +3,23 @@
 Loading it is free: no network, no torch, no transformers, no evidently; a test holds it to that.
 """
 
-import warnings
-
 import dagster as dg
 
-with warnings.catch_warnings():
-    # `backfill_policy` and `pool` are marked as beta; the versions are pinned.
-    warnings.simplefilter("ignore", dg.BetaWarning)
-    from catalog_assets import (
-        cost,
-        drift,
-        encoders,
-        engines,
-        evaluation,
-        feeds,
-        predictions,
-        release,
-        sampling,
-        student,
-        teacher,
-    )
-    from sensors import JOBS, SENSORS
-
+from catalog_assets import (
+    cost,
+    drift,
+    encoders,
+    engines,
+    evaluation,
+    feeds,
+    predictions,
+    release,
+    sampling,
+    student,
+    teacher,
+)
 from resources.profiles import Profile, read_profile
+from sensors import JOBS, SENSORS
 
 LOCATION_NAME = "sortiment"
 STAGES = [feeds, sampling, encoders, teacher, student, engines, cost, evaluation, release, predictions, drift]
