@@ -11,6 +11,7 @@ from sortiment.sampling.order import mask_of_seed, rank_keys
 from sortiment.sampling.parts import OfferPart, S3Options, UnreadablePart
 from sortiment.sampling.samples import SAMPLE_FILE, SampleReport, SliceReport, draw_sample
 from sortiment.sampling.state import UNLABELLED_DEPARTMENT, State, read_state
+from sortiment.sampling.views import balanced_weights, live_weights
 
 CODE_VERSION = "2"
 """Raise it when the same inputs and settings would give another census or sample."""
@@ -26,9 +27,11 @@ __all__ = [
     "SliceReport",
     "State",
     "UnreadablePart",
+    "balanced_weights",
     "build_state",
     "draw_sample",
     "keep_state",
+    "live_weights",
     "mask_of_seed",
     "merge_states",
     "rank_keys",
