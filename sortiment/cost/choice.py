@@ -28,6 +28,7 @@ class CostRow:
     engine: str
     model: str
     this_student: bool
+    from_measurement: bool
     basis: Basis
     source: str
     offers_per_s: float
@@ -125,6 +126,7 @@ def _price(speed: Speed, settings: CostSettings, prices: PriceList) -> CostRow:
         engine=speed.engine,
         model=speed.model,
         this_student=speed.this_student,
+        from_measurement=speed.from_measurement,
         basis=speed.basis,
         source=speed.source,
         offers_per_s=speed.offers_per_s,
@@ -178,4 +180,11 @@ def _explain(chosen: CostRow | None, settings: CostSettings, rows: Sequence[Cost
     )
     if chosen.basis != "measured":
         text += f". Its speed is {chosen.basis}, not measured: time it there before you buy ({chosen.source})"
+    if not chosen.from_measurement:
+        safer = next((row for row in rows if row.from_measurement and row.usd_per_day and row.meets_deadline), None)
+        if safer is not None:
+            text += (
+                f". The cheapest whose speed comes from timing this student: {safer.instances_for_day} x "
+                f"{safer.instance} with {safer.engine}, USD {safer.usd_per_day:,.2f} a day"
+            )
     return text

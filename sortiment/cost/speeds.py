@@ -19,6 +19,7 @@ THIS_MACHINE = "this machine"
 class Speed:
     """Offers per second of one engine on one instance. `this_student`: False where the figure is another model's.
 
+    from_measurement: the student itself was timed, here or on fewer cores of the same kind.
     source: where the figure comes from, with the formula where it is an estimate.
     """
 
@@ -26,6 +27,7 @@ class Speed:
     engine: str
     model: str
     this_student: bool
+    from_measurement: bool
     offers_per_s: float
     basis: Basis
     source: str
@@ -39,13 +41,13 @@ def gather_speeds(speed_rows: Sequence[Any], prices: PriceList) -> list[Speed]:
     facts = [_read_facts(row) for row in speed_rows]
     timed = [row for row in facts if row["offers_per_s"] and not row.get("baseline")]
     measured = [
-        Speed(THIS_MACHINE, row["engine"], "student", True, row["offers_per_s"], "measured",
+        Speed(THIS_MACHINE, row["engine"], "student", True, True, row["offers_per_s"], "measured",
               f"measured here on {row['machine']}, {row['date']}")
         for row in timed
     ]  # fmt: skip
     published = [
-        Speed(row.instance, row.engine, f"{row.model}, {row.tokens} tokens", False, row.offers_per_s, "published",
-              f"published by {row.source}")
+        Speed(row.instance, row.engine, f"{row.model}, {row.tokens} tokens", False, False, row.offers_per_s,
+              "published", f"published by {row.source}")
         for row in prices.published
     ]  # fmt: skip
     on_cores = [
@@ -67,7 +69,7 @@ def estimate_on_cores(row: Mapping[str, Any], instance: Instance) -> Speed:
     rate = row["offers_per_s"] * instance.physical_cores / row["cores"]
     formula = f"{row['offers_per_s']:,.0f}/s x {instance.physical_cores} cores / {row['cores']} cores"
     return Speed(
-        instance.instance, row["engine"], "student", True, rate, "estimated",
+        instance.instance, row["engine"], "student", True, True, rate, "estimated",
         f"estimated from the measurement here on {row['machine']}: {formula}, equal speed per core assumed",
     )  # fmt: skip
 
@@ -77,19 +79,23 @@ def estimate_on_neuron(row: Mapping[str, Any], instance: Instance, published: Se
 
     Arithmetic per input: layers x tokens x (8 h^2 + 4 h f + 4 tokens h). Chips do narrow layers less efficiently: the
     exponent of the width is fitted to the published models' arithmetic per second. Tokens are those after padding to
-    Neuron's length buckets.
+    Neuron's length buckets. The host's cores must tokenize as fast as the chip computes.
     """
     work = count_operations(row["layers"], row["hidden"], row["intermediate"], row["bucket_tokens"])
     known = {each.model: each for each in published}
     nearest = min(known.values(), key=lambda each: (abs(each.hidden - row["hidden"]), -each.layers))
     exponent = fit_width_exponent(published)
     done = count_operations(nearest.layers, nearest.hidden, nearest.intermediate, nearest.tokens)
-    rate = nearest.offers_per_s * done / work * (row["hidden"] / nearest.hidden) ** exponent
+    chip = nearest.offers_per_s * done / work * (row["hidden"] / nearest.hidden) ** exponent
+    host = row["tokenizer_offers_per_s"] / row["cores"] * instance.physical_cores
+    formula = (
+        f"{nearest.model} on {nearest.instance} ({nearest.offers_per_s:,.0f}/s, published by {nearest.source}), "
+        f"x {done / work:.1f} for less arithmetic, x ({row['hidden']} / {nearest.hidden})^{exponent:.2f} for narrower "
+        f"layers: {chip:,.0f}/s; its host tokenizes {host:,.0f}/s at the speed per core here; the lower of the two"
+    )
     return Speed(
-        instance.instance, "neuron-bf16", "student", True, rate, "estimated",
-        f"estimated from {nearest.model} on {nearest.instance} ({nearest.offers_per_s:,.0f}/s, published by "
-        f"{nearest.source}): x {done / work:.1f} for less arithmetic, x ({row['hidden']} / {nearest.hidden})"
-        f"^{exponent:.2f} for narrower layers; nothing ran on Neuron, host tokenization not counted",
+        instance.instance, "neuron-bf16", "student", True, False, min(chip, host), "estimated",
+        f"estimated from {formula}. An upper bound: nothing ran on Neuron, calls and transfers are not counted",
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ Importing this is cheap: torch, transformers, OpenVINO, ONNX Runtime and NNCF ar
 """
 
 from sortiment.engines.benchmark import NAIVE, SpeedRow, benchmark_engines, write_benchmark
-from sortiment.engines.compile import CompileReport, compile_student
+from sortiment.engines.compile import CompileReport, compile_student, probe_target
 from sortiment.engines.engine import Engine, Predictions, load_engine
 from sortiment.engines.machine import Machine, describe_machine
 from sortiment.engines.quantize import Parity, QuantizeReport, quantize_student
@@ -30,6 +30,7 @@ __all__ = [
     "describe_machine",
     "find_target",
     "load_engine",
+    "probe_target",
     "quantize_student",
     "write_benchmark",
 ]

@@ -45,7 +45,7 @@ class SpeedRow:
     peak_memory_mb: resident peak of the engine's own process. ratio_to_naive: to the naive baseline of the same run.
     agreement, max_probability_difference: to torch-fp32 on the same texts, calibrated probabilities.
     mean_tokens, bucket_tokens: of the texts, as they are and padded to Neuron's buckets; with layers, hidden and
-    intermediate they give the arithmetic per offer.
+    intermediate they give the arithmetic per offer. tokenizer_offers_per_s: tokenization alone, on all cores.
     """
 
     engine: str
@@ -73,6 +73,7 @@ class SpeedRow:
     layers: int = 0
     hidden: int = 0
     intermediate: int = 0
+    tokenizer_offers_per_s: float | None = None
     mean_tokens: float | None = None
     bucket_tokens: float | None = None
     baseline: bool = False
@@ -234,6 +235,7 @@ def _describe(turn: _Turn, folder: Path, spec: EngineSpec, date: str, scratch: P
         layers=shape.layers,
         hidden=shape.hidden,
         intermediate=shape.intermediate,
+        tokenizer_offers_per_s=turn.texts["rate"],
         mean_tokens=turn.texts["mean_tokens"],
         bucket_tokens=turn.texts["bucket_tokens"],
         note=str(turn.started["note"]),

@@ -77,6 +77,22 @@ def compile_student(
     return CompileReport(target, spec.built, folder_size_mb(out, spec.files), spec.reason, spec.command)
 
 
+def probe_target(target: str, settings: EngineSettings) -> str | None:
+    """None where this machine can build the target, else why not. Part of a compiled folder's version: a machine that
+    learns to build it must not find the folder that says it could not."""
+    wanted = find_target(target)
+    try:
+        if wanted.engine == "neuron":
+            from sortiment.engines.neuron import find_neuron
+
+            find_neuron(settings.neuron_target)
+        if wanted.name == "openvino-bf16":
+            _require_bf16()
+    except EngineUnavailable as lacking:
+        return f"{lacking.what} ({lacking.value})"
+    return None
+
+
 def _describe(student: Path, target: Target, settings: EngineSettings, max_tokens: int) -> EngineSpec:
     read_bert_shape(student)
     return EngineSpec(
@@ -114,6 +130,18 @@ def _build_openvino(
         return replace(spec, files=_copy_quantized(quantized, OPENVINO_FILES, out))
     import openvino
 
+    _require_bf16()
+    core = openvino.Core()
+    graph = out / "model.onnx"
+    write_bert_graph(student, graph)
+    openvino.save_model(core.read_model(graph), out / "model.xml", compress_to_fp16=True)
+    graph.unlink()
+    return replace(spec, files=("model.xml", "model.bin"))
+
+
+def _require_bf16() -> None:
+    import openvino
+
     core = openvino.Core()
     if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise EngineUnavailable(
@@ -121,11 +149,6 @@ def _build_openvino(
             value=core.get_property("CPU", "FULL_DEVICE_NAME"),
             fix="materialize compiled_student for openvino-bf16 on a CPU with AVX512_BF16 or AMX (c7i, c7a, m7i)",
         )
-    graph = out / "model.onnx"
-    write_bert_graph(student, graph)
-    openvino.save_model(core.read_model(graph), out / "model.xml", compress_to_fp16=True)
-    graph.unlink()
-    return replace(spec, files=("model.xml", "model.bin"))
 
 
 def _build_onnx(student: Path, quantized: Path, spec: EngineSpec, settings: EngineSettings, out: Path) -> EngineSpec:

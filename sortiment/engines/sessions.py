@@ -82,7 +82,12 @@ class OpenvinoSession:
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": between, "NUM_STREAMS": streams}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
-        self.queue: Any = openvino.AsyncInferQueue(core.compile_model(folder / spec.files[0], "CPU", options), streams)
+        compiled = core.compile_model(folder / spec.files[0], "CPU", options)
+        # One inference in this thread first: two threads that meet numpy inside OpenVINO for the first time at the same
+        # moment can wait for each other for ever (seen with gdb, OpenVINO 2026.4).
+        blank = np.ones((1, spec.token_multiple), np.int64)
+        next(iter(compiled({"input_ids": blank, "attention_mask": blank}).values())).copy()
+        self.queue: Any = openvino.AsyncInferQueue(compiled, streams)
         self.note = f"{spec.precision}, {between} between, {streams} streams"
 
     def run(self, batches: Iterable[Batch], take: Take) -> None:

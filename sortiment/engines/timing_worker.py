@@ -71,13 +71,17 @@ class Stopwatch:
         return {"offers": offers}
 
     def measure_texts(self, buckets: Sequence[int]) -> dict[str, Any]:
-        """Mean tokens of the texts, and after padding to these length buckets."""
+        """Mean tokens of the texts, and after padding to these length buckets; texts tokenized per second."""
         spec = self.engine.spec
-        lengths = np.array([len(ids) for ids in self.engine.tokenizer.tokenize(self.texts)], np.int64)
+        self.engine.tokenizer.tokenize(self.texts)
+        started = time.perf_counter()
+        tokens = self.engine.tokenizer.tokenize(self.texts)
+        rate = len(tokens) / max(time.perf_counter() - started, 1e-9)
+        lengths = np.array([len(ids) for ids in tokens], np.int64)
         padded = round_up_lengths(
             lengths, spec.token_multiple, spec.max_tokens, needed_buckets(buckets, spec.max_tokens)
         )
-        return {"mean_tokens": float(lengths.mean()), "bucket_tokens": float(padded.mean())}
+        return {"mean_tokens": float(lengths.mean()), "bucket_tokens": float(padded.mean()), "rate": rate}
 
     def read_memory(self) -> dict[str, Any]:
         return {"peak_memory_mb": peak_memory_mb()}

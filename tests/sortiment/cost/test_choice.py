@@ -18,6 +18,7 @@ def speed_row(engine: str, rate: float | None, **changes: Any) -> dict[str, Any]
     return {
         "engine": engine, "offers_per_s": rate, "machine": "a test machine, 2 cores", "date": "2026-11-22", "cores": 2,
         "architecture": "x86_64", "layers": 3, "hidden": 384, "intermediate": 1536, "bucket_tokens": 28.0,
+        "tokenizer_offers_per_s": 1e9,
         "baseline": False,
     } | changes  # fmt: skip
 
@@ -118,6 +119,23 @@ def test_narrower_layers_are_not_assumed_to_be_as_efficient() -> None:
     row = next(row for row in choice.rows if row.instance == "inf2.xlarge" and row.this_student)
     by_arithmetic = 2_674 * count_operations(12, 768, 3072, 128) / count_operations(3, 384, 1536, 28.0)
     assert row.offers_per_s == pytest.approx(by_arithmetic * 0.5**exponent)
+
+
+def test_a_chip_is_not_faster_than_its_host_tokenizes() -> None:
+    choice = choose_instance(
+        [speed_row("openvino-int8", 2_000.0, tokenizer_offers_per_s=50_000.0)], CostSettings(), PRICES
+    )
+    rates = {row.instance: row.offers_per_s for row in choice.rows if row.engine == "neuron-bf16" and row.this_student}
+    assert rates["inf2.xlarge"] == 50_000
+    assert rates["inf2.8xlarge"] > 50_000
+
+
+def test_beside_a_choice_from_published_figures_stands_the_cheapest_that_was_timed() -> None:
+    choice = choose_instance(ROWS, CostSettings(offers_per_day=5_000_000_000), PRICES)
+    assert choice.chosen is not None
+    assert choice.chosen.instance == "inf2.xlarge"
+    assert "from timing this student" in choice.why
+    assert "c7i.xlarge with openvino-int8" in choice.why
 
 
 def test_a_fleet_larger_than_allowed_is_not_chosen() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sortiment.engines import compile_student, load_engine
+from sortiment.engines import compile_student, load_engine, probe_target
 from sortiment.errors import EngineError
 from sortiment.progress import silent
 from tests.sortiment.engines.conftest import SETTINGS
@@ -70,3 +70,10 @@ def test_an_unknown_target_is_refused_with_the_known_ones(student: Path, quantiz
 def test_an_int8_target_without_a_quantized_student_is_an_error(student: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"lacks a file.*quantized_student"):
         compile_student(student, student, "onnx-int8", SETTINGS, tmp_path, silent)
+
+
+def test_a_probe_says_what_can_be_built_here_and_why_not() -> None:
+    assert probe_target("openvino-int8", SETTINGS) is None
+    assert "torch_neuronx" in str(probe_target("neuron-bf16", SETTINGS))
+    with pytest.raises(EngineError, match="no such compile target"):
+        probe_target("tpu", SETTINGS)
