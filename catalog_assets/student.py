@@ -68,7 +68,7 @@ def student_checkpoint(
             progress=shown,
         )
         context.log.info(f"{report.offers_per_s:,.0f} offers/s, {report.seconds:,.0f} s")
-        return report.summary()
+        return {**report.summary(), "trained_on": {key: each.version for key, each in labels.items()}}
 
     student = build_and_point(store, "student_checkpoint", recipe, write, resumable=True)
     epochs = [{"epoch": number, "loss": loss} for number, loss in enumerate(student.summary["losses"], start=1)]

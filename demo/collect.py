@@ -77,7 +77,12 @@ def score_partition(
     second = pc.starts_with(answers["feed"], SECOND_DAY)
     answers = answers.filter(second if new_feed else pc.invert(second))
     truth = answers["category_id"].to_pylist()
-    scored = {model: macro_f1(truth, answers[f"{model}_id"].to_pylist()) if truth else None for model in models}
+    # Where the student is the champion, its answers are kept once.
+    columns = {model: model if f"{model}_id" in answers.column_names else "student" for model in models}
+    scored = {
+        model: macro_f1(truth, answers[f"{column}_id"].to_pylist()) if truth else None
+        for model, column in columns.items()
+    }
     return {"offers": len(truth), **scored}
 
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import dagster as dg
 
-# Recording a tick has no public door; the versions are pinned, and a test reads the ticks back through the public API.
+# Evaluating a sensor on dynamic partitions and recording its tick have no public door; the versions are pinned, and a
+# test reads the ticks back through the public API.
+from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.selector import InstigatorSelector
 from dagster._core.scheduler.instigation import InstigatorType, TickData, TickStatus
 from dagster._core.storage.tags import (
@@ -72,12 +74,16 @@ class Driver:
         """
         sensor = self.definitions.get_sensor_def(sensor_name)
         started = time.time()
-        with dg.build_sensor_context(
-            instance=self.instance,
-            definitions=self.definitions,
-            sensor_name=sensor_name,
-            cursor=self._cursor(sensor_name),
-        ) as context:
+        with (
+            dg.build_sensor_context(
+                instance=self.instance,
+                definitions=self.definitions,
+                resources=self.profile.resources(),
+                sensor_name=sensor_name,
+                cursor=self._cursor(sensor_name),
+            ) as context,
+            partition_loading_context(dynamic_partitions_store=self.instance),
+        ):
             outcome = sensor.evaluate_tick(context)
         requests = [
             request for request in outcome.run_requests or [] if not self._was_run(sensor_name, request.run_key)
@@ -92,8 +98,9 @@ class Driver:
         tags = dict(request.tags) | {PROCESS_TAG: str(os.getpid()), SENSOR_NAME_TAG: sensor_name}
         if request.run_key:
             tags[RUN_KEY_TAG] = request.run_key
-        assert request.job_name is not None, "our sensors name the job"
-        job = self.definitions.resolve_job_def(request.job_name)
+        job = self.definitions.resolve_job_def(
+            request.job_name or self.definitions.get_sensor_def(sensor_name).job.name
+        )
         result = job.execute_in_process(
             run_config=self.run_config | dict(request.run_config or {}),
             instance=self.instance,

@@ -17,6 +17,7 @@ from transformers import BertForSequenceClassification
 from sortiment.artifacts import content_version, file_sha256, write_atomically
 from sortiment.encoders import trim_vocabulary
 from sortiment.encoders.references import describe_folder
+from sortiment.engines.machine import count_cores
 from sortiment.errors import TrainingError
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings, StudentSettings
@@ -64,6 +65,9 @@ def run_distillation(
     """See `sortiment.student.distill_student`."""
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(
+        count_cores()
+    )  # sums over another number of threads round differently: same cores, same bytes
     hardware = _choose_hardware(settings)
     earlier = read_classes(start_from) if start_from else []
     corpus = read_corpus(samples, soft_labels, teacher_classes, encoder.inputs, earlier)

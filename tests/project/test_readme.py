@@ -28,7 +28,7 @@ def test_the_tree_is_the_repository() -> None:
 
 def test_every_recipe_of_the_readme_is_in_the_makefile() -> None:
     recipes = set(re.findall(r"^([a-z]+):.*##", MAKEFILE, re.MULTILINE))
-    used = set(re.findall(r"\bmake ([a-z]+)\b", README))
+    used = set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE))
     assert used and used <= recipes
     assert {"setup", "demo", "test", "check", "ui", "bench", "clean"} <= recipes
 
