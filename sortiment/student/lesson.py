@@ -120,7 +120,8 @@ class Lesson(lightning.LightningModule):
     def training_step(self, batch: npt.NDArray[np.int64], index: int) -> None:
         ids, mask = (torch.from_numpy(part).to(self.device) for part in self.tokens.pad(batch))
         logits = first_token_logits(self.student, ids, mask).float()
-        loss = distillation_loss(logits, *self._targets_of(batch), temperature=self.plan.temperature)
+        wanted = (torch.from_numpy(part).to(self.device) for part in self.targets.of(batch))
+        loss = distillation_loss(logits, *wanted, temperature=self.plan.temperature)
         value = float(loss.detach())
         if not np.isfinite(value):
             raise TrainingError(
@@ -155,13 +156,6 @@ class Lesson(lightning.LightningModule):
         done = self.first_epoch + self.current_epoch + 1
         self.after_epoch(self, done, self.loss_sum / len(self.plan.rows))
         self.loss_sum = 0.0
-
-    def _targets_of(self, batch: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
-        return (
-            torch.from_numpy(self.targets.index[batch].astype(np.int64)).to(self.device),
-            torch.from_numpy(self.targets.probability[batch]).to(self.device),
-            torch.from_numpy(self.targets.rest[batch]).to(self.device),
-        )
 
 
 def distillation_loss(logits: Tensor, index: Tensor, probability: Tensor, rest: Tensor, temperature: float) -> Tensor:

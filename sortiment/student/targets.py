@@ -39,6 +39,10 @@ class Targets:
     rest: Floats
     label_kept: Floats
 
+    def of(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+        """index, probability and rest of some offers."""
+        return self.index[rows].astype(np.int64), self.probability[rows], self.rest[rows]
+
 
 def weigh_targets(corpus: Corpus, label_noise: float, label_share: float) -> Targets:
     """Targets for every offer of the corpus.

@@ -36,6 +36,14 @@ class Tokens:
         return ids, mask
 
 
+    def bag(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """All ids of the rows, one row after the other, and where each row begins."""
+        lengths = self.lengths[rows]
+        offsets = np.cumsum(lengths) - lengths
+        inside = np.arange(int(lengths.sum())) - np.repeat(offsets, lengths)
+        return self.flat[np.repeat(self.start[rows], lengths) + inside].astype(np.int64), offsets
+
+
 def load_tokenizer(folder: Path, max_tokens: int) -> Tokenizer:
     """The folder's tokenizer.json, cutting at `max_tokens`, without padding."""
     file = folder / "tokenizer.json"
