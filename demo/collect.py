@@ -313,9 +313,21 @@ def _drift(journal: Journal, storage: StorageResource, driver: Driver) -> dict[s
 
 def relabelled_partitions(driver: Driver, journal: Journal) -> list[str]:
     """Partitions whose soft labels were materialized again after the first time, by the instance's own records."""
-    records = driver.instance.fetch_materializations(dg.AssetKey("teacher_soft_labels"), limit=100_000).records
+    records = read_materializations(driver.instance, "teacher_soft_labels")
     first_run = journal.facts("teacher")["run_id"]
     return sorted({str(record.partition_key) for record in records if record.run_id != first_run})
+
+
+def read_materializations(instance: dg.DagsterInstance, asset: str) -> list[dg.EventLogRecord]:
+    """Every materialization record of an asset, newest first; the instance hands out pages of a thousand."""
+    records: list[dg.EventLogRecord] = []
+    cursor = None
+    while True:
+        page = instance.fetch_materializations(dg.AssetKey(asset), limit=1000, cursor=cursor)
+        records += page.records
+        if not page.has_more:
+            return records
+        cursor = page.cursor
 
 
 def _difference(first: float | None, second: float | None) -> float | None:

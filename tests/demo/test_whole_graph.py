@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog_assets.partitions import registered_keys
+from demo.collect import read_materializations
 from sensors import SENSORS
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ def test_the_student_keeps_what_the_teacher_knows(demo_run: Any) -> None:
 
 def test_only_the_drifted_partition_was_labelled_anew(demo_run: Any, instance: dg.DagsterInstance) -> None:
     drift = demo_run.report["drift"]
-    records = instance.fetch_materializations(dg.AssetKey("teacher_soft_labels"), limit=10_000).records
+    records = read_materializations(instance, "teacher_soft_labels")
     times: dict[str, int] = {}
     for record in records:
         times[str(record.partition_key)] = times.get(str(record.partition_key), 0) + 1
@@ -146,6 +147,6 @@ def _sortiment(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def _materializations(market: Path) -> dict[str, int]:
     with dg.DagsterInstance.from_config(str(market / "dagster")) as instance:
         return {
-            key.to_user_string(): len(instance.fetch_materializations(key, limit=10_000).records)
+            key.to_user_string(): len(read_materializations(instance, key.to_user_string()))
             for key in instance.all_asset_keys()
         }
