@@ -35,7 +35,6 @@ class Tokens:
         ids[mask] = self.flat[(self.start[rows][:, None] + columns[None, :])[mask]]
         return ids, mask
 
-
     def bag(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """All ids of the rows, one row after the other, and where each row begins."""
         lengths = self.lengths[rows]
