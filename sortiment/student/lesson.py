@@ -120,8 +120,8 @@ class Lesson(lightning.LightningModule):
     def training_step(self, batch: npt.NDArray[np.int64], index: int) -> None:
         ids, mask = (torch.from_numpy(part).to(self.device) for part in self.tokens.pad(batch))
         logits = first_token_logits(self.student, ids, mask).float()
-        wanted = (torch.from_numpy(part).to(self.device) for part in self.targets.of(batch))
-        loss = distillation_loss(logits, *wanted, temperature=self.plan.temperature)
+        listed, probability, rest = (torch.from_numpy(part).to(self.device) for part in self.targets.of(batch))
+        loss = distillation_loss(logits, listed, probability, rest, temperature=self.plan.temperature)
         value = float(loss.detach())
         if not np.isfinite(value):
             raise TrainingError(
