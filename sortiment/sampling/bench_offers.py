@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS, WAITING_ROWS
+from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS
 from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import OfferPart
 from sortiment.sampling.text_keys import mix
@@ -58,7 +58,7 @@ def write_parts(
 ) -> Iterator[OfferPart]:
     """Write `rows` new offers into so many parts, one at a time. Numbers and shops start where they are told to.
 
-    by_key: rows ordered by offer_key within every four row groups, instead of in arrival order.
+    by_key: rows ordered by offer_key within each part, instead of in arrival order.
     spread: the offers belong to shops of the whole market (of `first_shop` shops), not to the part's own.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,8 +69,7 @@ def write_parts(
         with pq.ParquetWriter(path, OFFER_SCHEMA, compression="zstd") as writer:
             numbers = np.arange(first_number + edges[index], first_number + edges[index + 1])
             if by_key:
-                runs = np.arange(len(numbers)) // WAITING_ROWS
-                numbers = numbers[np.lexsort((keys_of(numbers), runs))]
+                numbers = numbers[np.argsort(keys_of(numbers))]
             for start in range(0, len(numbers), ROW_GROUP_ROWS):
                 chunk = numbers[start : start + ROW_GROUP_ROWS]
                 own = first_shop + index * market.shops_per_part + _scatter(chunk, 1) % market.shops_per_part

@@ -17,12 +17,13 @@ from sortiment.sampling.census import take_census
 from sortiment.sampling.counting import count_parts
 from sortiment.sampling.order import mask_of_seed
 from sortiment.sampling.parts import OfferPart, PartReader, run_in_order
-from sortiment.sampling.payload import SCHEMA
+from sortiment.sampling.samples import COLUMNS as SAMPLE_COLUMNS
 from sortiment.sampling.samples import draw_sample
 from sortiment.sampling.state import empty_state, read_state
 from sortiment.settings import SamplingSettings
 
-COLUMNS = tuple(SCHEMA.names)
+COLUMNS = SAMPLE_COLUMNS[:11]
+"""The sample's columns that parts have."""
 
 WINDOW = """
 COPY (

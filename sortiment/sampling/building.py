@@ -27,7 +27,7 @@ from sortiment.sampling.state import (
 from sortiment.settings import SamplingSettings
 
 ASSET = "sample_state"
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 
 
 def keep_state(

@@ -200,15 +200,15 @@ def _write_conflicts(state: State, draw: Draw, rows: npt.NDArray[np.int64], out:
     conflicts = draw.conflicts
     contested = np.flatnonzero(conflicts.conflicting)
     drawn = rows[contested]
-    table = read_texts(state.segments, state.reserve.at(draw.rows[drawn]), ("offer_key", "title"))
+    entries = state.reserve.at(draw.rows[drawn])
     categories = np.array([name or "" for name in state.category_ids], dtype=object)
     table = pa.table(
         {
             "group": conflicts.group[contested],
             "evidence": pa.array(np.array(EVIDENCE, dtype=object)[conflicts.evidence[contested]], pa.string()),
-            "offer_key": table["offer_key"],
+            "offer_key": entries.keys,
             "shop_id": pa.array([state.shop_ids[code] for code in draw.shops[drawn]], pa.string()),
-            "title": table["title"],
+            "title": read_texts(state.segments, entries, ("title",))["title"],
             "category_id": pa.array(categories[draw.categories[drawn]], pa.string()),
             "majority_category_id": pa.array(categories[conflicts.majority[contested]], pa.string()),
             "group_offers": conflicts.offers[contested],

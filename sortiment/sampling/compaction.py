@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.sampling.ledger import ROWS, Ledger, LedgerWriter, PartRows, alive
+from sortiment.sampling.ledger import Ledger, LedgerWriter, PartRows, alive
 from sortiment.sampling.state import LIVING_FOLDER, LedgerReference, State
 
 SMALL_ROWS = 50_000
@@ -40,12 +40,11 @@ def keep_living(state: State, folder: Path) -> tuple[LedgerReference, ...]:
     target = folder / LIVING_FOLDER
     parts: list[PartRows] = []
     total = 0
-    with LedgerWriter(target) as writer, (target / ROWS).open("wb") as numbers:
+    with LedgerWriter(target, sparse=True) as writer:
         for reference in state.ledgers:
             written = np.zeros(len(reference.ledger.parts), dtype=np.int64)
             for kept in _living(reference.ledger):
-                writer.append(kept.keys, kept.categories, kept.shops)
-                numbers.write(kept.rows.data)
+                writer.write(total + int(written.sum()), kept.keys, kept.categories, kept.shops, kept.rows)
                 written[kept.part] += len(kept.rows)
             for part, rows in zip(reference.ledger.parts, written.tolist(), strict=True):
                 if rows:

@@ -1,59 +1,87 @@
-"""Reading parts into a ledger and counting them: one pass over the narrow columns."""
+"""Reading parts into a ledger and counting them: one pass over the narrow columns.
 
+The work on a row group (decode, look codes up, count, write the ledger) is one task of a thread; the calling thread
+only adds up counts, and steps in where a row group names a category or shop for the first time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from sortiment.errors import SamplingError
 from sortiment.progress import Progress
+from sortiment.sampling.codes import CodeBook, Coded, Codes, code_column
 from sortiment.sampling.counts import PairCounter, PairCounts, pair_codes
-from sortiment.sampling.ledger import (
-    WITHDRAWN,
-    Codes,
-    Ledger,
-    LedgerWriter,
-    PartRows,
-    Positions,
-    alive,
-    find_repeats,
-)
-from sortiment.sampling.parts import LightBatch, PartReader, read_light
+from sortiment.sampling.ledger import WITHDRAWN, Ledger, LedgerWriter, PartRows, Positions, alive, find_repeats
+from sortiment.sampling.order import Keys
+from sortiment.sampling.parts import LIGHT, PartReader, UnreadablePart, run_in_order
 from sortiment.sampling.reserve import empty_reserve
 from sortiment.sampling.state import LedgerReference, State
 
 SMALL_ROWS = 4_000_000
 """Up to so many new rows, a key that one part holds twice is looked for too; beyond, parts are taken at their word."""
 
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Where a row group is, and its first row in the ledger."""
+
+    part: int
+    index: int
+    first_row: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One row group's deciding columns. Pairs are places in the two dictionaries, with the offers that have them.
+
+    codes: of the two dictionaries' entries, where all were known; then the rows are in the ledger already.
+    """
+
+    group: RowGroup
+    keys: Keys
+    categories: Coded
+    shops: Coded
+    withdrawn: npt.NDArray[np.bool_] | None
+    departments: dict[str, str | None]
+    pairs: tuple[Numbers, Numbers, Numbers]
+    codes: tuple[Codes, Codes] | None
+
 
 def count_parts(reader: PartReader, base: State, folder: Path, threads: int, progress: Progress) -> State:
     """The parts as a state without a reserve: their rows in a ledger in `folder`, counted; `base`'s codes go on."""
-    categories = {category: code for code, category in enumerate(base.category_ids)}
+    categories, shops = CodeBook(base.category_ids), CodeBook(base.shop_ids)
     departments = dict(zip(base.category_ids, base.departments, strict=True))
-    shops = {shop: code for code, shop in enumerate(base.shop_ids)}
-    known = {category for category in categories if category is not None}
     counter = PairCounter()
     rows = np.zeros(len(reader.parts), dtype=np.int64)
     part_shops: list[set[int]] = [set() for _ in reader.parts]
     with LedgerWriter(folder) as writer, progress("count offers", unit="rows") as step:
-        for batch in read_light(reader, threads, known):
+
+        def read(group: RowGroup) -> Batch:
+            return _read_group(reader, group, categories, shops, writer)
+
+        for batch in run_in_order(read, _row_groups(reader), threads):
             for category, department in batch.departments.items():
                 departments.setdefault(category, department)
-                known.add(category)
-            category_codes = assign_codes(batch.category_values, categories)
-            shop_codes = assign_codes(batch.shop_values, shops)
-            written = category_codes[batch.categories]
-            if batch.withdrawn is not None:
-                written[batch.withdrawn] = WITHDRAWN
-            writer.append(batch.keys, written, shop_codes[batch.shops])
-            counter.add(
-                pair_codes(category_codes[batch.pair_categories], shop_codes[batch.pair_shops]), batch.pair_offers
-            )
-            rows[batch.part] += batch.rows
-            part_shops[batch.part].update(_shops_in(batch, shop_codes))
-            step.advance(batch.rows)
-    homeless = [category for category in categories if category is not None and departments[category] is None]
+            codes = batch.codes
+            if codes is None:
+                codes = categories.register(batch.categories), shops.register(batch.shops)
+                _write(writer, batch, codes)
+            category_codes, shop_codes = codes
+            of_category, of_shop, offers = batch.pairs
+            counter.add(pair_codes(category_codes[of_category], shop_codes[of_shop]), offers)
+            rows[batch.group.part] += len(batch.keys)
+            named = of_shop if batch.withdrawn is None else batch.shops.places
+            part_shops[batch.group.part].update(shop_codes[np.unique(named)].tolist())
+            step.advance(len(batch.keys))
+    homeless = [category for category in categories.values if departments.get(category) is None]
     if homeless:
         raise SamplingError(
             f"{len(homeless)} categories have offers but no department",
@@ -70,18 +98,13 @@ def count_parts(reader: PartReader, base: State, folder: Path, threads: int, pro
     return State(
         shaping=base.shaping,
         ledgers=(LedgerReference("", ledger),) if ranges else (),
-        category_ids=tuple(categories),
-        departments=tuple(departments[category] for category in categories),
-        shop_ids=tuple(shops),
+        category_ids=tuple(categories.values),
+        departments=tuple(departments[category] for category in categories.values),
+        shop_ids=tuple(shops.values),
         counts=counts,
         horizons=base.horizons,
         reserve=empty_reserve(),
     )
-
-
-def assign_codes(values: list[str | None], codes: dict[str | None, int]) -> Codes:
-    """The code of each value; a new value gets the next."""
-    return np.array([codes.setdefault(value, len(codes)) for value in values], dtype=np.uint32)
 
 
 def bury(ledger: Ledger, counts: PairCounts, positions: Positions) -> tuple[Ledger, PairCounts]:
@@ -99,11 +122,75 @@ def bury(ledger: Ledger, counts: PairCounts, positions: Positions) -> tuple[Ledg
     return ledger.with_dead(positions), counts.minus(np.concatenate(found))
 
 
-def _shops_in(batch: LightBatch, codes: Codes) -> list[int]:
-    """Codes of the shops that a batch names, withdrawn rows included."""
-    named: npt.NDArray[Any] = batch.pair_shops if batch.withdrawn is None else batch.shops
-    shops: list[int] = codes[np.unique(named)].tolist()
-    return shops
+def _row_groups(reader: PartReader) -> Iterator[RowGroup]:
+    first_row = 0
+    for part in range(len(reader.parts)):
+        for index, rows in enumerate(reader.row_groups(part)):
+            yield RowGroup(part, index, first_row)
+            first_row += rows
+
+
+def _read_group(
+    reader: PartReader, group: RowGroup, categories: CodeBook, shops: CodeBook, writer: LedgerWriter
+) -> Batch:
+    table = reader.read(group.part, group.index, LIGHT)
+    if table["offer_key"].null_count:
+        raise UnreadablePart(reader.parts[group.part], "offer_key is NULL in some rows")
+    category, shop = code_column(table["category_id"]), code_column(table["shop_id"])
+    withdrawn = _withdrawn(table["withdrawn"])
+    live = slice(None) if withdrawn is None else ~withdrawn
+    category_codes, shop_codes = categories.look_up(category), shops.look_up(shop)
+    batch = Batch(
+        group=group,
+        keys=table["offer_key"].to_numpy(),
+        categories=category,
+        shops=shop,
+        withdrawn=withdrawn,
+        departments=_departments(reader, group, category) if category_codes is None else {},
+        pairs=_count_pairs(category.places[live], shop.places[live], len(shop)),
+        codes=None if category_codes is None or shop_codes is None else (category_codes, shop_codes),
+    )
+    if batch.codes is not None:
+        _write(writer, batch, batch.codes)
+    return batch
+
+
+def _write(writer: LedgerWriter, batch: Batch, codes: tuple[Codes, Codes]) -> None:
+    category_codes, shop_codes = codes
+    written = category_codes[batch.categories.places]
+    if batch.withdrawn is not None:
+        written[batch.withdrawn] = WITHDRAWN
+    writer.write(batch.group.first_row, batch.keys, written, shop_codes[batch.shops.places])
+
+
+def _withdrawn(column: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None:
+    mask = column.to_numpy() if not column.null_count else column.fill_null(False).to_numpy()
+    return mask if mask.any() else None
+
+
+def _count_pairs(categories: Any, shops: Any, shop_count: int) -> tuple[Numbers, Numbers, Numbers]:
+    """Distinct (category, shop) and how often each occurs."""
+    pairs = categories.astype(np.int64) * shop_count + shops
+    top = int(pairs.max(initial=-1)) + 1
+    if top <= max(4 * len(pairs), 65_536):
+        counted = np.bincount(pairs, minlength=top)
+        distinct = np.flatnonzero(counted)
+        offers = counted[distinct]
+    else:
+        distinct, offers = np.unique(pairs, return_counts=True)
+    return distinct // shop_count, distinct % shop_count, offers
+
+
+def _departments(reader: PartReader, group: RowGroup, categories: Coded) -> dict[str, str | None]:
+    """The department that the first row of each category names."""
+    departments = code_column(reader.read(group.part, group.index, ("department",))["department"])
+    codes, first = np.unique(categories.places, return_index=True)
+    names, values = [*departments.values.to_pylist(), None], categories.values.to_pylist()
+    return {
+        values[code]: names[departments.places[row]]
+        for code, row in zip(codes.tolist(), first.tolist(), strict=True)
+        if code < len(values)
+    }
 
 
 def _bury_repeats(ledger: Ledger, counts: PairCounts, threads: int) -> tuple[Ledger, PairCounts]:

@@ -25,7 +25,7 @@ from sortiment.settings import SamplingSettings
 
 @dataclass(frozen=True)
 class Draw:
-    """One entry per drawn offer, in the reserve's order.
+    """One entry per drawn offer, ordered by offer key.
 
     rows: row in the reserve. kept: False for what the settings leave out after the draw (near duplicates, suspects).
     conflicts: of the labelled offers only, in the same order. asked, offers, slices, drawn: by category code.
@@ -69,11 +69,13 @@ def plan_draw(state: State, settings: SamplingSettings, threads: int = 2) -> Dra
     asked = ask_of(state.counts, count, settings)
     mask = draw_rows(reserve, asked.targets, asked.caps)
     rows = np.flatnonzero(mask)
+    rows = rows[np.argsort(entries.keys[rows])]
     probability, binding = _inclusion(state, reserve, mask, asked)
     categories = reserve.categories[rows]
     labelled = categories != UNLABELLED
     drawn = entries.at(rows)
-    conflicts = compare_labels(drawn.at(labelled))
+    _, alphabetical = np.unique([name or "" for name in state.category_ids], return_inverse=True)
+    conflicts = compare_labels(drawn.at(labelled), alphabetical)
     suspect = np.zeros(len(rows), dtype=np.bool_)
     suspect[labelled] = conflicts.suspect
     left_in = ~suspect if settings.suspect_labels == "drop" else np.ones(len(rows), dtype=np.bool_)

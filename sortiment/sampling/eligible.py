@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sortiment.sampling.codes import Codes
 from sortiment.sampling.counts import SHOP_BITS, Offers, Pairs, pair_codes
 from sortiment.sampling.horizons import Horizons
-from sortiment.sampling.ledger import UNLABELLED, Codes
+from sortiment.sampling.ledger import UNLABELLED
 from sortiment.sampling.membership import maybe_among, maybe_crowded
 from sortiment.sampling.order import HIGHEST_RANK, Keys
 

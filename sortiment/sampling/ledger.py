@@ -9,6 +9,7 @@ are dead (a later row has the same key) is a bit per row that the state keeps. W
 the next state writes the living ones into a new, sparse ledger, which also has `rows.u32`: their numbers in the part.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sortiment.sampling.codes import Codes
 from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import OfferPart, run_in_order
 
@@ -29,7 +31,6 @@ BLOCK_ROWS = 1 << 20
 KEYS_AT_ONCE = 1 << 22
 KEYS, CATEGORIES, SHOPS, ROWS = "keys.u64", "categories.u32", "shops.u32", "rows.u32"
 
-Codes = npt.NDArray[np.uint32]
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
@@ -116,16 +117,21 @@ class Ledger:
 
 
 class LedgerWriter:
-    """Appends rows; a context manager that closes the files."""
+    """Writes rows at their place, from any thread; a context manager that closes the files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sparse: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self._streams = [(folder / file).open("wb") for file in (KEYS, CATEGORIES, SHOPS)]
+        names = (KEYS, CATEGORIES, SHOPS, ROWS) if sparse else (KEYS, CATEGORIES, SHOPS)
+        self._streams = [(folder / name).open("wb", buffering=0) for name in names]
 
-    def append(self, keys: Keys, categories: Codes, shops: Codes) -> None:
-        for stream, values in zip(self._streams, (keys, categories, shops), strict=True):
-            stream.write(np.ascontiguousarray(values).data)
+    def write(self, first_row: int, *columns: npt.NDArray[Any]) -> None:
+        """Rows from `first_row` on: keys, categories, shops, and in a sparse ledger their numbers."""
+        for stream, values in zip(self._streams, columns, strict=True):
+            data = np.ascontiguousarray(values).view(np.uint8).data
+            offset = first_row * values.dtype.itemsize
+            while data:
+                done = os.pwrite(stream.fileno(), data, offset)
+                data, offset = data[done:], offset + done
 
     def __enter__(self) -> "LedgerWriter":
         return self

@@ -18,24 +18,17 @@ from pathlib import Path
 import numpy as np
 
 from sortiment.progress import Progress
+from sortiment.sampling.codes import CodeBook, Codes
 from sortiment.sampling.compaction import is_mostly_dead, keep_living
-from sortiment.sampling.counting import assign_codes, bury
+from sortiment.sampling.counting import bury
 from sortiment.sampling.counts import SHOP_BITS, PairCounts, pair_codes, sum_pairs
 from sortiment.sampling.eligible import ReserveRows, short_categories
 from sortiment.sampling.horizons import Demand, Horizons, demand_of, set_horizons
-from sortiment.sampling.ledger import KEYS_AT_ONCE, Codes, Ledger, Positions, find_keys, remove_ledger
+from sortiment.sampling.ledger import KEYS_AT_ONCE, Ledger, Positions, find_keys, remove_ledger
 from sortiment.sampling.membership import is_among
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
 from sortiment.sampling.parts import S3Options
-from sortiment.sampling.payload import (
-    Fetched,
-    Segment,
-    choose_rows,
-    fetch_offers,
-    read_texts,
-    too_many,
-    write_segment,
-)
+from sortiment.sampling.payload import SegmentWriter, choose_rows, fetch_offers, read_texts, too_many
 from sortiment.sampling.reserve import Reserve, empty_reserve, join_reserves, order_reserve
 from sortiment.sampling.state import LedgerReference, State, write_state
 from sortiment.settings import SamplingSettings
@@ -68,10 +61,6 @@ def combine(
         horizons = base.horizons.lowered(horizons)
     if not counted_only:
         horizons = later.horizons.lowered(horizons)
-    fetched = []
-    for reference in later.ledgers if counted_only else ():
-        chosen = choose_rows(reference.ledger, horizons, settings.seed, threads)
-        fetched += fetch_offers(reference.ledger, chosen, s3=s3, threads=threads, progress=progress)
     kept = _within(base.reserve, horizons, replaced, settings.seed)
     kept_later = _within(later.reserve, horizons, replaced[:0], settings.seed)
     state = replace(
@@ -84,44 +73,48 @@ def combine(
         skipped=(*base.skipped, *later.skipped, *skipped),
         refills=base.refills + later.refills,
     )
+    with SegmentWriter(folder, "texts-0.parquet") as writer:
+        if too_many(state.segments, state.reserve):
+            writer.append(state.reserve, read_texts(state.segments, state.reserve, threads=threads))
+            state = replace(state, reserve=empty_reserve(), segments=())
+        for reference in later.ledgers if counted_only else ():
+            chosen = choose_rows(reference.ledger, horizons, settings.seed, threads)
+            fetch_offers(reference.ledger, chosen, writer, s3=s3, threads=threads, progress=progress)
+    state = _add(state, writer, settings.seed)
+    state = _refill(state, demand, folder, settings=settings, s3=s3, threads=threads, progress=progress)
     if counted_only and is_mostly_dead(state):
         state = replace(state, ledgers=keep_living(state, folder))
         remove_ledger(folder)
-    if too_many(state.segments, state.reserve):
-        fetched.append(Fetched(state.reserve, read_texts(state.segments, state.reserve)))
-        state = replace(state, reserve=empty_reserve(), segments=())
-    state = _add(state, fetched, folder, settings.seed, threads)
-    state = _refill(state, demand, folder, settings=settings, s3=s3, threads=threads, progress=progress)
     write_state(state, folder)
     return state
 
 
-def _add(state: State, fetched: list[Fetched], folder: Path, seed: int, threads: int) -> State:
-    """The state with the fetched offers in its reserve and their texts in a new segment."""
-    file = f"texts-{len(state.segments)}.parquet"
-    added = write_segment(folder / file, fetched, state.departments, threads)
-    reserve = order_reserve(join_reserves([state.reserve, added.moved(len(state.segments))]), seed)
-    return replace(state, reserve=reserve, segments=(*state.segments, Segment("", folder, file, len(added))))
+def _add(state: State, writer: SegmentWriter, seed: int) -> State:
+    """The state with what was written in its reserve."""
+    if not writer.segment.rows:
+        return replace(state, reserve=order_reserve(state.reserve, seed))
+    added = writer.entries.moved(len(state.segments))
+    reserve = order_reserve(join_reserves([state.reserve, added]), seed)
+    return replace(state, reserve=reserve, segments=(*state.segments, writer.segment))
 
 
 def renumber(later: State, first: State) -> State:
     """The later state with its categories and shops numbered as in the first, new ones after them."""
-    categories = {category: code for code, category in enumerate(first.category_ids)}
-    shops = {shop: code for code, shop in enumerate(first.shop_ids)}
-    category_map = assign_codes(list(later.category_ids), categories)
-    shop_map = assign_codes(list(later.shop_ids), shops)
+    categories, shops = CodeBook(first.category_ids), CodeBook(first.shop_ids)
+    category_map = categories.register_values(later.category_ids)
+    shop_map = shops.register_values(later.shop_ids)
     departments = dict(zip(later.category_ids, later.departments, strict=True))
     departments |= dict(zip(first.category_ids, first.departments, strict=True))
-    ranks = np.full(len(categories), HIGHEST_RANK)
+    ranks = np.full(len(categories.values), HIGHEST_RANK)
     ranks[category_map] = later.horizons.categories
     pairs = _map_pairs(later.horizons.pairs, category_map, shop_map)
     order = np.argsort(pairs)
     return replace(
         later,
         ledgers=tuple(_map_ledger(reference, category_map, shop_map) for reference in later.ledgers),
-        category_ids=tuple(categories),
-        departments=tuple(departments[category] for category in categories),
-        shop_ids=tuple(shops),
+        category_ids=tuple(categories.values),
+        departments=tuple(departments[category] for category in categories.values),
+        shop_ids=tuple(shops.values),
         counts=sum_pairs(_map_pairs(later.counts.pairs, category_map, shop_map), later.counts.offers),
         horizons=Horizons(ranks, pairs[order], later.horizons.shops[order]),
         reserve=replace(
@@ -220,7 +213,7 @@ def _refill(
 ) -> State:
     """Deepen the categories whose reserve ran out, twice as deep each time that it is still not enough."""
     needed = np.where(demand.targets > 0, demand.needed(settings.per_shop_share), 0)
-    widen = np.ones(len(needed))
+    widen, rounds = np.ones(len(needed)), 0
     while True:
         reserve = state.reserve
         rows = ReserveRows(rank_keys(reserve.keys, settings.seed), reserve.categories, reserve.shops)
@@ -228,11 +221,12 @@ def _refill(
         if not short.any():
             return state
         horizons = state.horizons.replaced(set_horizons(state.counts, demand, settings, widen), short)
-        fetched = []
-        for reference in state.ledgers:
-            chosen = choose_rows(reference.ledger, horizons, settings.seed, threads)
-            missing = chosen.at(short[chosen.categories] & ~is_among(chosen.keys, reserve.keys))
-            fetched += fetch_offers(reference.ledger, missing, s3=s3, threads=threads, progress=progress)
+        rounds += 1
+        with SegmentWriter(folder, f"texts-{rounds}.parquet") as writer:
+            for reference in state.ledgers:
+                chosen = choose_rows(reference.ledger, horizons, settings.seed, threads)
+                missing = chosen.at(short[chosen.categories] & ~is_among(chosen.keys, reserve.keys))
+                fetch_offers(reference.ledger, missing, writer, s3=s3, threads=threads, progress=progress)
         state = replace(state, horizons=horizons, refills=state.refills + int(short.sum()))
-        state = _add(state, fetched, folder, settings.seed, threads)
+        state = _add(state, writer, settings.seed)
         widen = np.where(short, widen * WIDENING, widen)

@@ -17,7 +17,7 @@ from sortiment.sampling.reserve import Mask, Reserve
 from sortiment.sampling.text_keys import EMPTY, SIGNATURE_VALUES, U64, Signatures, band_key
 
 VALUES_PER_BAND = 4
-COMPARED_PER_BAND = 16
+COMPARED_PER_BAND = 8
 ROWS_AT_ONCE = 65_536
 
 Places = npt.NDArray[np.int64]

@@ -1,13 +1,14 @@
 """Choosing the reserve's offers from a ledger, fetching their texts from the parts, and keeping those in segments.
 
-A segment is a Parquet file with the columns of the sample contract, ordered by department and offer_key, that a state
-wrote for the offers that it added. When segments hold twice as many rows as the reserve has offers, the next state
-writes all of them anew, so their size and number stay bounded, at a cost that is paid once per doubling.
+A segment is a Parquet file of texts that a state wrote for the offers that it added, in the order in which they came.
+When segments hold twice as many rows as the reserve has offers, the next state writes all of them anew, so their size
+and number stay bounded, at a cost that is paid once per doubling.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,29 +18,27 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sortiment.progress import Progress
+from sortiment.sampling.codes import Codes
 from sortiment.sampling.counts import pair_codes
 from sortiment.sampling.horizons import Horizons
-from sortiment.sampling.ledger import UNLABELLED, WITHDRAWN, Codes, Ledger, Positions
+from sortiment.sampling.ledger import UNLABELLED, WITHDRAWN, Ledger, Positions
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
-from sortiment.sampling.parts import PAYLOAD, REPEATING, PartReader, S3Options, UnreadablePart, run_in_order
-from sortiment.sampling.reserve import Reserve, join_reserves
+from sortiment.sampling.parts import PRODUCT, TEXTS, PartReader, S3Options, UnreadablePart, run_in_order
+from sortiment.sampling.reserve import Reserve, empty_reserve, join_reserves
 from sortiment.sampling.text_keys import key_offers
 
 SCHEMA = pa.schema(
     [
-        ("offer_key", pa.uint64()),
         ("country", pa.string()),
-        ("shop_id", pa.string()),
         ("title", pa.string()),
         ("brand", pa.string()),
         ("description", pa.string()),
         ("shop_category", pa.string()),
         ("price", pa.float64()),
-        ("category_id", pa.string()),
-        ("department", pa.string()),
         ("feed", pa.string()),
     ]
 )
+REPEATING = ["country", "brand", "shop_category", "feed"]
 ROWS_PER_GROUP = 32_768
 SEGMENTS_KEPT = 32
 
@@ -54,6 +53,7 @@ class Chosen:
     shops: Codes
 
     def at(self, mask: npt.NDArray[np.bool_]) -> "Chosen":
+        """The rows where the mask is true."""
         return Chosen(self.positions[mask], self.keys[mask], self.categories[mask], self.shops[mask])
 
 
@@ -67,12 +67,48 @@ class Segment:
     rows: int
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """Offers that were fetched: their entries (segment and row not set yet) and their texts, in one order."""
+class SegmentWriter:
+    """Collects entries and writes their texts as they come; a context manager that finishes the file."""
 
-    entries: Reserve
-    texts: pa.Table
+    def __init__(self, folder: Path, file: str) -> None:
+        self.folder, self.file = folder, file
+        self._writer = pq.ParquetWriter(folder / file, SCHEMA, compression="lz4", use_dictionary=REPEATING)
+        self._waiting: list[pa.Table] = []
+        self._entries: list[Reserve] = []
+        self._rows = 0
+
+    def append(self, entries: Reserve, texts: pa.Table) -> None:
+        """Entries, and their texts in the same order."""
+        rows = np.arange(self._rows, self._rows + len(entries), dtype=np.uint32)
+        self._entries.append(replace(entries, segment=np.zeros(len(entries), dtype=np.uint16), row=rows))
+        self._rows += len(entries)
+        self._waiting.append(texts)
+        if sum(table.num_rows for table in self._waiting) >= ROWS_PER_GROUP:
+            self._write()
+
+    @property
+    def segment(self) -> Segment:
+        return Segment("", self.folder, self.file, self._rows)
+
+    @property
+    def entries(self) -> Reserve:
+        """All entries, pointing into this segment as segment 0."""
+        return join_reserves(self._entries)
+
+    def _write(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=2 * ROWS_PER_GROUP)
+        self._waiting = []
+
+    def __enter__(self) -> "SegmentWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._write()
+        self._writer.close()
 
 
 def choose_rows(ledger: Ledger, horizons: Horizons, seed: int, threads: int) -> Chosen:
@@ -108,66 +144,41 @@ def choose_rows(ledger: Ledger, horizons: Horizons, seed: int, threads: int) -> 
 
 
 def fetch_offers(
-    ledger: Ledger, chosen: Chosen, *, s3: S3Options | None, threads: int, progress: Progress
-) -> list[Fetched]:
-    """The chosen rows as whole offers. Opens only row groups that hold one."""
+    ledger: Ledger, chosen: Chosen, writer: SegmentWriter, *, s3: S3Options | None, threads: int, progress: Progress
+) -> None:
+    """Append the chosen rows with their texts. Opens only row groups that hold one.
+
+    Raises UnreadablePart where a part's rows are not those that were counted.
+    """
     reader = PartReader([rows.part for rows in ledger.parts], s3)
     part, row = ledger.locate(chosen.positions)
-    fetched = []
     with progress("fetch chosen offers", total=len(row)) as step:
 
-        def fetch(task: tuple[int, int, npt.NDArray[np.int64], slice]) -> Fetched:
-            index, group, rows, where = task
-            table = reader.read(index, group, PAYLOAD).take(pa.array(rows))
-            keys = table["offer_key"].to_numpy()
-            if not np.array_equal(keys, chosen.keys[where]):
-                raise UnreadablePart(reader.parts[index], "its rows are not those that were counted: it has changed")
-            return _describe(table, keys, chosen.categories[where], chosen.shops[where])
+        def fetch(group: _Wanted) -> tuple[Reserve, pa.Table]:
+            columns = (*TEXTS, *PRODUCT, "offer_key") if group.first_of_part else (*TEXTS, *PRODUCT)
+            table = reader.read(group.part, group.index, columns).take(pa.array(group.rows))
+            keys = chosen.keys[group.place]
+            if group.first_of_part and not np.array_equal(table["offer_key"].to_numpy(), keys):
+                raise UnreadablePart(reader.parts[group.part], "it has changed since it was counted")
+            return _describe(table, keys, chosen.categories[group.place], chosen.shops[group.place])
 
-        for one in run_in_order(fetch, _row_groups(reader, part, row), threads):
-            fetched.append(one)
-            step.advance(len(one.entries))
-    return fetched
-
-
-def write_segment(path: Path, fetched: Sequence[Fetched], departments: Sequence[str | None], threads: int) -> Reserve:
-    """Write the texts as one segment; returns the entries that point into it, as segment 0.
-
-    departments: by category code.
-    """
-    texts = pa.concat_tables([SCHEMA.empty_table(), *(one.texts for one in fetched)]).combine_chunks()
-    entries = join_reserves([one.entries for one in fetched])
-    _, department = np.unique([name or "" for name in departments], return_inverse=True)
-    order = np.lexsort((entries.keys, department[entries.categories]))
-    with pq.ParquetWriter(path, SCHEMA, compression="lz4", use_dictionary=list(REPEATING)) as writer:
-        starts = range(0, len(order), ROWS_PER_GROUP)
-        for group in run_in_order(lambda start: texts.take(order[start : start + ROWS_PER_GROUP]), starts, threads):
-            writer.write_table(group)
-    entries = entries.at(order)
-    rows = np.arange(len(order), dtype=np.uint32)
-    return replace(entries, segment=np.zeros(len(order), dtype=np.uint16), row=rows)
+        for entries, texts in run_in_order(fetch, _wanted_groups(reader, part, row), threads):
+            writer.append(entries, texts)
+            step.advance(len(entries))
 
 
-def read_texts(segments: Sequence[Segment], entries: Reserve, columns: Sequence[str] = ()) -> pa.Table:
+def read_texts(
+    segments: Sequence[Segment], entries: Reserve, columns: Sequence[str] = (), threads: int = 2
+) -> pa.Table:
     """The texts of the entries, in their order; of all columns by default. Opens only row groups that hold one."""
     names = list(columns or SCHEMA.names)
     tables, places = [pa.schema([SCHEMA.field(name) for name in names]).empty_table()], []
     for index, segment in enumerate(segments):
         mine = np.flatnonzero(entries.segment == index)
-        if not len(mine):
-            continue
-        mine = mine[np.argsort(entries.row[mine])]
-        rows = entries.row[mine].astype(np.int64)
-        with pq.ParquetFile(segment.folder / segment.file) as file:
-            groups = range(file.metadata.num_row_groups)
-            edges = np.cumsum([0, *(file.metadata.row_group(group).num_rows for group in groups)])
-            cuts = np.searchsorted(rows, edges)
-            for group in groups:
-                low, high = cuts[group], cuts[group + 1]
-                if low < high:
-                    table = file.read_row_group(group, columns=names, use_threads=False)
-                    tables.append(table.take(pa.array(rows[low:high] - edges[group])))
-        places.append(mine)
+        if len(mine):
+            mine = mine[np.argsort(entries.row[mine])]
+            places.append(mine)
+            tables += _read_segment(segment, entries.row[mine].astype(np.int64), names, threads)
     table = pa.concat_tables(tables).combine_chunks()
     place = np.concatenate([np.empty(0, dtype=np.int64), *places])
     back = np.empty(len(place), dtype=np.int64)
@@ -175,9 +186,20 @@ def read_texts(segments: Sequence[Segment], entries: Reserve, columns: Sequence[
     return table if (np.diff(back) == 1).all() else table.take(pa.array(back))
 
 
-def refetch(segments: Sequence[Segment], reserve: Reserve) -> list[Fetched]:
-    """All entries with their texts, to be written as one segment."""
-    return [Fetched(reserve, read_texts(segments, reserve))]
+def _read_segment(segment: Segment, rows: npt.NDArray[np.int64], names: list[str], threads: int) -> list[pa.Table]:
+    """The rows, ascending, row group by row group."""
+    path = segment.folder / segment.file
+    metadata = pq.read_metadata(path)
+    groups = range(metadata.num_row_groups)
+    edges = np.cumsum([0, *(metadata.row_group(group).num_rows for group in groups)])
+    cuts = np.searchsorted(rows, edges)
+
+    def read(group: int) -> pa.Table:
+        with pq.ParquetFile(path, metadata=metadata) as file:
+            table = file.read_row_group(group, columns=names, use_threads=False)
+        return table.take(pa.array(rows[cuts[group] : cuts[group + 1]] - edges[group]))
+
+    return list(run_in_order(read, (group for group in groups if cuts[group] < cuts[group + 1]), threads))
 
 
 def too_many(segments: Sequence[Segment], reserve: Reserve) -> bool:
@@ -196,37 +218,48 @@ def _limits_of_unlabelled(horizons: Horizons) -> Keys:
     return limits
 
 
-def _row_groups(reader: PartReader, part: Any, row: Any) -> Iterator[tuple[int, int, npt.NDArray[np.int64], slice]]:
-    """(part, row group, rows within it, where they are among the chosen) for each row group that holds one."""
+@dataclass(frozen=True)
+class _Wanted:
+    """A row group that holds chosen rows: which of its rows, and where they are among the chosen."""
+
+    part: int
+    index: int
+    rows: npt.NDArray[np.int64]
+    place: slice
+    first_of_part: bool
+
+
+def _wanted_groups(reader: PartReader, part: Any, row: Any) -> Iterator[_Wanted]:
     starts = np.searchsorted(part, np.arange(len(reader.parts) + 1))
     for index in range(len(reader.parts)):
         first, last = int(starts[index]), int(starts[index + 1])
         if first == last:
             continue
         edges = np.cumsum([0, *reader.row_groups(index)])
+        if row[last - 1] >= edges[-1]:
+            raise UnreadablePart(reader.parts[index], "it has changed since it was counted")
         cuts = first + np.searchsorted(row[first:last], edges)
-        for group in range(len(edges) - 1):
-            begin, end = int(cuts[group]), int(cuts[group + 1])
-            if begin < end:
-                yield index, group, row[begin:end] - edges[group], slice(begin, end)
+        held = np.flatnonzero(cuts[:-1] < cuts[1:])
+        for group in held.tolist():
+            place = slice(int(cuts[group]), int(cuts[group + 1]))
+            yield _Wanted(index, group, row[place] - edges[group], place, first_of_part=group == held[0])
 
 
-def _describe(table: pa.Table, offer_keys: Keys, categories: Codes, shops: Codes) -> Fetched:
-    columns = {name: _plain(table[name]) for name in table.column_names}
-    keys = key_offers(columns["title"], columns["product_id"], columns["gtin"])
-    entries = Reserve(
-        keys=offer_keys,
+def _describe(table: pa.Table, keys: Keys, categories: Codes, shops: Codes) -> tuple[Reserve, pa.Table]:
+    columns = {name: _plain(table[name]) for name in (*TEXTS, *PRODUCT)}
+    found = key_offers(columns["title"], columns["product_id"], columns["gtin"])
+    entries = replace(
+        empty_reserve(),
+        keys=keys,
         categories=categories,
         shops=shops,
-        product=keys.product,
-        gtin=keys.gtin,
-        title=keys.title,
-        group=keys.group,
-        segment=np.zeros(len(offer_keys), dtype=np.uint16),
-        row=np.zeros(len(offer_keys), dtype=np.uint32),
-        signature=keys.signature,
+        product=found.product,
+        gtin=found.gtin,
+        title=found.title,
+        group=found.group,
+        signature=found.signature,
     )
-    return Fetched(entries, pa.table([columns[field.name].cast(field.type) for field in SCHEMA], schema=SCHEMA))
+    return entries, pa.table([columns[field.name].cast(field.type) for field in SCHEMA], schema=SCHEMA)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:

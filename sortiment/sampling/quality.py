@@ -22,7 +22,7 @@ class LabelConflicts:
     """One entry per offer: its group, the group's offers and labels, and what is wrong.
 
     agreeing: offers of the group with the same label, this one included. majority: the category code that most of the
-    group have (the smallest code of several). evidence: index into EVIDENCE.
+    group have (of several the first by its id). evidence: index into EVIDENCE.
     """
 
     group: U64
@@ -39,8 +39,11 @@ class LabelConflicts:
         return self.labels > 1
 
 
-def compare_labels(offers: Reserve) -> LabelConflicts:
-    """Compare labelled offers' categories within their groups."""
+def compare_labels(offers: Reserve, alphabetical: npt.NDArray[np.int64]) -> LabelConflicts:
+    """Compare labelled offers' categories within their groups.
+
+    alphabetical: the place of each category code by its id, which settles ties however codes were given.
+    """
     categories = offers.categories
     group = np.where(offers.product != 0, offers.product, np.where(offers.gtin != 0, offers.gtin, offers.title))
     evidence = np.where(offers.product != 0, 0, np.where(offers.gtin != 0, 1, 2)).astype(np.int8)
@@ -54,13 +57,18 @@ def compare_labels(offers: Reserve) -> LabelConflicts:
         suspect=np.zeros(len(group), dtype=np.bool_),
     )
     together = np.flatnonzero((group != 0) & maybe_crowded(group, 1))
-    rows = together[np.lexsort((categories[together], group[together]))]
+    rows = together[np.lexsort((alphabetical[categories[together]], group[together]))]
     if len(rows):
-        _compare(compared, rows, categories[rows])
+        _compare(compared, rows, categories[rows], alphabetical)
     return compared
 
 
-def _compare(compared: LabelConflicts, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.uint32]) -> None:
+def _compare(
+    compared: LabelConflicts,
+    rows: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.uint32],
+    alphabetical: npt.NDArray[np.int64],
+) -> None:
     """Fill in the rows given, which are ordered by group and label."""
     groups = compared.group[rows]
     new_group = np.append(True, groups[1:] != groups[:-1])
@@ -69,7 +77,7 @@ def _compare(compared: LabelConflicts, rows: npt.NDArray[np.int64], labels: npt.
     agreeing, offers = np.bincount(label_of), np.bincount(group_of)
     firsts = np.flatnonzero(new_label)
     by_group = group_of[firsts]
-    most = np.lexsort((labels[firsts], -agreeing, by_group))
+    most = np.lexsort((alphabetical[labels[firsts]], -agreeing, by_group))
     majority = labels[firsts][most[np.append(True, by_group[1:] != by_group[:-1])]]
     compared.offers[rows] = offers[group_of]
     compared.labels[rows] = np.bincount(by_group)[group_of]

@@ -20,11 +20,30 @@ from sortiment.sampling.ledger import UNLABELLED
 from sortiment.sampling.parts import run_in_order
 from sortiment.sampling.payload import read_texts
 from sortiment.sampling.policy import SLICES
+from sortiment.sampling.reserve import Mask
 from sortiment.sampling.splits import SPLITS
 from sortiment.sampling.state import UNLABELLED_DEPARTMENT, State
 from sortiment.settings import SamplingSettings
 
 SAMPLE_FILE = "sample.parquet"
+COLUMNS = (
+    "offer_key",
+    "country",
+    "shop_id",
+    "title",
+    "brand",
+    "description",
+    "shop_category",
+    "price",
+    "category_id",
+    "department",
+    "feed",
+    "split",
+    "slice",
+    "inclusion_probability",
+    "suspect",
+    "training_weight",
+)
 REPEATING = ["country", "shop_id", "brand", "shop_category", "category_id", "department", "feed", "split", "slice"]
 ROWS_PER_WRITE = 65_536
 
@@ -72,14 +91,19 @@ def draw_sample(
     Raises SamplingError where the country has no offer or the state was kept for other settings.
     """
     draw = plan_draw(state, settings, threads)
-    department_of = np.array([name or "" for name in state.departments])
+    codes = {department: np.flatnonzero([name == department for name in state.departments]) for department in out}
+    rows = {name: _rows_of(draw, codes[name], draw.kept) for name in out}
+    ends = np.cumsum([len(one) for one in rows.values()])
+    together = np.concatenate([np.empty(0, dtype=np.int64), *rows.values()])
+    texts = read_texts(state.segments, state.reserve.at(draw.rows[together]), threads=threads)
+    starts = dict(zip(out, ends - [len(one) for one in rows.values()], strict=True))
 
     def write(department: str) -> SliceReport:
-        codes = np.flatnonzero(department_of == department)
-        inside = np.flatnonzero(np.isin(draw.categories, codes))
         out[department].mkdir(parents=True, exist_ok=True)
-        _write(out[department] / SAMPLE_FILE, state, draw, inside[draw.kept[inside]])
-        return _report(state, draw, department, codes, inside)
+        mine = texts.slice(int(starts[department]), len(rows[department]))
+        table = _sample_table(state, draw, rows[department], mine)
+        _write(table, out[department] / SAMPLE_FILE)
+        return _report(state, draw, department, codes[department])
 
     reports = {}
     with progress("write samples", total=len(out), unit="departments") as step:
@@ -89,30 +113,38 @@ def draw_sample(
     return SampleReport(reports, draw.split.lent, draw.split.moved)
 
 
-def _write(path: Path, state: State, draw: Draw, rows: npt.NDArray[np.int64]) -> None:
-    rows = rows[np.argsort(state.reserve.keys[draw.rows[rows]])]
-    table = read_texts(state.segments, state.reserve.at(draw.rows[rows]))
-    labelled = draw.categories[rows] != UNLABELLED
-    departments = pa.array([state.departments[code] for code in draw.categories[rows]], pa.string())
-    slices = np.array(SLICES, dtype=object)[draw.slices[draw.categories[rows]]]
-    added = {
-        "split": pa.array(np.array(SPLITS, dtype=object)[draw.split.sides[rows]], pa.string()),
-        "slice": pa.array(slices, pa.string(), mask=~labelled),
+def _rows_of(draw: Draw, codes: npt.NDArray[np.int64], mask: Mask) -> npt.NDArray[np.int64]:
+    """Where the draw has offers of these categories, of those where the mask is true; by offer key, as the draw is."""
+    wanted = np.zeros(len(draw.offers), dtype=np.bool_)
+    wanted[codes] = True
+    return np.flatnonzero(wanted[draw.categories] & mask)
+
+
+def _sample_table(state: State, draw: Draw, rows: npt.NDArray[np.int64], texts: pa.Table) -> pa.Table:
+    """The contract's columns of one department, in their order."""
+    categories, shops = draw.categories[rows], draw.shops[rows]
+    labelled = categories != UNLABELLED
+    columns = {
+        "offer_key": pa.array(state.reserve.keys[draw.rows[rows]]),
+        "shop_id": pa.array(state.shop_ids, pa.string()).take(pa.array(shops)),
+        "category_id": pa.array(state.category_ids, pa.string()).take(pa.array(categories)),
+        "department": pa.array([None, *state.departments[1:]], pa.string()).take(pa.array(categories)),
+        "split": pa.array(SPLITS).take(pa.array(draw.split.sides[rows])),
+        "slice": pa.array(SLICES).take(pa.array(draw.slices[categories], mask=~labelled)),
         "inclusion_probability": pa.array(draw.probability[rows], pa.float64()),
         "suspect": pa.array(draw.suspect[rows], pa.bool_()),
         "training_weight": pa.array(draw.training_weight[rows], pa.float64()),
     }
-    place = table.schema.get_field_index("department")
-    if labelled.any():
-        table = table.set_column(place, "department", departments)
-    for name, column in added.items():
-        table = table.append_column(name, column)
+    columns |= {name: texts[name] for name in texts.column_names}
+    return pa.table({name: columns[name] for name in COLUMNS})
+
+
+def _write(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="snappy", use_dictionary=REPEATING, row_group_size=ROWS_PER_WRITE)
 
 
-def _report(
-    state: State, draw: Draw, department: str, codes: npt.NDArray[np.int64], inside: npt.NDArray[np.int64]
-) -> SliceReport:
+def _report(state: State, draw: Draw, department: str, codes: npt.NDArray[np.int64]) -> SliceReport:
+    inside = _rows_of(draw, codes, np.ones(len(draw.kept), dtype=np.bool_))
     rows = inside[draw.kept[inside]]
     sides = draw.split.sides[rows]
     trained = set(draw.categories[rows[sides == 0]].tolist())
