@@ -156,10 +156,13 @@ class StudentSettings(StageSettings):
 
     seed: Seed = 0
     layers: Literal[3, 6, 12] = Field(3, description="transformer layers taken from the encoder's body")
+    averaging: bool = Field(True, description="the last layer starts as the mean of the tokens, not as the encoder's")
+    word_epochs: int = Field(8, ge=0, le=100, description="passes that teach the token table alone, before; 0 = none")
+    word_gain: float = Field(4.0, ge=0, le=100, description="how strongly what the table learned is written into it")
     epochs: int = Field(3, ge=1, le=100, description="passes over labelled and unlabelled offers")
     retrain_epochs: int = Field(1, ge=1, le=100, description="passes when training goes on from an earlier student")
-    batch_offers: int = Field(64, ge=1, le=4096, description="offers in one optimizer step")
-    learning_rate: float = Field(1e-3, gt=0, le=0.1, description="highest learning rate of body and head")
+    batch_offers: int = Field(32, ge=1, le=4096, description="offers in one optimizer step")
+    learning_rate: float = Field(6e-4, gt=0, le=0.1, description="highest learning rate of body and head")
     retrain_learning_rate: float = Field(3e-4, gt=0, le=0.1, description="the same from an earlier student")
     embedding_rate_factor: float = Field(1.0, ge=0, le=100, description="learning rate of the token table, relative")
     warmup_share: Share = Field(0.1, description="share of all steps over which the learning rate rises")
@@ -170,7 +173,7 @@ class StudentSettings(StageSettings):
     lowercase: bool = Field(True, description="read texts in lower case: shouting shops cost no vocabulary")
     head_room: Share = Field(0.1, description="least share of unused outputs, for categories to come")
     head_multiple: int = Field(64, ge=1, le=4096, description="the head's width is a multiple of this")
-    head_fit_offers: int = Field(4000, ge=2, description="offers that the head is fitted on before training")
+    head_fit_offers: int = Field(8_000, ge=2, description="offers that the head is fitted on before training")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where CPU or GPU has it")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = the GPU where there is one")
 

@@ -20,6 +20,7 @@ from sortiment.errors import TrainingError
 
 MASKED_BIAS = -10_000.0
 UNUSED = "unused-"
+MEAN_GAIN = 2.0  # of the tokens' mean over the first token itself
 
 
 def choose_layers(available: int, wanted: int) -> list[int]:
@@ -41,15 +42,19 @@ def head_width(classes: int, room: float, multiple: int) -> int:
 
 
 def build_student(
-    encoder_folder: Path, layers: int, classes: Sequence[str], width: int
+    encoder_folder: Path, layers: int, classes: Sequence[str], width: int, averaging: bool = False
 ) -> BertForSequenceClassification:
     """A student with the encoder's body, cut to `layers`, and an empty head.
 
+    averaging: the encoder's first layers, and a last one that starts as the mean over the tokens: what mean-pooled
+    encoders read, in an architecture whose head reads the first token.
     Raises TrainingError where the encoder is not a BERT or its weights do not fit its configuration.
     """
     config = _read_config(encoder_folder)
     weights = _read_weights(encoder_folder)
     chosen = choose_layers(config.num_hidden_layers, layers)
+    if averaging:
+        chosen = [*range(layers - 1), chosen[-1]]
     student = BertForSequenceClassification(_student_config(config, len(chosen), classes, width))
     body = {f"bert.{name}": value for name, value in _cut_body(weights, chosen).items()}
     own = {name: value for name, value in student.state_dict().items() if name not in body and not _of_body(name)}
@@ -61,6 +66,8 @@ def build_student(
         student.classifier.weight.zero_()
         student.classifier.bias.zero_()
         student.classifier.bias[len(classes) :] = MASKED_BIAS
+    if averaging:
+        _average_in_last_layer(student)
     student.train(False)
     return student
 
@@ -120,6 +127,24 @@ def name_outputs(classes: Sequence[str], width: int) -> dict[int, str]:
 def count_classes(student: BertForSequenceClassification) -> int:
     """How many of the head's outputs are in use."""
     return int((student.classifier.bias > MASKED_BIAS / 2).sum())
+
+
+def _average_in_last_layer(student: BertForSequenceClassification) -> None:
+    """Attention that looks everywhere alike and passes on what it sees; a feed-forward part that adds nothing yet."""
+    layer: Any = student.bert.encoder.layer[-1]
+    identity = torch.eye(student.config.hidden_size)
+    with torch.no_grad():
+        for dense, weight in (
+            (layer.attention.self.query, torch.zeros_like(identity)),
+            (layer.attention.self.value, identity),
+            (layer.attention.output.dense, MEAN_GAIN * identity),
+            (layer.output.dense, torch.zeros_like(layer.output.dense.weight)),
+        ):
+            dense.weight.copy_(weight)
+            dense.bias.zero_()
+        for norm in (layer.attention.output.LayerNorm, layer.output.LayerNorm):
+            norm.weight.fill_(1.0)
+            norm.bias.zero_()
 
 
 def pooler_of(student: BertForSequenceClassification) -> nn.Linear:

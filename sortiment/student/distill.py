@@ -41,6 +41,7 @@ from sortiment.student.lesson import Lesson, Plan, collect_optimizers
 from sortiment.student.measures import measure_validation
 from sortiment.student.resume import EpochState, Resume
 from sortiment.student.scoring import choose_device, has_bf16, map_rows
+from sortiment.student.table import teach_table
 from sortiment.student.targets import Targets, weigh_targets
 from sortiment.student.tokens import Tokens, load_tokenizer, tokenize
 
@@ -168,7 +169,7 @@ def _prepare_start(
         whole = describe_folder(str(encoder_folder), encoder_folder, resume.folder)
         texts = [text.lower() for text in corpus.texts] if settings.lowercase else corpus.texts
         trim_vocabulary(whole, texts, trimmed, encoder, progress)
-        student = build_student(trimmed, settings.layers, classes, width)
+        student = build_student(trimmed, settings.layers, classes, width, settings.averaging)
         copy_tokenizer(trimmed, folder, encoder.max_tokens)
         if settings.lowercase:
             lowercase_tokenizer(folder)
@@ -182,6 +183,10 @@ def _prepare_start(
         move_student(student, hardware.device)
         rows = _rows_for_head(corpus, first_new, settings)
         tokens = _tokenize(folder, corpus.texts, student, encoder)
+        if first_new == 0 and settings.word_epochs:
+            train = corpus.rows("train")
+            epochs, gain = settings.word_epochs, settings.word_gain
+            teach_table(student, tokens, targets, train, epochs, gain, settings.seed, progress)
         with progress("fit the student's head", total=len(rows)) as step:
             fit_head(student, tokens, targets, rows, len(classes), first_new, settings.seed, hardware.bf16)
             step.advance(len(rows))

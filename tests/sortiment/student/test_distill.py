@@ -218,29 +218,30 @@ def test_an_empty_sample_is_refused(
         )
 
 
-def test_features_that_are_not_numbers_stop_the_training_before_it_begins(
-    tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
+@pytest.mark.parametrize("word_epochs", [0, 1])
+def test_an_encoder_whose_features_are_not_numbers_stops_the_training_before_it_begins(
+    tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path, word_epochs: int
 ) -> None:
     broken = _copy_with_nan(tiny_encoder, tmp_path / "encoder", "bert.encoder.layer.0.output.dense.bias", slice(None))
-    with pytest.raises(TrainingError, match=r"features are not a number.*convert or download"):
-        _distill(tiny_market, broken, quick_settings, tmp_path / "out")
+    settings = quick_settings.model_copy(update={"word_epochs": word_epochs})
+    with pytest.raises(TrainingError, match=r"not a number.*convert or download"):
+        _distill(tiny_market, broken, settings, tmp_path / "out")
 
 
+@pytest.mark.parametrize(("word_epochs", "fix"), [(0, r"student\.learning_rate"), (1, r"student\.word_epochs")])
 def test_a_loss_that_is_not_a_number_stops_the_training_and_says_what_to_do(
-    tiny_encoder: Path, quick_settings: StudentSettings, workshop: Any, tmp_path: Path
+    tiny_encoder: Path, quick_settings: StudentSettings, workshop: Any, tmp_path: Path, word_epochs: int, fix: str
 ) -> None:
-    nine = json.loads((tiny_encoder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"].index(
-        ["9", -8.0]
-    )
+    vocabulary = json.loads((tiny_encoder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    nine = vocabulary.index(["9", -8.0])
     broken = _copy_with_nan(tiny_encoder, tmp_path / "encoder", "bert.embeddings.word_embeddings.weight", nine)
     truth = ["tea", "coffee"] * 20
     sample = workshop.sample(tmp_path / "sample", "DE", [*truth, "tea 9"], [*truth, "tea"], ["train"] * 41)
     soft = workshop.soft_labels(tmp_path / "soft", sample, [*truth, "tea"], ["coffee", "tea"])
     market = _market({"DE|food": sample}, {"DE|food": soft}, ["coffee", "tea"])
-    settings = quick_settings.model_copy(
-        update={"head_fit_offers": 4, "seed": 1}
-    )  # the head does not see the poisoned offer
-    with pytest.raises(TrainingError, match=r"loss is not a number.*learning_rate"):
+    # The head does not see the poisoned offer.
+    settings = quick_settings.model_copy(update={"head_fit_offers": 4, "seed": 1, "word_epochs": word_epochs})
+    with pytest.raises(TrainingError, match=rf"loss is not a number.*{fix}"):
         _distill(market, broken, settings, tmp_path / "out")
     assert not (tmp_path / "out" / "model.safetensors").exists()
 

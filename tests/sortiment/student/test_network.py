@@ -7,11 +7,20 @@ import pytest
 import torch
 
 from sortiment.errors import TrainingError
-from sortiment.student.body import build_student, choose_layers, first_token_logits, head_width
+from sortiment.progress import silent
+from sortiment.student.body import (
+    build_student,
+    choose_layers,
+    first_token_features,
+    first_token_logits,
+    head_width,
+)
 from sortiment.student.calibration import calibration_error, fit_calibration
 from sortiment.student.head import choose_rows
 from sortiment.student.lesson import Plan, distillation_loss
 from sortiment.student.prediction import rank_top
+from sortiment.student.table import teach_table
+from sortiment.student.targets import Targets
 from sortiment.student.tokens import Tokens, order_batches
 
 
@@ -40,6 +49,28 @@ def test_the_short_path_gives_the_stock_networks_logits(tiny_encoder: Path) -> N
     with torch.inference_mode():
         stock = student(input_ids=ids, attention_mask=mask.long()).logits
         torch.testing.assert_close(first_token_logits(student, ids, mask), stock, rtol=1e-4, atol=1e-4)
+
+
+def test_an_averaging_student_reads_the_mean_of_its_tokens(tiny_encoder: Path) -> None:
+    student = build_student(tiny_encoder, 3, ["a", "b", "c"], 8, averaging=True)
+    ids, mask = torch.randint(4, 40, (2, 6)), torch.ones(2, 6, dtype=torch.bool)
+    mask[1, 4:] = False
+    with torch.inference_mode():
+        hidden = student.bert(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True).hidden_states[2]
+        mean = torch.stack([hidden[0].mean(0), hidden[1, :4].mean(0)])
+        expected = torch.nn.functional.layer_norm(hidden[:, 0] + 2 * mean, (32,))
+        torch.testing.assert_close(first_token_features(student, ids, mask), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_teaching_words_changes_only_the_rows_of_tokens_in_use(tiny_encoder: Path) -> None:
+    student = build_student(tiny_encoder, 3, ["a", "b"], 8)
+    before = student.bert.embeddings.word_embeddings.weight.detach().clone()
+    tokens = Tokens(np.array([0, 5, 2, 0, 6, 2] * 20, np.int32), np.arange(0, 121, 3), pad_id=1)
+    index = np.array([[0], [1]] * 20, np.int32)
+    targets = Targets(index, np.ones((40, 1), np.float32), np.zeros(40, np.float32), np.zeros(40, np.float32))
+    teach_table(student, tokens, targets, np.arange(40), epochs=5, gain=1.0, seed=0, progress=silent)
+    changed = (student.bert.embeddings.word_embeddings.weight != before).any(1)
+    assert changed.nonzero()[:, 0].tolist() == [5, 6]
 
 
 def test_padding_changes_nothing(tiny_encoder: Path) -> None:
