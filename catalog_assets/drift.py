@@ -14,7 +14,8 @@ from catalog_assets.sampling import training_sample
 from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
-from sortiment.artifacts import Artifact, Recipe, write_atomically
+from sortiment.artifacts import Artifact, ArtifactStore, Recipe
+from sortiment.blobs import write_atomically
 from sortiment.drift import CODE_VERSION, DriftSide, SliceDrift, measure_drift, read_report
 from sortiment.errors import DriftError
 from sortiment.predictions import PREDICTIONS_FILE, read_predictions
@@ -129,7 +130,7 @@ def new_predictions(storage: StorageResource) -> list[tuple[str, str, str]]:
     return found
 
 
-def _keep_verdict(store: Any, key: str, verdict: SliceDrift, measured: Artifact) -> Artifact:
+def _keep_verdict(store: ArtifactStore, key: str, verdict: SliceDrift, measured: Artifact) -> Artifact:
     recipe = Recipe({"measurement": measured.version}, {}, CODE_VERSION)
 
     def write(out: Path) -> dict[str, Any]:

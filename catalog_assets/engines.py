@@ -42,7 +42,10 @@ def quantized_student(
     store, settings = storage.store, market.settings
     student, samples = store.current("student_checkpoint"), store.current_partitions("training_sample")
     recipe = Recipe(
-        {"student": student.version, "samples": versions_of(samples)}, settings.engines, CODE_VERSION, PACKAGES
+        {"student": student.version, "samples": versions_of(samples)},
+        settings.engines.quantizing(),
+        CODE_VERSION,
+        PACKAGES,
     )
 
     def write(out: Path) -> dict[str, Any]:
@@ -66,12 +69,17 @@ def compiled_student(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
     """The student ready to serve, one folder per target. What this machine cannot build is named with the command."""
-    from sortiment.engines import compile_student
+    from sortiment.engines import compile_student, probe_target
 
     store, settings = storage.store, market.settings.engines
     student, quantized = store.current("student_checkpoint"), store.current("quantized_student")
     for target in context.partition_keys:
-        recipe = Recipe({"student": student.version, "quantized": quantized.version}, settings, CODE_VERSION, PACKAGES)
+        inputs = {
+            "student": student.version,
+            "quantized": quantized.version,
+            "lacking": probe_target(target, settings) or "nothing",
+        }
+        recipe = Recipe(inputs, settings.compiling(), CODE_VERSION, PACKAGES)
         compiled = build_and_point(
             store,
             "compiled_student",

@@ -12,7 +12,8 @@ from catalog_assets.evaluation import student_evaluation
 from catalog_assets.results import OWNERS, build_and_point, markdown_table, materialized, partition_paths, versions_of
 from resources.market import MarketResource
 from resources.storage import StorageResource
-from sortiment.artifacts import Recipe, write_atomically
+from sortiment.artifacts import Recipe
+from sortiment.blobs import write_atomically
 from sortiment.evaluation import read_answers, score_answers
 from sortiment.release import CODE_VERSION, ReleaseDecision, ReleaseLog, judge_answers
 from sortiment.report.figures import plot_releases, to_markdown

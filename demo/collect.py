@@ -103,6 +103,8 @@ def _market(demo: DemoMarket, storage: StorageResource) -> dict[str, Any]:
             counts = by_country.setdefault(country, Counter())
             counts["offers"] += found.offers
             counts["unlabelled"] += found.offers - found.labelled
+    for country, census in store.current_partitions("offer_census").items():
+        by_country[country].update({name: census.summary[name] for name in ("categories", "shops")})
     return {
         "name": demo.profile.market,
         "synthetic": demo.synthetic,

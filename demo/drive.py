@@ -29,7 +29,7 @@ from dagster._core.storage.tags import (
 
 from definitions import LOCATION_NAME, build_definitions
 from resources.profiles import Profile
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.settings import Settings
 
 PROCESS_TAG = "sortiment/process"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 
 
 class Journal:

@@ -14,7 +14,8 @@ import yaml
 from resources.market import MARKET_FILE
 from resources.profiles import Profile
 from sortiment import __version__
-from sortiment.artifacts import ArtifactStore, LocalBlobs, content_version, write_atomically
+from sortiment.artifacts import ArtifactStore, content_version
+from sortiment.blobs import LocalBlobs, write_atomically
 from sortiment.errors import FeedError, SettingsError
 from sortiment.feeds import FeedSpec, list_feed_files, load_parts, load_spec
 from sortiment.market import generate_market, generate_second_day, inject_drift, write_drifted_feed

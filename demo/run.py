@@ -20,7 +20,6 @@ from demo.market import DemoMarket, plan_market, write_market, write_second_day
 from resources.profiles import Profile
 from resources.progress import TerminalProgress
 from resources.storage import StorageResource
-from sortiment.errors import SortimentError
 from sortiment.report import write_report
 from sortiment.report.terminal import summarize_report
 
@@ -81,8 +80,11 @@ def _first_release(show: "_Show", driver: Driver) -> None:
 def _drift_and_recover(show: "_Show", driver: Driver, demo: DemoMarket, progress: TerminalProgress) -> None:
     """A second feed drifts in one partition; the sensors find it, and only that partition is labelled anew."""
     storage = _storage(driver)
-    choose: Callable[[], str | None] = lambda: _largest_partition(storage) if demo.synthetic else None  # noqa: E731
-    show.step("day-2", "A second feed arrives", lambda: write_second_day(demo, choose(), progress))
+
+    def bring_second_day() -> dict[str, Any]:
+        return write_second_day(demo, _largest_partition(storage) if demo.synthetic else None, progress)
+
+    show.step("day-2", "A second feed arrives", bring_second_day)
     drifted = show.journal.facts("day-2")["partition"]
     show.step("before", "Remember the score before", lambda: score_partition(storage, drifted, ["student"]))
     show.step("load-2", "Sensor: new feed files", lambda: _tick(driver, "new_feed_files"))
@@ -128,10 +130,7 @@ class _Show:
             self.console.print(f"[dim]{self.number:>2}  {title}: done before ({seconds:,.1f} s)[/]")
             return
         self.console.print(f"[bold]{self.number:>2}  {title}[/]")
-        try:
-            self.journal.run(name, work)
-        except SortimentError:
-            raise
+        self.journal.run(name, work)
         self.console.print(f"    [green]done[/] in {self.journal.seconds()[name]:,.1f} s")
 
 

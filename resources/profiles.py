@@ -25,7 +25,7 @@ from typing import Any
 from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.errors import SettingsError
 
 PROFILES = ("local", "aws")

@@ -1,6 +1,6 @@
 """Where artifacts are kept: a local folder, or `s3://` through dagster-aws.
 
-Only this module knows S3. Everything else sees `sortiment.artifacts.Blobs`: six operations on keys.
+Only this module knows S3. Everything else sees `sortiment.blobs.Blobs`: six operations on keys.
 """
 
 import shutil
@@ -11,7 +11,8 @@ from urllib.parse import urlparse
 
 import dagster as dg
 
-from sortiment.artifacts import MANIFEST, ArtifactStore, Blobs, LocalBlobs
+from sortiment.artifacts import MANIFEST, ArtifactStore
+from sortiment.blobs import Blobs, LocalBlobs
 from sortiment.errors import StorageError
 from sortiment.sampling.parts import S3Options
 

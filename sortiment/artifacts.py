@@ -15,18 +15,17 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel
 
+from sortiment.blobs import Blobs, write_atomically
 from sortiment.errors import StorageError
 
 VERSION_DIGITS = 16
@@ -82,81 +81,6 @@ class Artifact:
     @property
     def bytes(self) -> int:
         return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
-
-
-class Blobs(Protocol):
-    """The few operations that a storage must have. Keys are relative, with `/`."""
-
-    def uri(self, key: str) -> str: ...
-    def read(self, key: str) -> bytes | None:
-        """The object's bytes; None where there is none."""
-
-    def write(self, key: str, data: bytes) -> None:
-        """Atomically create or replace."""
-
-    def create(self, key: str, data: bytes) -> bool:
-        """Atomically create; False, with nothing changed, where the key exists."""
-
-    def publish(self, folder: Path, key: str) -> None:
-        """Make a local folder appear under `key`, its manifest last. The folder is gone afterwards."""
-
-    def fetch(self, key: str, names: list[str]) -> Path:
-        """A local folder that holds the named files of `key`."""
-
-    def list(self, prefix: str) -> list[str]:
-        """Every key that starts with the prefix, sorted."""
-
-
-class LocalBlobs:
-    """A folder on this machine."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def uri(self, key: str) -> str:
-        return str(self.root / key)
-
-    def read(self, key: str) -> bytes | None:
-        try:
-            return (self.root / key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def write(self, key: str, data: bytes) -> None:
-        write_atomically(self.root / key, data)
-
-    def create(self, key: str, data: bytes) -> bool:
-        target = self.root / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        write_atomically(temporary, data)
-        try:
-            os.link(temporary, target)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink(missing_ok=True)
-        return True
-
-    def publish(self, folder: Path, key: str) -> None:
-        target = self.root / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for file in folder.rglob("*"):
-            if file.is_file():
-                _fsync(file)
-        if target.exists():
-            shutil.rmtree(target)
-        folder.rename(target)
-        _fsync(target.parent)
-
-    def fetch(self, key: str, names: list[str]) -> Path:
-        return self.root / key
-
-    def list(self, prefix: str) -> list[str]:
-        start = self.root / prefix
-        if not start.is_dir():
-            return []
-        return sorted(str(file.relative_to(self.root)) for file in start.rglob("*") if file.is_file())
 
 
 class ArtifactStore:
@@ -331,20 +255,6 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write under a temporary name in the same folder, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def package_versions(names: tuple[str, ...]) -> dict[str, str]:
     """Installed version of each distribution; 'absent' where it is not installed."""
     versions = {}
@@ -399,14 +309,6 @@ def _folder(asset: str, partition: str | None) -> str:
 
 def _json(content: Any) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _open_folder(building: Path, resumable: bool) -> Path:

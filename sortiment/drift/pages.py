@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.drift.sides import SliceOffers
 from sortiment.settings import DriftSettings
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.drift.sides import SliceOffers, View
 from sortiment.drift.signals import SignalName
 from sortiment.errors import DriftError

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.artifacts import content_version, write_atomically
+from sortiment.artifacts import content_version
+from sortiment.blobs import write_atomically
 from sortiment.encoders.embedding import Embedder
 from sortiment.encoders.references import EncoderFolder
 from sortiment.encoders.runners import Vectors, runner_name

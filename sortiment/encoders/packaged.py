@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.artifacts import content_version, file_sha256, write_atomically
+from sortiment.artifacts import content_version, file_sha256
+from sortiment.blobs import write_atomically
 from sortiment.encoders.runners import quiet_transformers
 from sortiment.errors import EncoderError
 from sortiment.progress import Progress

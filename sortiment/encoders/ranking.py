@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sortiment.artifacts import content_version, write_atomically
+from sortiment.artifacts import content_version
+from sortiment.blobs import write_atomically
 from sortiment.encoders.ranking_candidates import Budget, Result, try_encoder, try_ngrams, try_token_table
 from sortiment.encoders.ranking_offers import RankingOffers, draw_ranking_offers
 from sortiment.encoders.references import EncoderFolder, resolve_encoder

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.encoders.embedding import Embedder, load_tokenizer
 from sortiment.encoders.references import EncoderFolder, describe_folder
 from sortiment.errors import EncoderError

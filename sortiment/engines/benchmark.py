@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.engines.bert_graph import read_bert_shape
 from sortiment.engines.folders import EngineSpec, folder_size_mb, read_engine_spec
 from sortiment.engines.machine import describe_machine

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.errors import EngineError, EngineUnavailable
 
 ENGINE_FILE = "engine.json"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.engines.bert_graph import LOOKUP_NODE, write_bert_graph
 from sortiment.engines.calibration import Floats, probabilities, rank_top
 from sortiment.engines.folders import (

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from sortiment.artifacts import ArtifactStore, write_atomically
+from sortiment.artifacts import ArtifactStore
+from sortiment.blobs import write_atomically
 from sortiment.errors import StorageError
 from sortiment.feeds.parts import PART_ASSET, PARTS_FILE, OfferPart, describe_market, open_part
 

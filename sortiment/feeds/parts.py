@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from sortiment.artifacts import Artifact, ArtifactStore, Recipe, write_atomically
+from sortiment.artifacts import Artifact, ArtifactStore, Recipe
+from sortiment.blobs import write_atomically
 from sortiment.errors import FeedError
 from sortiment.feeds.files import FeedFile, list_feed_files
 from sortiment.feeds.loading import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.feeds.reasons import SUPERSEDED
 
 REPORT_FILE = "report.json"

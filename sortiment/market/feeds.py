@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.market.vocabulary import LANGUAGE_OF, Vocabulary
 
 FEEDS = "feeds"

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.market.day import Drift, Scenario, draw_day
 from sortiment.market.feeds import FEEDS, SYNTHETIC_NOTE, WrittenFeed, write_feed
 from sortiment.market.vocabulary import LANGUAGES, Vocabulary, load_vocabulary

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.errors import DriftError
 from sortiment.market.coining import replacement_words, uniform_numbers
 from sortiment.market.noise import abbreviate_words

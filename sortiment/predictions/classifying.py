@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sortiment.artifacts import content_version, write_atomically
+from sortiment.artifacts import content_version
+from sortiment.blobs import write_atomically
 from sortiment.predictions.answering import NO_CLASS, Answered, Classifier, ClassNames, answer_offers, name_classes
 from sortiment.progress import Progress, Step, silent
 from sortiment.settings import PredictionSettings

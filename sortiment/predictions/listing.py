@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 
 LISTING_FILE = "predictions.json"
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sortiment.artifacts import Blobs
+from sortiment.blobs import Blobs
 from sortiment.errors import ReleaseError
 from sortiment.release.events import Action, Champion, ReleaseEvent, champions_of, parse_event, withdrawn_of
 from sortiment.release.gates import ReleaseDecision

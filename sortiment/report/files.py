@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.errors import StorageError
 from sortiment.report.schema import Report, parse_report
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.report import numbers, page_rows
 from sortiment.report.engine_figures import basis_of
 from sortiment.report.schema import Report, parse_report

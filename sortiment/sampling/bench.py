@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.errors import SamplingError
 from sortiment.progress import Progress, silent
 from sortiment.sampling.bench_offers import BenchMarket, write_parts

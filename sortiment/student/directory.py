@@ -10,7 +10,7 @@ from typing import Any
 import safetensors.torch
 from transformers import BertForSequenceClassification
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 
 TOKENIZER_FILES = (
     "tokenizer.json",

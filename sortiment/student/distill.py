@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 from transformers import BertForSequenceClassification
 
-from sortiment.artifacts import content_version, file_sha256, write_atomically
+from sortiment.artifacts import content_version, file_sha256
+from sortiment.blobs import write_atomically
 from sortiment.encoders import trim_vocabulary
 from sortiment.encoders.references import describe_folder
 from sortiment.engines.machine import count_cores

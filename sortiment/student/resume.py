@@ -16,7 +16,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 
 FOLDER = ".training"
 START = "start"

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.progress import Progress, Step, silent
 from sortiment.settings import TeacherSettings
 from sortiment.teacher.offers import COLUMNS, Offers, offers_of, sample_file

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sortiment.artifacts import write_atomically
+from sortiment.blobs import write_atomically
 from sortiment.encoders import EncoderFolder, FeatureCache
 from sortiment.errors import TrainingError
 from sortiment.evaluation import calibration_error, score

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sortiment.artifacts import ArtifactStore, LocalBlobs, Recipe, content_version, verify
+from sortiment.artifacts import ArtifactStore, Recipe, content_version, verify
+from sortiment.blobs import LocalBlobs
 from sortiment.errors import StorageError
 
 
@@ -72,7 +73,8 @@ def test_only_a_resumable_builder_sees_what_a_killed_one_left(tmp_path: Path, st
         """
         import sys, os, signal
         from pathlib import Path
-        from sortiment.artifacts import ArtifactStore, LocalBlobs, Recipe
+        from sortiment.artifacts import ArtifactStore, Recipe
+        from sortiment.blobs import LocalBlobs
         def write(folder):
             (folder / "shard-0").write_text("done")
             os.kill(os.getpid(), signal.SIGKILL)

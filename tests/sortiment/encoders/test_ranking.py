@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from sortiment.artifacts import ArtifactStore, LocalBlobs
+from sortiment.artifacts import ArtifactStore
+from sortiment.blobs import LocalBlobs
 from sortiment.encoders import FeatureCache, resolve_encoder
 from sortiment.encoders.ranking import RANKING_FILE, rank_encoders
 from sortiment.encoders.ranking_candidates import Budget, embed_within

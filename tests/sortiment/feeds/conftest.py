@@ -8,7 +8,8 @@ import duckdb
 import pytest
 import yaml
 
-from sortiment.artifacts import ArtifactStore, LocalBlobs
+from sortiment.artifacts import ArtifactStore
+from sortiment.blobs import LocalBlobs
 from sortiment.feeds import FeedFileReport, FeedSpec, list_feed_files, load_feed_file, load_spec
 from sortiment.progress import silent
 from sortiment.settings import FeedSettings

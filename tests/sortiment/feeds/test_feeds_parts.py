@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from sortiment.artifacts import ArtifactStore, LocalBlobs, verify
+from sortiment.artifacts import ArtifactStore, verify
+from sortiment.blobs import LocalBlobs
 from sortiment.errors import FeedError
 from sortiment.feeds import FeedSpec, OfferPart, describe_market, load_parts, offer_key, part_recipe, write_offers
 from sortiment.feeds.files import list_feed_files
@@ -166,7 +167,8 @@ KILLED = """
 import os, signal, sys
 from contextlib import contextmanager
 from pathlib import Path
-from sortiment.artifacts import ArtifactStore, LocalBlobs
+from sortiment.artifacts import ArtifactStore
+from sortiment.blobs import LocalBlobs
 from sortiment.feeds import load_parts, load_spec
 from sortiment.settings import FeedSettings
 

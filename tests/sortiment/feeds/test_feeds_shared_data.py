@@ -7,7 +7,8 @@ import duckdb
 import pytest
 import yaml
 
-from sortiment.artifacts import ArtifactStore, LocalBlobs
+from sortiment.artifacts import ArtifactStore
+from sortiment.blobs import LocalBlobs
 from sortiment.feeds import OfferPart, describe_market, load_parts, load_spec
 from sortiment.progress import silent
 from sortiment.settings import FeedSettings

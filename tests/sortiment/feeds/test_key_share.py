@@ -5,7 +5,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from sortiment.artifacts import ArtifactStore, LocalBlobs
+from sortiment.artifacts import ArtifactStore
+from sortiment.blobs import LocalBlobs
 from sortiment.errors import FeedError
 from sortiment.feeds import OfferPart, load_parts, parse_spec
 from sortiment.progress import silent

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sortiment.artifacts import LocalBlobs
+from sortiment.blobs import LocalBlobs
 from sortiment.release import Gate, ReleaseDecision, ReleaseLog
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sortiment.artifacts import LocalBlobs
+from sortiment.blobs import LocalBlobs
 from sortiment.errors import ReleaseError
 from sortiment.release import Gate, ReleaseDecision, ReleaseLog
 

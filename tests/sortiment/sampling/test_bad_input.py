@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sortiment.artifacts import ArtifactStore, LocalBlobs
+from sortiment.artifacts import ArtifactStore
+from sortiment.blobs import LocalBlobs
 from sortiment.errors import SamplingError, StorageError
 from sortiment.sampling import OfferPart, UnreadablePart, build_state, draw_sample, keep_state, take_census
 from sortiment.settings import SamplingSettings

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sortiment.artifacts import ArtifactStore, LocalBlobs
+from sortiment.artifacts import ArtifactStore
+from sortiment.blobs import LocalBlobs
 from sortiment.sampling import (
     OfferPart,
     State,

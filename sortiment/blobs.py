@@ -1,0 +1,108 @@
+"""Where bytes are kept: the few operations that a storage must have, and the local folder that has them.
+
+`resources/storage.py` has the same operations on S3. Whoever writes a file that must be whole or absent writes it with
+`write_atomically`.
+"""
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Protocol
+
+
+class Blobs(Protocol):
+    """The few operations that a storage must have. Keys are relative, with `/`."""
+
+    def uri(self, key: str) -> str: ...
+    def read(self, key: str) -> bytes | None:
+        """The object's bytes; None where there is none."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """Atomically create or replace."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Atomically create; False, with nothing changed, where the key exists."""
+
+    def publish(self, folder: Path, key: str) -> None:
+        """Make a local folder appear under `key`, its manifest last. The folder is gone afterwards."""
+
+    def fetch(self, key: str, names: list[str]) -> Path:
+        """A local folder that holds the named files of `key`."""
+
+    def list(self, prefix: str) -> list[str]:
+        """Every key that starts with the prefix, sorted."""
+
+
+class LocalBlobs:
+    """A folder on this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def uri(self, key: str) -> str:
+        return str(self.root / key)
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            return (self.root / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, key: str, data: bytes) -> None:
+        write_atomically(self.root / key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        target = self.root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        write_atomically(temporary, data)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+    def publish(self, folder: Path, key: str) -> None:
+        target = self.root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for file in folder.rglob("*"):
+            if file.is_file():
+                _fsync(file)
+        if target.exists():
+            shutil.rmtree(target)
+        folder.rename(target)
+        _fsync(target.parent)
+
+    def fetch(self, key: str, names: list[str]) -> Path:
+        return self.root / key
+
+    def list(self, prefix: str) -> list[str]:
+        start = self.root / prefix
+        if not start.is_dir():
+            return []
+        return sorted(str(file.relative_to(self.root)) for file in start.rglob("*") if file.is_file())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write under a temporary name in the same folder, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
