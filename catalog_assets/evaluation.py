@@ -16,6 +16,7 @@ from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
 from sortiment.artifacts import Recipe
+from sortiment.errors import StorageError
 from sortiment.evaluation import CODE_VERSION, answer_test_offers, read_answers, score_answers, write_answers
 from sortiment.report.figures import plot_scores, to_markdown
 
@@ -43,9 +44,17 @@ def student_evaluation(
     from sortiment.student import load_classifier
 
     store, settings, shown = storage.store, market.settings, progress.of(context.log)
-    keys = [str(key) for key in context.partition_keys]
-    samples = {key: store.current("training_sample", key) for key in keys}
-    labels = {key: store.current("teacher_soft_labels", key) for key in keys}
+    asked = [str(key) for key in context.partition_keys]
+    sampled, labelled = store.current_partitions("training_sample"), store.current_partitions("teacher_soft_labels")
+    # A slice that a later feed brought has no test offers until it is sampled: there is nothing to score in it yet.
+    keys = [key for key in asked if key in sampled and key in labelled]
+    if not keys:
+        raise StorageError(
+            "none of these slices has a sample with labels",
+            value=", ".join(asked[:5]),
+            fix="materialize training_sample and teacher_soft_labels of them first",
+        )
+    samples, labels = {key: sampled[key] for key in keys}, {key: labelled[key] for key in keys}
     student, champion = store.current("student_checkpoint"), champion_student(storage)
     served = current_engines(storage)[settings.predictions.target]
     models = {"student": student.version, "int8": served.version}
@@ -84,6 +93,7 @@ def student_evaluation(
     return dg.MaterializeResult(
         metadata={
             "scores": markdown_table(rows),
+            "not_sampled_yet": len(asked) - len(keys),
             **{f"by_{what}": _plot(scores, what) for what in ("country", "department", "feed", "slice")},
             **{f"{model}_macro_f1": leaves["overall"]["macro_f1"] for model, leaves in scores.items()},
         }
