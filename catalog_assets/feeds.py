@@ -9,17 +9,19 @@ from catalog_assets.results import OWNERS, build_and_point, describe_artifact, m
 from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
-from sortiment.artifacts import Recipe
+from sortiment.artifacts import Recipe, content_version
 from sortiment.feeds import (
     CODE_VERSION,
+    departments_of,
     describe_market,
+    group_departments,
     load_parts,
     read_listing,
     read_quarantine,
     write_listing,
     write_offers,
 )
-from sortiment.taxonomy import UNLABELLED, derive_taxonomy, read_taxonomy, write_taxonomy
+from sortiment.taxonomy import UNLABELLED, derive_taxonomy, plan_departments, read_taxonomy, write_taxonomy
 
 STAGE: dict[str, Any] = {"group_name": "feeds", "owners": OWNERS, "code_version": CODE_VERSION}
 
@@ -33,10 +35,12 @@ def feed_files(
     A file that was loaded before, under whatever name, is not loaded again. Registers the countries and departments
     that the feeds brought as partitions.
     """
+    store, settings = storage.store, market.settings.feeds
     taxonomy = read_taxonomy(market.taxonomy_file) if market.taxonomy_file else None
-    parts = load_parts(market.specs(), taxonomy, storage.store, market.settings.feeds, progress.of(context.log))
+    loaded = load_parts(market.specs(), taxonomy, store, settings, progress.of(context.log), market.remote_files)
+    parts = group_departments(loaded, earlier_departments(storage), store, settings)
     recipe = Recipe({"parts": "+".join(part.version for part in parts)}, {}, CODE_VERSION)
-    artifact = build_and_point(storage.store, "feed_files", recipe, lambda out: write_listing(parts, out))
+    artifact = build_and_point(store, "feed_files", recipe, lambda out: write_listing(parts, out))
     found = describe_market(parts)
     departments = [department.slug for department in found.departments]
     register_partitions(context.instance, list(found.countries), [*departments, UNLABELLED])
@@ -65,7 +69,11 @@ def taxonomy(market: MarketResource, storage: StorageResource) -> dg.Materialize
         if market.taxonomy_file
         else derive_taxonomy(read_listing(listing.path, store))
     )
-    recipe = Recipe({"tree": tree.version}, {}, CODE_VERSION)
+    plan = plan_departments(dict.fromkeys(tree.top_levels, 0), earlier_departments(storage), market.settings.feeds)
+    tree = tree.in_departments(plan)
+    shared = {slug: key for slug, key in plan.items() if slug != key}
+    inputs = {"tree": tree.version} | ({"departments": content_version(shared)} if shared else {})
+    recipe = Recipe(inputs, {}, CODE_VERSION)
     artifact = build_and_point(store, "taxonomy", recipe, lambda out: write_taxonomy(tree, out))
     departments = [{"department": slug, "name": name} for slug, name in tree.department_names.items()]
     return materialized(artifact, {"departments": markdown_table(departments, limit=100)})
@@ -84,3 +92,9 @@ def offers(context: dg.AssetExecutionContext, storage: StorageResource) -> dg.Ma
         )
         context.add_asset_metadata(describe_artifact(artifact), partition_key=country)
     return dg.MaterializeResult(metadata={"feed_files": versions_of({"": store.current("feed_files")})})
+
+
+def earlier_departments(storage: StorageResource) -> dict[str, str]:
+    """Which department each top level was given by the last load; empty before the first."""
+    listing = storage.store.current_or_none("feed_files")
+    return departments_of(read_listing(listing.path, storage.store)) if listing else {}

@@ -58,7 +58,7 @@ def collect_report(demo: DemoMarket, journal: Journal, driver: Driver) -> Report
         "drift": _drift(journal, storage, driver),
         "releases": [ReleaseRow.from_event(event) for event in ReleaseLog(storage.blobs).events()],
         "champion": _champion(storage),
-        "not_done": _not_done(storage),
+        "not_done": [*_not_done(storage), *_not_shown(journal, storage)],
         "machine": _machine(),
         "settings": demo.settings.model_dump(mode="json"),
         "versions": {"python": platform.python_version(), **package_versions(PACKAGES)},
@@ -275,14 +275,19 @@ def _cost(storage: StorageResource) -> dict[str, Any]:
     return {name: content[name] for name in ("rows", "choice", "region", "prices_as_of", "unknown", "why")}
 
 
-def _drift(journal: Journal, storage: StorageResource, driver: Driver) -> dict[str, Any]:
-    arrived, before, after = journal.facts("day-2"), journal.facts("before"), journal.facts("after")
+def _drift(journal: Journal, storage: StorageResource, driver: Driver) -> dict[str, Any] | None:
+    """None where there was no second day. Scores after it are None where no drift was found: nothing was made anew."""
+    if not journal.done("drift"):
+        return None
+    arrived, before = journal.facts("day-2"), journal.facts("before")
+    found_it = journal.done("after")
+    after = journal.facts("after") if found_it else {"offers": 0, "champion": None, "student": None}
     verdicts = storage.store.current_partitions("drift_report")
     measured = storage.store.find(MEASUREMENT, next(iter(verdicts.values())).manifest["inputs"]["measurement"])
     assert measured is not None, "the verdicts are of this measurement"
     report = read_report(measured.path)
     relabelled = relabelled_partitions(driver, journal)
-    live = "student" if journal.facts("release-2")["passed"] else "champion"
+    live = "student" if found_it and journal.facts("release-2")["passed"] else "champion"
     lost, won = _difference(before["student"], after["champion"]), _difference(after[live], after["champion"])
     decisions = [
         {
@@ -300,6 +305,7 @@ def _drift(journal: Journal, storage: StorageResource, driver: Driver) -> dict[s
     own = [found for found in report.slices if found.slice == arrived["partition"]]
     return {
         "partition": arrived["partition"],
+        "why": own[0].why if own else f"not judged: {arrived['partition']} has no offers to compare",
         "scenario": arrived["scenario"],
         "before": before["student"],
         "drifted": after["champion"],
@@ -314,10 +320,14 @@ def _drift(journal: Journal, storage: StorageResource, driver: Driver) -> dict[s
 
 
 def relabelled_partitions(driver: Driver, journal: Journal) -> list[str]:
-    """Partitions whose soft labels were materialized again after the first time, by the instance's own records."""
+    """Partitions whose soft labels were materialized again after the teacher's own step, by the instance's records.
+
+    What a killed run of that step had materialized came before the run that ended it, and counts as the first time.
+    """
     records = read_materializations(driver.instance, "teacher_soft_labels")
     first_run = journal.facts("teacher")["run_id"]
-    return sorted({str(record.partition_key) for record in records if record.run_id != first_run})
+    last = max(record.storage_id for record in records if record.run_id == first_run)
+    return sorted({str(record.partition_key) for record in records if record.storage_id > last})
 
 
 def read_materializations(instance: dg.DagsterInstance, asset: str) -> list[dg.EventLogRecord]:
@@ -349,6 +359,24 @@ def _not_done(storage: StorageResource) -> list[dict[str, Any]]:
         if not summary["built"]:
             rows.append({"what": f"compile and time {target}", "why": summary["reason"], "command": summary["command"]})
     return rows
+
+
+def _not_shown(journal: Journal, storage: StorageResource) -> list[dict[str, Any]]:
+    """Which part of the loop this market did not let happen, and why."""
+    release = journal.facts("release")
+    if not release["passed"]:
+        decision = storage.store.find("release_decision", release["decision"])
+        assert decision is not None, "the first release's decision is kept"
+        reasons = "; ".join(decision.summary["reasons"])
+        later = "there is no champion whose offers could drift"
+        return [
+            {"what": "release a champion", "why": reasons, "section": "releases"},
+            {"what": "bring a second day", "why": later, "section": "drift"},
+        ]
+    arrived = journal.facts("day-2")
+    if arrived["partition"] is None:
+        return [{"what": "bring a second day", "why": arrived["why"], "section": "drift"}]
+    return []
 
 
 def _machine() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,16 +12,26 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from resources.market import MARKET_FILE
+from resources.market import MARKET_FILE, open_feed_store
 from resources.profiles import Profile
 from sortiment import __version__
 from sortiment.artifacts import ArtifactStore, content_version
 from sortiment.blobs import LocalBlobs, write_atomically
 from sortiment.errors import FeedError, SettingsError
-from sortiment.feeds import FeedSpec, list_feed_files, load_parts, load_spec
+from sortiment.feeds import (
+    OFFER_SCHEMA,
+    FeedSpec,
+    departments_of,
+    group_departments,
+    list_feed_files,
+    load_parts,
+    load_spec,
+    read_listing,
+)
 from sortiment.market import generate_market, generate_second_day, inject_drift, write_drifted_feed
 from sortiment.progress import Progress
 from sortiment.settings import Settings, parse_settings
+from sortiment.taxonomy import slugify
 
 DEMO_VERSION = "1"
 FIRST_DAY_SHARE = 0.85
@@ -56,12 +67,15 @@ def plan_market(profile: Profile, feeds: list[Path], settings_file: Path | None)
     if settings_file is not None:
         given = _merge(given, _read_yaml(settings_file))
     settings = parse_settings(given, str(settings_file or DEMO_SETTINGS))
-    specs = tuple(load_spec(path) for path in feeds)
+    specs = name_apart([load_spec(path) for path in feeds])
+    files = open_feed_store(specs, profile.s3_endpoint, profile.s3_region)
     content = {
         "demo": DEMO_VERSION,
         "version": __version__,
         "settings": given,
-        "feeds": [[spec.name, spec.meaning(), [file.sha256 for file in list_feed_files(spec)]] for spec in specs],
+        "feeds": [
+            [spec.name, spec.meaning(), [file.sha256 for file in list_feed_files(spec, files)]] for spec in specs
+        ],
     }
     recipe = content_version(content)
     names = "-".join(spec.name for spec in specs)[:60] or "synthetic"
@@ -91,7 +105,8 @@ def write_market(demo: DemoMarket, progress: Progress) -> dict[str, Any]:
 def write_second_day(demo: DemoMarket, partition: str | None, progress: Progress) -> dict[str, Any]:
     """A second feed with drift in one partition. partition: of a synthetic market; anybody's feeds choose their own.
 
-    Returns `{partition, scenario, offers}`.
+    Returns `{partition, scenario, offers}`. Where anybody's feeds are too small to hold a second day back, nothing is
+    written, `partition` is None and `why` says so.
     """
     if demo.synthetic:
         assert partition is not None
@@ -101,7 +116,10 @@ def write_second_day(demo: DemoMarket, partition: str | None, progress: Progress
         )
         return {"partition": partition, "scenario": SCENARIO, "offers": report.offers}
     offers = _held_back(demo, progress)
-    partition = _largest_slice(offers)
+    partition = _choose_slice(demo, offers)
+    if partition is None:
+        why = f"of {offers.num_rows:,} offers that were held back as a second day none has a label of the first day's"
+        return {"partition": None, "scenario": None, "offers": 0, "why": why}
     country, department = partition.split("|", 1)
     drifted = inject_drift(offers, SCENARIO, country, department, demo.settings.market.seed)
     write_drifted_feed(drifted.offers, demo.folder / "feeds", SECOND_DAY)
@@ -109,28 +127,61 @@ def write_second_day(demo: DemoMarket, partition: str | None, progress: Progress
 
 
 def _held_back(demo: DemoMarket, progress: Progress) -> pa.Table:
-    """The offers that the first day left out, with the columns of the feed contract."""
+    """The offers that the first day left out, with the columns of the feed contract; `offer_id` is unique in it."""
+    first_day = demo.profile.storage().store
     scratch = demo.folder / "scratch" / "held-back"
     store = ArtifactStore(LocalBlobs(scratch / "store"), scratch)
     specs = [spec.model_copy(update={"key_share": (FIRST_DAY_SHARE, 1.0)}) for spec in demo.specs]
-    parts = load_parts(specs, None, store, demo.settings.feeds, progress)
+    files = open_feed_store(specs, demo.profile.s3_endpoint, demo.profile.s3_region)
+    loaded = load_parts(specs, None, store, demo.settings.feeds, progress, files)
+    earlier = departments_of(read_listing(first_day.current("feed_files").path, first_day))
+    parts = group_departments(loaded, earlier, store, demo.settings.feeds)
     tables = [pq.read_table(path) for part in parts for path in part.paths.values()]
     shutil.rmtree(scratch, ignore_errors=True)
-    if not tables:
-        raise FeedError(
-            "the feeds are too small to hold a second day back", fix="give more offers: a few hundred at least"
-        )
-    return pa.concat_tables(tables, promote_options="permissive")
+    offers = pa.concat_tables([OFFER_SCHEMA.empty_table(), *tables])
+    # Feeds that number their offers alike stay apart in the one feed that they become.
+    return offers.set_column(
+        offers.schema.get_field_index("offer_id"), "offer_id", pc.cast(offers["offer_key"], pa.string())
+    )
 
 
-def _largest_slice(offers: pa.Table) -> str:
-    """The country|department with most labelled offers."""
+def _choose_slice(demo: DemoMarket, offers: pa.Table) -> str | None:
+    """The country|department in which a drift can be seen best: many new offers with a label, and many of the first
+    day's that no model has learned. None where no slice has both."""
     labelled = offers.filter(pc.is_valid(offers["category_id"]))
-    counts = Counter(zip(labelled["country"].to_pylist(), labelled["department"].to_pylist(), strict=True))
-    if not counts:
-        raise FeedError("no offer of the feeds has a label", fix="map `category` in the feed specs")
-    (country, department), _ = max(counts.items(), key=lambda item: (item[1], item[0]))
-    return f"{country}|{department}"
+    new = Counter(zip(labelled["country"].to_pylist(), labelled["department"].to_pylist(), strict=True))
+    samples = demo.profile.storage().store.current_partitions("training_sample")
+    splits = {key: sample.summary["splits"] for key, sample in samples.items()}
+    held_out = {key: counts.get("test", 0) + counts.get("validation", 0) for key, counts in splits.items()}
+    seen = {
+        key: (min(count, held_out[key]), count)
+        for (country, department), count in new.items()
+        if held_out.get(key := f"{country}|{department}")
+    }
+    return max(seen, key=lambda key: (*seen[key], key)) if seen else None
+
+
+def name_apart(specs: Sequence[FeedSpec]) -> tuple[FeedSpec, ...]:
+    """The specs under names of their own: where two files have one name, or the second day's, the folder's goes before.
+
+    Raises FeedError where that does not help: one spec was given twice.
+    """
+    counts = Counter(spec.name for spec in specs)
+    named = [
+        spec.model_copy(update={"name": f"{slugify(spec.folder.absolute().name)}-{spec.name}"[:100]})
+        if counts[spec.name] > 1 or spec.name.startswith(SECOND_DAY)
+        else spec
+        for spec in specs
+    ]
+    twice = sorted(name for name, count in Counter(spec.name for spec in named).items() if count > 1)
+    if twice:
+        raise FeedError(
+            "two feed specs have the same name",
+            value=twice,
+            allowed="one name per feed, after its spec's file and folder",
+            fix="rename one, or give it once",
+        )
+    return tuple(named)
 
 
 def _copy_spec(spec: FeedSpec, share: tuple[float, float]) -> dict[str, Any]:

@@ -32,21 +32,21 @@ def run_demo(profile: Profile, feeds: list[Path], fresh: bool, settings: Path | 
         shutil.rmtree(demo.folder)
     demo.profile.open_market()
     console.print(f"[bold]Sortiment[/] on {'a SYNTHETIC market' if demo.synthetic else 'your feeds'}: {demo.folder}")
-    journal = Journal(demo.folder / "journal.json", demo.recipe)
     with open_instance(demo.profile) as instance:
+        journal = Journal(demo.folder / "journal.json", demo.recipe)
         show = _Show(console, journal)
         show.step("market", "Write the market's first day", lambda: write_market(demo, TerminalProgress(console)))
         driver = open_driver(demo.profile, instance)
-        _first_release(show, driver)
-        _drift_and_recover(show, driver, demo, TerminalProgress(console))
+        if _first_release(show, driver):
+            _drift_and_recover(show, driver, demo, TerminalProgress(console))
         report = collect_report(demo, journal, driver)
     page = write_report(report, profile.home)
     console.print()
     console.print(summarize_report(report, page))
 
 
-def _first_release(show: "_Show", driver: Driver) -> None:
-    """From feed files to a released champion and its predictions."""
+def _first_release(show: "_Show", driver: Driver) -> bool:
+    """From feed files to a released champion and its predictions. False where the gates held it back."""
     storage = _storage(driver)
 
     show.step("feeds", "Read feed files, draw the category tree", lambda: _make(driver, ["feed_files", "taxonomy"]))
@@ -74,11 +74,17 @@ def _first_release(show: "_Show", driver: Driver) -> None:
     )
     show.step("ranking", "Rank encoders on this market", lambda: _make(driver, ["encoder_ranking"]))
     show.step("release", "Gate and release the champion", lambda: _release(driver, storage))
+    if not show.journal.facts("release")["passed"]:
+        return False
     show.step("predict", "Classify the offers", lambda: _make(driver, ["offer_predictions"], "country"))
+    return True
 
 
 def _drift_and_recover(show: "_Show", driver: Driver, demo: DemoMarket, progress: TerminalProgress) -> None:
-    """A second feed drifts in one partition; the sensors find it, and only that partition is labelled anew."""
+    """A second feed drifts in one partition; the sensors find it, and only that partition is labelled anew.
+
+    Ends early where the feeds leave no second day, and where no drift is found: the report then says why.
+    """
     storage = _storage(driver)
 
     def bring_second_day() -> dict[str, Any]:
@@ -86,6 +92,8 @@ def _drift_and_recover(show: "_Show", driver: Driver, demo: DemoMarket, progress
 
     show.step("day-2", "A second feed arrives", bring_second_day)
     drifted = show.journal.facts("day-2")["partition"]
+    if drifted is None:
+        return
     show.step("before", "Remember the score before", lambda: score_partition(storage, drifted, ["student"]))
     show.step("load-2", "Sensor: new feed files", lambda: _tick(driver, "new_feed_files"))
     show.step(
@@ -97,6 +105,8 @@ def _drift_and_recover(show: "_Show", driver: Driver, demo: DemoMarket, progress
     show.step(
         "relabel", "Sensor: drifted slices are sampled and labelled anew", lambda: _tick(driver, "drifted_slices")
     )
+    if "requests" not in show.journal.facts("relabel"):
+        return
     show.step(
         "retrain", "Sensor: the student trains once for all slices that wait", lambda: _tick(driver, "waiting_slices")
     )

@@ -10,18 +10,21 @@
 Settings live here, not in the launchpad, because a run that a sensor launches must use the same ones (decision 3).
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import yaml
+from pyarrow import fs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sortiment.encoders import EncoderFolder, resolve_encoder
 from sortiment.errors import SettingsError
 from sortiment.feeds import FeedSpec, load_spec
 from sortiment.progress import Progress
+from sortiment.sampling.parts import S3Options, open_s3
 from sortiment.settings import Settings, parse_settings
 
 MARKET_FILE = "market.yaml"
@@ -41,10 +44,15 @@ class MarketFile(BaseModel):
 
 
 class MarketResource(dg.ConfigurableResource[MarketFile]):
-    """folder: holds `market.yaml`. encoder_cache: converted encoders, shared by all markets of a home."""
+    """folder: holds `market.yaml`. encoder_cache: converted encoders, shared by all markets of a home.
+
+    s3_endpoint, s3_region: how `s3://` feeds are reached; credentials are found as the AWS SDK finds them.
+    """
 
     folder: str
     encoder_cache: str
+    s3_endpoint: str | None = None
+    s3_region: str | None = None
 
     @cached_property
     def file(self) -> MarketFile:
@@ -79,6 +87,18 @@ class MarketResource(dg.ConfigurableResource[MarketFile]):
         paths = {path for pattern in self.file.feeds for path in Path(self.folder).glob(pattern)}
         return [load_spec(path) for path in sorted(paths)]
 
+    @property
+    def remote_files(self) -> fs.FileSystem | None:
+        """The store that holds `s3://` feeds; None where no feed lies there."""
+        return open_feed_store(self.specs(), self.s3_endpoint, self.s3_region)
+
     def encoder(self, progress: Progress) -> EncoderFolder:
         """The teacher's encoder as a Hugging Face directory, converted or fetched on first use."""
         return resolve_encoder(self.settings.encoder.reference, Path(self.encoder_cache), progress)
+
+
+def open_feed_store(specs: Sequence[FeedSpec], endpoint: str | None, region: str | None) -> fs.FileSystem | None:
+    """The file system for the specs whose path is `s3://`; None where there is none, and nothing is asked of AWS."""
+    if not any(spec.remote for spec in specs):
+        return None
+    return open_s3(S3Options(endpoint=endpoint, region=region))

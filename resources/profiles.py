@@ -4,8 +4,8 @@
     SORTIMENT_MARKET        which market of the home; default the one that was last opened
     SORTIMENT_PROFILE       local (default) | aws
     SORTIMENT_S3_ROOT       aws: s3://BUCKET/PREFIX for artifacts
-    SORTIMENT_S3_ENDPOINT   aws: an S3-compatible server instead of AWS
-    AWS_REGION, AWS_...     aws: read by boto3 itself; credentials never pass through here
+    SORTIMENT_S3_ENDPOINT   an S3-compatible server instead of AWS, for artifacts and for feeds on `s3://`
+    AWS_REGION, AWS_...     read by the AWS SDKs themselves; credentials never pass through here
 
 A home:
 
@@ -67,7 +67,12 @@ class Profile:
         )
 
     def market_resource(self) -> MarketResource:
-        return MarketResource(folder=str(self.market_folder), encoder_cache=str(self.encoder_cache))
+        return MarketResource(
+            folder=str(self.market_folder),
+            encoder_cache=str(self.encoder_cache),
+            s3_endpoint=self.s3_endpoint,
+            s3_region=self.s3_region,
+        )
 
     def resources(self) -> dict[str, Any]:
         """Dagster's resources by the names that assets ask for."""
@@ -85,14 +90,15 @@ def read_profile(environment: Mapping[str, str] = os.environ, market: str | None
         raise SettingsError("SORTIMENT_PROFILE names no profile", value=name, allowed=", ".join(PROFILES))
     home = Path(environment.get("SORTIMENT_HOME") or ".sortiment").expanduser().absolute()
     market = market or environment.get("SORTIMENT_MARKET") or _last_market(home)
+    endpoint, region = environment.get("SORTIMENT_S3_ENDPOINT"), environment.get("AWS_REGION")
     if name == "local":
-        return Profile(name, home, market)
+        return Profile(name, home, market, None, endpoint, region)
     root = environment.get("SORTIMENT_S3_ROOT")
     if not root or not root.startswith("s3://"):
         raise SettingsError(
             "the profile aws needs a bucket", value=root, allowed="s3://BUCKET/PREFIX", fix="set SORTIMENT_S3_ROOT"
         )
-    return Profile(name, home, market, root, environment.get("SORTIMENT_S3_ENDPOINT"), environment.get("AWS_REGION"))
+    return Profile(name, home, market, root, endpoint, region)
 
 
 def _last_market(home: Path) -> str:

@@ -15,10 +15,11 @@ def new_feed_files(
     context: dg.SensorEvaluationContext, market: MarketResource, storage: StorageResource
 ) -> dg.RunRequest | dg.SkipReason:
     """Loads feeds when a file appears or changes. The cursor is what was there when it last asked for a load."""
+    files = market.remote_files
     present = [
         f"{spec.name}/{file.name}/{file.bytes}/{file.modified_at.isoformat()}"
         for spec in market.specs()
-        for file in find_feed_files(spec)
+        for file in find_feed_files(spec, files)
     ]
     asked = context.cursor.split("\n") if context.cursor else []
     new = files_to_load(present, asked)

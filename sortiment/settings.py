@@ -35,6 +35,10 @@ class FeedSettings(StageSettings):
     memory_mb: int = Field(
         1024, ge=128, description="memory for DuckDB while a file loads; beyond it, it spills to disk"
     )
+    max_departments: int = Field(
+        60, ge=1, le=2_000, description="top levels of the labels with a partition of their own: the largest, at first"
+    )
+    shared_departments: int = Field(20, ge=1, le=100, description="partitions that the other top levels share, by hash")
 
 
 class SamplingSettings(StageSettings):
@@ -253,7 +257,11 @@ class ReleaseSettings(StageSettings):
     max_slice_drop: Share = Field(0.05, description="a slice's macro-F1 may fall by this much at most, beyond chance")
     min_share_of_teacher: Share = Field(0.9, description="least share of the teacher's macro-F1")
     max_quantization_drop: Share = Field(0.005, description="int8 may lose this much of the student's macro-F1 at most")
-    min_offers: int = Field(50, ge=1, description="test offers without which nothing is released")
+    min_offers: int = Field(50, ge=1, description="test offers without which no champion is replaced")
+    first_min_share_of_teacher: Share = Field(
+        0.5, description="the same of a first release: the alternative is no model at all, not a better one"
+    )
+    first_max_quantization_drop: Share = Field(0.05, description="the same of a first release")
     min_slice_offers: int = Field(30, ge=1, description="a slice with fewer test offers is reported, not judged")
     significance: Share = Field(0.05, description="a fall with a larger p-value is chance; over all slices by Holm")
     randomization_rounds: int = Field(4_000, ge=100, le=1_000_000, description="swaps of the paired randomization test")
@@ -334,6 +342,7 @@ class Settings(StageSettings):
     ranking: RankingSettings = RankingSettings()
     teacher: TeacherSettings = TeacherSettings()
     student: StudentSettings = StudentSettings()
+    fast: FastSettings = FastSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     engines: EngineSettings = EngineSettings()
     cost: CostSettings = CostSettings()

@@ -1,9 +1,10 @@
 """Feed files into offers: specs, reading, cleaning, quarantine, parts. The feed contract is in docs/contracts.md."""
 
 from sortiment.feeds.files import FeedFile, FoundFile, find_feed_files, list_feed_files
+from sortiment.feeds.grouping import departments_of, group_departments
 from sortiment.feeds.listing import read_listing, read_parts, read_quarantine, write_listing
 from sortiment.feeds.loading import CODE_VERSION, load_feed_file, read_batches
-from sortiment.feeds.offer_files import offers_file
+from sortiment.feeds.offer_files import OFFER_SCHEMA, offers_file
 from sortiment.feeds.parts import (
     PART_ASSET,
     PARTS_FILE,
@@ -25,6 +26,7 @@ __all__ = [
     "CODE_VERSION",
     "CONTRACT_COLUMNS",
     "MEANING",
+    "OFFER_SCHEMA",
     "PARTS_FILE",
     "PART_ASSET",
     "CountryOffers",
@@ -35,8 +37,10 @@ __all__ = [
     "FoundFile",
     "MarketDescription",
     "OfferPart",
+    "departments_of",
     "describe_market",
     "find_feed_files",
+    "group_departments",
     "list_feed_files",
     "load_feed_file",
     "load_parts",

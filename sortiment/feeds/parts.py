@@ -33,7 +33,8 @@ from sortiment.taxonomy import UNLABELLED, Resolver, Taxonomy, path_resolver, ta
 PART_ASSET = "offer_parts"
 PARTS_FILE = "parts.json"
 DERIVED = "derived from labels"
-NOT_IN_VERSION = {"memory_mb", "quarantine_limit"}  # they decide whether a part is made, not what is in it
+# They decide whether a part is made, or what becomes of it; not what is in it.
+NOT_IN_VERSION = {"memory_mb", "quarantine_limit", "max_departments", "shared_departments"}
 
 
 @dataclass(frozen=True)

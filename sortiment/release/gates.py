@@ -3,6 +3,8 @@
 A challenger is compared with the last blessed champion on every slice of the same offers (the idea of TFX's
 Evaluator). A fall counts only where it is larger than the limit *and* larger than chance, so that a slice of
 thirty offers cannot hold back a release by noise, and a slice of three thousand cannot hide a loss in the average.
+The absolute gates never keep something worse in its place: where there is no champion they only stop a model that is
+truly bad, and where there is one, a challenger that is as good as it is passes them.
 """
 
 import math
@@ -89,13 +91,13 @@ def decide_release(
     Raises ReleaseError where the scores are not of the same offers, or are missing.
     """
     ours = _leaf(challenger_scores, OVERALL, "the challenger")
+    theirs = None if champion_scores is None else _leaf(champion_scores, OVERALL, "the champion")
     gates = [
-        _judge_support(ours, settings),
-        _judge_share_of_teacher(ours, _leaf(teacher_scores, OVERALL, "the teacher"), settings),
-        _judge_quantization(parity, settings),
+        _judge_support(ours, theirs, settings),
+        _judge_share_of_teacher(ours, _leaf(teacher_scores, OVERALL, "the teacher"), theirs, settings),
+        _judge_quantization(parity, theirs, settings),
     ]
-    if champion_scores is not None:
-        theirs = _leaf(champion_scores, OVERALL, "the champion")
+    if champion_scores is not None and theirs is not None:
         if int(ours["offers"]) != int(theirs["offers"]):
             raise ReleaseError(
                 "challenger and champion were scored on different offers",
@@ -112,19 +114,26 @@ def decide_release(
     )
 
 
-def _judge_support(ours: Leaf, settings: ReleaseSettings) -> Gate:
+def _judge_support(ours: Leaf, theirs: Leaf | None, settings: ReleaseSettings) -> Gate:
     offers = int(ours["offers"])
     enough = offers >= settings.min_offers
-    why = f"{offers:,} test offers" + (
-        "" if enough else f"; at least {settings.min_offers:,} are needed to judge at all"
-    )
-    return Gate("support", OVERALL, offers, offers, None, settings.min_offers, None, enough, why)
+    why = f"{offers:,} test offers"
+    if not enough and theirs is None:
+        why += f"; fewer than {settings.min_offers:,} say little, but there is no champion that could be better"
+    elif not enough:
+        why += f"; at least {settings.min_offers:,} are needed to judge at all"
+    passed = enough or theirs is None
+    return Gate("support", OVERALL, offers, offers, None, settings.min_offers, None, passed, why)
 
 
-def _judge_share_of_teacher(ours: Leaf, teacher: Leaf, settings: ReleaseSettings) -> Gate:
-    limit = settings.min_share_of_teacher * teacher["macro_f1"]
+def _judge_share_of_teacher(ours: Leaf, teacher: Leaf, theirs: Leaf | None, settings: ReleaseSettings) -> Gate:
+    share = settings.first_min_share_of_teacher if theirs is None else settings.min_share_of_teacher
+    limit = share * teacher["macro_f1"]
     figures = f"macro-F1 {ours['macro_f1']:.3f} beside the teacher's {teacher['macro_f1']:.3f}"
-    asked = f"at least {settings.min_share_of_teacher:.0%} of it ({limit:.3f}) is asked"
+    asked = f"at least {share:.0%} of it ({limit:.3f}) is asked" + (" of a first release" if theirs is None else "")
+    if theirs is not None and theirs["macro_f1"] < limit:
+        limit = theirs["macro_f1"]
+        asked += f", or as much as the champion has ({limit:.3f})"
     if ours["macro_f1"] >= limit:
         passed, why = True, f"{figures}; {asked}"
     elif (high := _number(ours, "high")) is not None and high >= limit:
@@ -144,17 +153,18 @@ def _judge_share_of_teacher(ours: Leaf, teacher: Leaf, settings: ReleaseSettings
     )
 
 
-def _judge_quantization(parity: Parity | None, settings: ReleaseSettings) -> Gate:
+def _judge_quantization(parity: Parity | None, theirs: Leaf | None, settings: ReleaseSettings) -> Gate:
     if parity is None:
         why = "int8 was not compared with the student: materialize quantized_student"
         return Gate("quantization", OVERALL, 0, 0.0, None, None, None, False, why)
-    limit = parity.student_macro_f1 - settings.max_quantization_drop
+    allowed = settings.max_quantization_drop if theirs is not None else settings.first_max_quantization_drop
+    limit = parity.student_macro_f1 - allowed
     fall = parity.student_macro_f1 - parity.quantized_macro_f1
-    small = fall <= settings.max_quantization_drop + 1e-9
+    small = fall <= allowed + 1e-9
     chance = parity.p_value is not None and parity.p_value > settings.significance
     why = (
         f"int8 has macro-F1 {parity.quantized_macro_f1:.3f}, the student {parity.student_macro_f1:.3f}; "
-        f"a fall of {settings.max_quantization_drop:.3f} is allowed"
+        f"a fall of {allowed:.3f} is allowed" + (" for a first release" if theirs is None else "")
     )
     if not small and chance:
         why += f"; this one may be chance (p = {parity.p_value:.3f})"

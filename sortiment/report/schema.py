@@ -169,6 +169,7 @@ class Drift(Section):
 
     partition: str | None = None
     scenario: str | None = None
+    why: str | None = Field(None, description="the verdict on the partition in words")
     before: Number = None
     drifted: Number = None
     after: Number = None

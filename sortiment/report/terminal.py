@@ -112,6 +112,8 @@ def _drift_lines(report: Report) -> list[Line]:
         return [_not_done(report, "drift", "drift")]
     if drift.partition is None:
         return [("drift", "none", "no partition drifted")]
+    if drift.why and drift.partition not in drift.partitions_relabelled:
+        return [("drift", "not found", f"{short_text(drift.partition, 40)}: {drift.why}")]
     course = f"{score_text(drift.before)} → {score_text(drift.drifted)} → {score_text(drift.after)}"
     touched = touched_partitions(report)
     relabelled = ", ".join(short_text(partition, 40) for partition in touched.relabelled[:4]) or "none"

@@ -1,5 +1,6 @@
 """The market's category tree: read from a file or derived from labels, checked, stored, and asked for labels."""
 
+from sortiment.taxonomy.departments import SHARED, plan_departments
 from sortiment.taxonomy.deriving import derive_taxonomy
 from sortiment.taxonomy.reading import read_taxonomy
 from sortiment.taxonomy.resolving import (
@@ -28,6 +29,7 @@ from sortiment.taxonomy.tree import (
 __all__ = [
     "AMBIGUOUS_CATEGORY",
     "PATH_SEPARATOR",
+    "SHARED",
     "SLUG_MAX_CHARS",
     "TAXONOMY_FILE",
     "UNKNOWN_CATEGORY",
@@ -43,6 +45,7 @@ __all__ = [
     "load_taxonomy",
     "make_taxonomy",
     "path_resolver",
+    "plan_departments",
     "read_taxonomy",
     "slugify",
     "split_path",

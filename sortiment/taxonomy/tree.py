@@ -6,7 +6,7 @@ path. `taxonomy.parquet` has one row per category: docs/contracts.md.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from sortiment.artifacts import content_version
 from sortiment.errors import TaxonomyError
+from sortiment.taxonomy.departments import name_department
 from sortiment.taxonomy.slugs import slugify
 
 TAXONOMY_FILE = "taxonomy.parquet"
@@ -63,8 +64,21 @@ class Taxonomy:
 
     @cached_property
     def department_names(self) -> dict[str, str]:
-        """Slug to the top level's name, sorted by slug."""
-        return dict(sorted({category.department: category.path[0] for category in reversed(self.categories)}.items()))
+        """A department's key to its name, sorted by key: its top level's, or the first of those that share it."""
+        names: dict[str, dict[str, None]] = {}
+        for category in self.categories:
+            names.setdefault(category.department, {})[category.path[0]] = None
+        return {key: name_department(key, list(found)) for key, found in sorted(names.items())}
+
+    @property
+    def top_levels(self) -> set[str]:
+        """The slug of each top level."""
+        return {slugify(category.path[0]) for category in self.categories}
+
+    def in_departments(self, plan: Mapping[str, str]) -> "Taxonomy":
+        """The same tree with each category in the department that the plan gives its top level's slug."""
+        moved = (replace(each, department=plan[slugify(each.path[0])]) for each in self.categories)
+        return Taxonomy(self.languages, tuple(moved))
 
     @cached_property
     def version(self) -> str:

@@ -9,8 +9,12 @@ import pytest
 
 from catalog_assets import feeds, sampling
 from catalog_assets.partitions import registered_keys
+from demo.market import plan_market, write_market
 from resources.profiles import read_profile
+from sensors.feeds import new_feed_files
+from sortiment.errors import FeedError
 from sortiment.market import generate_market
+from sortiment.progress import silent
 from sortiment.settings import MarketSettings
 
 
@@ -52,3 +56,35 @@ def test_feeds_and_samples_are_made_on_s3(s3_server: str, tmp_path: Path, monkey
         assert sample.uri.startswith("s3://half-the-graph/store/small/training_sample/")
     rows = sum(pq.read_table(sample.path / "sample.parquet").num_rows for sample in samples.values())
     assert rows > 300
+
+
+def test_feeds_that_lie_on_s3_are_found_and_loaded(
+    s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = boto3.client("s3", endpoint_url=s3_server)
+    client.create_bucket(Bucket="shops")
+    for name, title in (("2026/a.csv", "Zug"), ("2026/b.csv", "Boot"), ("2026/notes.md", "no feed")):
+        client.put_object(Bucket="shops", Key=name, Body=f"t;c\n{title};Spielzeug > {title}\n".encode())
+    spec = tmp_path / "shop.yaml"
+    spec.write_text("path: s3://shops/2026\nconstants: {country: DE}\ncolumns: {title: t, category: c}\n")
+    profile = read_profile({"SORTIMENT_HOME": str(tmp_path), "SORTIMENT_S3_ENDPOINT": s3_server}, market="none")
+    demo = plan_market(profile, [spec], None)
+    write_market(demo, silent)
+    resources = demo.profile.resources()
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert dg.materialize([feeds.feed_files, feeds.taxonomy], instance=instance, resources=resources).success
+        assert instance.get_dynamic_partitions("country") == ["DE"]
+        with dg.build_sensor_context(instance=instance, resources=resources) as context:
+            asked = new_feed_files.evaluate_tick(context).run_requests
+    assert asked is not None and asked[0].tags["sortiment/new_files"] == "2"
+    summary = demo.profile.storage().store.current("feed_files").summary
+    assert (summary["files"], summary["departments"]) == (2, ["spielzeug"])
+
+
+def test_a_prefix_on_s3_without_feeds_is_an_error_that_names_it(s3_server: str, tmp_path: Path) -> None:
+    boto3.client("s3", endpoint_url=s3_server).create_bucket(Bucket="empty-shops")
+    spec = tmp_path / "shop.yaml"
+    spec.write_text("path: s3://empty-shops/x/*.csv\nconstants: {country: DE}\ncolumns: {title: t}\n")
+    profile = read_profile({"SORTIMENT_HOME": str(tmp_path), "SORTIMENT_S3_ENDPOINT": s3_server}, market="none")
+    with pytest.raises(FeedError, match=r"the path matches no file.*s3://empty-shops/x"):
+        plan_market(profile, [spec], None)

@@ -27,23 +27,42 @@ def test_a_first_release_passes_on_absolute_gates_alone(scores: Build) -> None:
     assert [gate.gate for gate in decision.gates] == ["support", "share_of_teacher", "quantization"]
 
 
-def test_a_student_far_below_its_teacher_is_refused_in_words(scores: Build) -> None:
-    decision = decide_release(scores(0.6), None, scores(0.8), EQUAL, SETTINGS)
-    assert not decision.passed
-    assert decision.reasons == ("macro-F1 0.600 beside the teacher's 0.800; at least 90% of it (0.720) is asked",)
+def test_a_challenger_far_below_its_teacher_and_the_champion_is_refused_in_words(scores: Build) -> None:
+    decision = decide_release(scores(0.745, half_width=0.0), scores(0.75), scores(0.9), EQUAL, SETTINGS)
+    asked = "at least 90% of it (0.810) is asked, or as much as the champion has (0.750)"
+    assert decision.reasons == (f"macro-F1 0.745 beside the teacher's 0.900; {asked}",)
+
+
+def test_a_challenger_that_is_as_good_as_the_champion_is_not_held_to_the_teacher(scores: Build) -> None:
+    assert decide_release(scores(0.75), scores(0.75), scores(0.9), EQUAL, SETTINGS).passed
 
 
 def test_a_student_within_the_noise_of_the_limit_passes(scores: Build) -> None:
-    assert decide_release(scores(0.71, half_width=0.03), None, scores(0.8), EQUAL, SETTINGS).passed
+    assert decide_release(scores(0.71, half_width=0.03), scores(0.71), scores(0.8), EQUAL, SETTINGS).passed
 
 
-def test_a_handful_of_test_offers_releases_nothing(scores: Build) -> None:
-    assert failed(decide_release(scores(0.8, offers=20), None, scores(0.8), EQUAL, SETTINGS)) == ["support"]
+def test_a_first_release_stops_only_a_student_that_is_truly_bad(scores: Build) -> None:
+    """Without a champion the alternative is no model at all."""
+    assert decide_release(scores(0.5), None, scores(0.8), EQUAL, SETTINGS).passed
+    refused = decide_release(scores(0.3), None, scores(0.8), EQUAL, SETTINGS)
+    assert refused.reasons == (
+        "macro-F1 0.300 beside the teacher's 0.800; at least 50% of it (0.400) is asked of a first release",
+    )
+
+
+def test_a_handful_of_test_offers_replaces_no_champion_but_may_be_the_first(scores: Build) -> None:
+    few, settings = scores(0.8, offers=20), SETTINGS
+    assert failed(decide_release(few, few, scores(0.8), EQUAL, settings)) == ["support"]
+    first = decide_release(few, None, scores(0.8), EQUAL, settings)
+    assert first.passed and "say little" in first.gates[0].why
 
 
 def test_quantization_that_costs_too_much_is_refused(scores: Build) -> None:
     parity = Parity(offers=2_000, student_macro_f1=0.80, quantized_macro_f1=0.79)
-    assert failed(decide_release(scores(0.8), None, scores(0.8), parity, SETTINGS)) == ["quantization"]
+    assert failed(decide_release(scores(0.8), scores(0.8), scores(0.8), parity, SETTINGS)) == ["quantization"]
+    assert decide_release(scores(0.8), None, scores(0.8), parity, SETTINGS).passed
+    broken = Parity(offers=2_000, student_macro_f1=0.80, quantized_macro_f1=0.70)
+    assert failed(decide_release(scores(0.8), None, scores(0.8), broken, SETTINGS)) == ["quantization"]
 
 
 def test_quantization_within_half_a_point_or_within_chance_passes(scores: Build) -> None:
@@ -51,7 +70,7 @@ def test_quantization_within_half_a_point_or_within_chance_passes(scores: Build)
         Parity(offers=2_000, student_macro_f1=0.80, quantized_macro_f1=0.795),
         Parity(offers=100, student_macro_f1=0.80, quantized_macro_f1=0.79, p_value=0.4),
     ):
-        assert decide_release(scores(0.8), None, scores(0.8), parity, SETTINGS).passed
+        assert decide_release(scores(0.8), scores(0.8), scores(0.8), parity, SETTINGS).passed
 
 
 def test_quantization_that_was_not_measured_is_refused(scores: Build) -> None:

@@ -1,0 +1,85 @@
+"""Parts whose small departments share a partition: the same rows, the same order, another `department`.
+
+A part is loaded without a look at other files, so it cannot know how many departments the market has. Where that is
+more than the settings allow, each part that holds a small one is written once more, under a version of its own.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sortiment.artifacts import ArtifactStore, Recipe
+from sortiment.cleaning import map_distinct
+from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS
+from sortiment.feeds.parts import PART_ASSET, OfferPart, open_part
+from sortiment.feeds.report import LABELS_FILE, REPORT_FILE
+from sortiment.settings import FeedSettings
+from sortiment.taxonomy import plan_departments, slugify
+
+GROUPING_VERSION = "1"
+
+
+def group_departments(
+    parts: Sequence[OfferPart], earlier: Mapping[str, str], store: ArtifactStore, settings: FeedSettings
+) -> list[OfferPart]:
+    """The parts with their final departments. Those of a market with few departments are returned as they are.
+
+    earlier: the plan of the last load (`departments_of`).
+    """
+    offers: Counter[str] = Counter()
+    slugs: list[set[str]] = []
+    for part in parts:
+        labels = pq.read_table(part.labels_file, columns=["department", "offers"]).to_pylist()
+        for row in labels:
+            offers[row["department"]] += row["offers"]
+        slugs.append({row["department"] for row in labels})
+    plan = plan_departments(offers, earlier, settings)
+    return [
+        _group_part(part, {slug: plan[slug] for slug in sorted(own) if plan[slug] != slug}, store)
+        for part, own in zip(parts, slugs, strict=True)
+    ]
+
+
+def departments_of(parts: Sequence[OfferPart]) -> dict[str, str]:
+    """The plan that the parts were grouped by: slug of a label's top level to the department's key."""
+    plan: dict[str, str] = {}
+    for part in parts:
+        table = pq.read_table(part.labels_file, columns=["path", "department"])
+        plan |= {slugify(row["path"][0]): row["department"] for row in table.to_pylist()}
+    return dict(sorted(plan.items()))
+
+
+def _group_part(part: OfferPart, moved: Mapping[str, str], store: ArtifactStore) -> OfferPart:
+    """The part with departments replaced. moved: slug to key of those that share; none = the part as it is."""
+    if not moved:
+        return part
+
+    def write(out: Path) -> dict[str, Any]:
+        for source in part.paths.values():
+            _rewrite_offers(source, out / source.name, moved)
+        labels = pq.read_table(part.labels_file)
+        pq.write_table(_replace_department(labels, moved), out / LABELS_FILE, compression="zstd")
+        for kept in (part.quarantine_file, part.path / REPORT_FILE):
+            shutil.copyfile(kept, out / kept.name)
+        return part.report.to_json()
+
+    recipe = Recipe({"part": part.version}, {"departments": dict(moved)}, GROUPING_VERSION, ("pyarrow",))
+    return open_part(store.build(PART_ASSET, recipe, write), part.feed, part.report)
+
+
+def _rewrite_offers(source: Path, target: Path, moved: Mapping[str, str]) -> None:
+    with pq.ParquetFile(source) as file, pq.ParquetWriter(target, OFFER_SCHEMA, compression="zstd") as writer:
+        for batch in file.iter_batches(ROW_GROUP_ROWS):
+            writer.write_table(_replace_department(pa.Table.from_batches([batch]), moved))
+
+
+def _replace_department(table: pa.Table, moved: Mapping[str, str]) -> pa.Table:
+    place = table.schema.get_field_index("department")
+    column = table["department"].combine_chunks()
+    named = map_distinct(column, lambda slug: moved.get(slug, slug), pa.string())
+    return table.set_column(place, table.schema.field(place), named)
