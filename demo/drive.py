@@ -5,12 +5,14 @@ ends when it is done. What it leaves behind is the same: runs, materializations,
 `make ui` shows.
 """
 
+import fcntl
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -28,11 +30,14 @@ from dagster._core.storage.tags import (
 )
 
 from definitions import LOCATION_NAME, build_definitions
+from demo.event_log import open_kept_instance
 from resources.profiles import Profile
 from sortiment.blobs import write_atomically
+from sortiment.errors import StorageError
 from sortiment.settings import Settings
 
 PROCESS_TAG = "sortiment/process"
+LOCK_FILE = "demo.lock"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
@@ -160,14 +165,17 @@ class Driver:
 
 @contextmanager
 def open_instance(profile: Profile) -> Iterator[dg.DagsterInstance]:
-    """The market's own instance, its `dagster.yaml` written on first use; runs of a killed process are closed."""
+    """The market's own instance, its `dagster.yaml` written on first use; runs of a killed process are closed.
+
+    One process at a time: raises StorageError where another one drives this market.
+    """
     home = profile.dagster_home
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         write_atomically(home / "dagster.yaml", files("resources").joinpath("dagster.yaml").read_bytes())
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with _alone(home / LOCK_FILE), open_kept_instance(home) as instance:
         for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-            if PROCESS_TAG in run.tags and not _is_alive(int(run.tags[PROCESS_TAG])):
+            if PROCESS_TAG in run.tags:  # of a process that has the lock no more
                 instance.report_run_failed(run, "the process that ran it was killed; the next run resumes its work")
         yield instance
 
@@ -178,11 +186,14 @@ def open_driver(profile: Profile, instance: dg.DagsterInstance, progress_style: 
     return Driver(profile, build_definitions(profile), instance, config)
 
 
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return process != os.getpid()
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock, which goes with the process however that ends."""
+    with path.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(
+                "another `sortiment demo` is at work on this market", value=str(path), fix="wait for it, or end it"
+            ) from error
+        yield
