@@ -8,7 +8,14 @@ from typing import Any
 import dagster as dg
 
 from catalog_assets.partitions import one_run, slices
-from catalog_assets.predictions import live_champion, local_part, new_parts, offer_predictions, served_engine
+from catalog_assets.predictions import (
+    live_champion,
+    local_answers,
+    local_part,
+    new_parts,
+    offer_predictions,
+    served_engine,
+)
 from catalog_assets.results import OWNERS, build_and_point, describe_artifact, markdown_table, versions_of
 from catalog_assets.sampling import training_sample
 from resources.market import MarketResource
@@ -17,7 +24,6 @@ from resources.storage import StorageResource
 from sortiment.artifacts import Artifact, ArtifactStore, Recipe
 from sortiment.blobs import write_atomically
 from sortiment.drift import CODE_VERSION, DriftSide, SliceDrift, measure_drift, read_report
-from sortiment.errors import DriftError
 from sortiment.predictions import PREDICTIONS_FILE, read_predictions
 from sortiment.report.figures import plot_drift_map, to_markdown
 
@@ -38,14 +44,15 @@ NO_NEW_OFFERS = "not judged: no new offers have come since the samples were draw
 def drift_report(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
-    """Whether a slice's new offers are unlike those that the champion was released on, with every signal and why."""
+    """Whether a slice's new offers are unlike those that the champion was released on, with every signal and why.
+
+    Where no feed is newer than the samples nothing is judged, and earlier verdicts stay.
+    """
     store, settings, shown = storage.store, market.settings, progress.of(context.log)
-    reference = reference_predictions(storage, market)
     current = new_predictions(storage)
     if not current:
-        raise DriftError(
-            "no feed is newer than the samples", fix="load a new feed, then materialize drift_report again"
-        )
+        return dg.MaterializeResult(metadata={"drifted": "none", "judged": 0, "why": NO_NEW_OFFERS})
+    reference = reference_predictions(storage, market)
     champion = live_champion(storage)
     samples = store.current_partitions("training_sample")
     side = DriftSide(
@@ -125,8 +132,9 @@ def new_predictions(storage: StorageResource) -> list[tuple[str, str, str]]:
         fresh = new_parts(storage, country)
         for entry in read_predictions(listed.path):
             if entry["part"] in fresh:
+                answers = local_answers(storage, entry["version"], country)
                 offers = local_part(storage, entry["part"], country)
-                found.append((entry["part"] + entry["model_version"], entry["predictions"], offers))
+                found.append((entry["part"] + entry["model_version"], answers, offers))
     return found
 
 

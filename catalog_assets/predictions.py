@@ -76,7 +76,7 @@ def offer_predictions(
             entries.append(
                 {
                     "part": part["version"],
-                    "predictions": f"{answered.uri}/{PREDICTIONS_FILE}",
+                    "version": answered.version,
                     "model_version": live.model_version,
                     **{name: answered.summary[name] for name in ("offers", "review", "labelled", "agree")},
                 }
@@ -112,6 +112,18 @@ def local_part(storage: StorageResource, version: str, country: str) -> str:
     if part is None:
         raise StorageError("a loaded feed file is gone", value=version, fix="materialize feed_files again")
     return str(part.path / offers_file(country))
+
+
+def local_answers(storage: StorageResource, version: str, country: str) -> str:
+    """A local copy of what was answered for a part. Raises StorageError where it is gone."""
+    answers = storage.store.find(PARTS_ASSET, version, country)
+    if answers is None:
+        raise StorageError(
+            "the answers for a feed file are gone",
+            value=version,
+            fix=f"delete the folder offer_predictions/{country} and materialize it again",
+        )
+    return str(answers.path / PREDICTIONS_FILE)
 
 
 def new_parts(storage: StorageResource, country: str) -> set[str]:

@@ -13,7 +13,7 @@ from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
 from sortiment.artifacts import Artifact, Recipe
-from sortiment.feeds import read_parts
+from sortiment.feeds import PART_ASSET, offers_file, read_parts
 from sortiment.progress import Progress
 from sortiment.report.figures import plot_category_counts, plot_coverage, to_markdown
 from sortiment.sampling import CODE_VERSION, OfferPart, State, draw_sample, keep_state, take_census
@@ -73,8 +73,9 @@ def open_state(
     storage: StorageResource, country: str, loaded: Artifact, settings: SamplingSettings, progress: Progress
 ) -> State:
     """The country's mergeable sample state; only parts that it has not seen are read."""
-    parts = [OfferPart(part["uri"], part["version"]) for part in read_parts(loaded.path)]
-    return keep_state(storage.store, country, parts, settings, s3=storage.s3_options(), progress=progress)
+    store, versions = storage.store, [part["version"] for part in read_parts(loaded.path)]
+    parts = [OfferPart(f"{store.uri(PART_ASSET, version)}/{offers_file(country)}", version) for version in versions]
+    return keep_state(store, country, parts, settings, s3=storage.s3_options(), progress=progress)
 
 
 def _offers_of(storage: StorageResource, country: str) -> Artifact | None:

@@ -103,6 +103,10 @@ class ArtifactStore:
         path = self.blobs.fetch(key, [MANIFEST, *manifest["files"]])
         return Artifact(asset, partition, version, self.blobs.uri(key), path, manifest, reused=True)
 
+    def uri(self, asset: str, version: str, partition: str | None = None) -> str:
+        """Where the artifact of this version is stored, whether it is there or not; nothing is fetched."""
+        return self.blobs.uri(_key(asset, partition, version))
+
     def build(
         self,
         asset: str,

@@ -144,7 +144,6 @@ def write_offers(parts: Iterable[OfferPart], country: str, out: Path) -> dict[st
             "feed": part.feed,
             "source_file": part.source_file,
             "rows": part.rows[country],
-            "uri": part.uris[country],
             "observed_from": part.report.countries[country].observed_from.isoformat(),
             "observed_to": part.report.countries[country].observed_to.isoformat(),
         }

@@ -43,6 +43,6 @@ def list_predictions(entries: Sequence[Entry], out: Path) -> dict[str, Any]:
 
 
 def read_predictions(folder: Path) -> list[Entry]:
-    """The entries that `list_predictions` wrote: `{part, predictions, model_version, ...}`."""
+    """The entries that `list_predictions` wrote: `{part, version (of its answers), model_version, ...}`."""
     entries: list[Entry] = json.loads((folder / LISTING_FILE).read_bytes())
     return entries

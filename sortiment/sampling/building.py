@@ -76,7 +76,7 @@ def keep_state(
 
         found = store.build(ASSET, _recipe(versions[-1], settings), write, partition=country)
     store.point(found)
-    return _named(store, country, found)
+    return _named(store, country, found, parts)
 
 
 def build_state(
@@ -183,11 +183,12 @@ def _longest_prefix(
     done = len(current.summary["parts"])
     if done >= len(parts) or current.version != _recipe(versions[done - 1], settings).version:
         return None
-    return done, _named(store, country, current)
+    return done, _named(store, country, current, parts)
 
 
-def _named(store: ArtifactStore, country: str, artifact: Artifact) -> State:
-    """The artifact's state, its own ledger named by its version, so that the next state can refer to it."""
+def _named(store: ArtifactStore, country: str, artifact: Artifact, parts: Sequence[OfferPart]) -> State:
+    """The artifact's state, its own ledger named by its version, so that the next state can refer to it, and its parts
+    where they are now."""
 
     def resolve(version: str) -> Path:
         found = store.find(ASSET, version, country)
@@ -200,8 +201,10 @@ def _named(store: ArtifactStore, country: str, artifact: Artifact) -> State:
         return found.path
 
     state = read_state(artifact.path, resolve)
+    here = {part.identity: part for part in parts}
     ledgers = tuple(
-        LedgerReference(reference.name or artifact.version, reference.ledger) for reference in state.ledgers
+        LedgerReference(reference.name or artifact.version, reference.ledger.move_parts(here))
+        for reference in state.ledgers
     )
     segments = tuple(replace(segment, name=segment.name or artifact.version) for segment in state.segments)
     return replace(state, ledgers=ledgers, segments=segments)

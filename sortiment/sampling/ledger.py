@@ -10,7 +10,7 @@ the next state writes the living ones into a new, sparse ledger, which also has 
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -95,6 +95,12 @@ class Ledger:
         dead = self.dead.copy()
         np.bitwise_or.at(dead, positions >> 3, (1 << (positions & 7)).astype(np.uint8))
         return replace(self, dead=dead)
+
+    def move_parts(self, here: Mapping[str, OfferPart]) -> "Ledger":
+        """The same rows; each part at the address that `here` has for its identity, where it has one."""
+        return replace(
+            self, parts=tuple(replace(rows, part=here.get(rows.part.identity, rows.part)) for rows in self.parts)
+        )
 
     def blocks(self, only: Sequence[PartRows] | None = None) -> Iterator[tuple[int, int]]:
         """Row ranges that cover the given parts (all by default), each starting at a multiple of 8."""
@@ -202,12 +208,12 @@ def find_repeats(ledger: Ledger, parts: Sequence[PartRows], threads: int) -> Pos
 
 
 def tabulate_parts(ledgers: Sequence[Sequence[PartRows]]) -> pa.Table:
-    """One row per part of each ledger."""
+    """One row per part of each ledger. A part's address is kept only where nothing else tells parts apart."""
     rows = [(index, part) for index, parts in enumerate(ledgers) for part in parts]
     return pa.table(
         {
             "ledger": pa.array([index for index, _ in rows], pa.int32()),
-            "uri": pa.array([part.part.uri for _, part in rows], pa.string()),
+            "uri": pa.array(["" if part.part.version else part.part.uri for _, part in rows], pa.string()),
             "version": pa.array([part.part.version for _, part in rows], pa.string()),
             "first_row": pa.array([part.first_row for _, part in rows], pa.int64()),
             "rows": pa.array([part.rows for _, part in rows], pa.int64()),
@@ -217,7 +223,7 @@ def tabulate_parts(ledgers: Sequence[Sequence[PartRows]]) -> pa.Table:
 
 
 def parts_of_ledger(table: pa.Table, index: int) -> tuple[PartRows, ...]:
-    """The parts of one ledger, from the table of `tabulate_parts`."""
+    """The parts of one ledger, from the table of `tabulate_parts`; whoever opens it knows where versions are."""
     rows = table.filter(pc.equal(table["ledger"], index)).to_pylist()
     return tuple(
         PartRows(OfferPart(row["uri"], row["version"]), row["first_row"], row["rows"], tuple(row["shops"]))
