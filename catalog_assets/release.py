@@ -1,6 +1,7 @@
 """Nothing ships without a gate: the challenger against the champion on every slice, and a log that undoes."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ from catalog_assets.evaluation import student_evaluation
 from catalog_assets.results import OWNERS, build_and_point, markdown_table, materialized, partition_paths, versions_of
 from resources.market import MarketResource
 from resources.storage import StorageResource
-from sortiment.artifacts import Recipe
+from sortiment.artifacts import Artifact, Recipe
 from sortiment.blobs import write_atomically
+from sortiment.errors import ReleaseError
 from sortiment.evaluation import read_answers, score_answers
-from sortiment.release import CODE_VERSION, ReleaseDecision, ReleaseLog, judge_answers
+from sortiment.release import CODE_VERSION, Champion, ReleaseDecision, ReleaseLog, judge_answers
 from sortiment.report.figures import plot_releases, to_markdown
 from sortiment.report.rows import ReleaseRow
 
 STAGE: dict[str, Any] = {"group_name": "release", "owners": OWNERS, "code_version": CODE_VERSION}
 BY = "champion asset"
+PROMOTE = "train another, or overrule: `sortiment release promote {} --reason ...`"
 
 
 @dg.asset(deps=[student_evaluation, compiled_student], kinds={"table"}, **STAGE)
@@ -28,18 +31,18 @@ def release_decision(market: MarketResource, storage: StorageResource) -> dg.Mat
     """Whether the current student may take the champion's place: every gate with its numbers and its reason."""
     store, settings = storage.store, market.settings
     student = store.current("student_checkpoint")
-    champion = ReleaseLog(storage.blobs).champion()
     evaluations = store.current_partitions("student_evaluation")
     inputs = {"student": student.version, "evaluations": versions_of(evaluations)}
-    if champion is not None and champion.artifacts["student_checkpoint"] != student.version:
-        inputs["champion"] = champion.model_version
+    against = find_compared(evaluations, student, served_now(storage, market), ReleaseLog(storage.blobs).champion())
+    if against is not None:
+        inputs["champion"] = against
     recipe = Recipe(inputs, settings.release, CODE_VERSION)
 
     def write(out: Path) -> dict[str, Any]:
         answers = read_answers(list(partition_paths(evaluations).values()))
         scores = score_answers(answers, settings.evaluation)
         write_atomically(out / "scores.json", json.dumps(scores, indent=1, sort_keys=True).encode())
-        decision = judge_answers(answers, scores, settings.release, against=inputs.get("champion"))
+        decision = judge_answers(answers, scores, settings.release, against=against)
         return {**decision.as_json(), "scores": {model: leaves["overall"] for model, leaves in scores.items()}}
 
     decision = build_and_point(store, "release_decision", recipe, write)
@@ -66,29 +69,36 @@ def challenger_passes_the_gates(storage: StorageResource) -> dg.AssetCheckResult
 def champion(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource
 ) -> dg.MaterializeResult[Any]:
-    """The model that is live. A challenger that passed takes its place; one that did not is logged and held back."""
+    """The model that is live. A challenger that passed takes its place; one that did not is logged and held back, and
+    one that somebody rolled back stays down until a person promotes it."""
     store, log = storage.store, ReleaseLog(storage.blobs)
     decided = store.current("release_decision")
     student = decided.manifest["inputs"]["student"]
-    served = current_engines(storage)[market.settings.predictions.target]
     artifacts = {
         "student_checkpoint": student,
-        "compiled_student": served.version,
+        "compiled_student": served_now(storage, market).version,
         "target": market.settings.predictions.target,
         "taxonomy": store.current("taxonomy").version,
         "release_decision": decided.version,
     }
     decision = ReleaseDecision.from_json(decided.summary)
-    record = log.promote if decision.passed else log.refuse
-    event = record(student, artifacts, decision, datetime.now(UTC), BY)
+    withdrawn = log.withdrawn().get(student)
+    if decision.passed and withdrawn is not None:
+        outcome = {
+            "action": "held back",
+            "reason": f"it was rolled back by {withdrawn}",
+            "fix": PROMOTE.format(student),
+        }
+    else:
+        record = log.promote if decision.passed else log.refuse
+        event = record(student, artifacts, decision, datetime.now(UTC), BY)
+        outcome = {"action": event.action, "reason": event.reason, "release": str(event.number)}
     live = log.champion()
     rows = [ReleaseRow.from_event(event) for event in log.events()]
     return dg.MaterializeResult(
         metadata={
             "live": live.model_version if live else "none",
-            "action": event.action,
-            "reason": event.reason,
-            "release": event.number,
+            **outcome,
             "log": markdown_table(
                 [
                     {"number": row.number, "action": row.action, "model": row.version, "reason": row.reason}
@@ -99,3 +109,41 @@ def champion(
         },
         data_version=dg.DataVersion(live.model_version if live else "none"),
     )
+
+
+def served_now(storage: StorageResource, market: MarketResource) -> Artifact:
+    """The current student's engine for the target that serves. Raises ReleaseError where it was not compiled."""
+    target = market.settings.predictions.target
+    found = current_engines(storage).get(target)
+    if found is None:
+        raise ReleaseError(
+            "the student was not compiled for the target that serves",
+            value=target,
+            fix=f"materialize compiled_student for {target}, then student_evaluation",
+        )
+    return found
+
+
+def find_compared(
+    evaluations: Mapping[str, Artifact], student: Artifact, served: Artifact, live: Champion | None
+) -> str | None:
+    """The champion's version that the evaluations compare this student with; None where there was none.
+
+    Raises ReleaseError where some are of another student or engine, or compare with a champion that is not live any
+    more. A student that is live already was compared with the champion before it: its decision stays what it was.
+    """
+    found = {
+        key: tuple(each.manifest["inputs"].get(name) for name in ("student", "int8", "champion"))
+        for key, each in evaluations.items()
+    }
+    earlier = live.model_version if live is not None else None
+    compared = next(iter(found.values()))[2] if found else None
+    wanted = (student.version, served.version, compared if earlier == student.version else earlier)
+    stale = sorted(key for key, seen in found.items() if seen != wanted)
+    if stale or not found:
+        raise ReleaseError(
+            f"{len(stale)} of {len(found)} partitions were not evaluated with this student, its engine and champion",
+            value=", ".join(stale[:10]),
+            fix="materialize student_evaluation for all partitions, then release_decision",
+        )
+    return wanted[2]

@@ -7,6 +7,7 @@ import dagster as dg
 from resources.market import MarketResource
 from resources.storage import StorageResource
 from sensors.jobs import relabel_slice, retrain_student
+from sortiment.artifacts import Artifact, ArtifactStore
 from sortiment.drift import retraining_due
 
 UNFINISHED = [
@@ -21,13 +22,17 @@ UNFINISHED = [
 def waiting_slices(
     context: dg.SensorEvaluationContext, market: MarketResource, storage: StorageResource
 ) -> dg.SensorResult | dg.SkipReason:
-    """Trains the student once for all slices that wait, when no slice is being labelled any more."""
+    """Trains the student once for all slices that wait, when no slice is being labelled any more; also finishes what a
+    killed run left half done, a student that was trained and not quantized."""
     store = storage.store
     student = store.current_or_none("student_checkpoint")
     if student is None:
         return dg.SkipReason("there is no student yet: the first one is trained by a person")
     labels = {key: found.version for key, found in store.current_partitions("teacher_soft_labels").items()}
     running = context.instance.get_runs(dg.RunsFilter(job_name=relabel_slice.name, statuses=UNFINISHED))
+    training = context.instance.get_runs(dg.RunsFilter(job_name=retrain_student.name, statuses=UNFINISHED))
+    if training:
+        return dg.SkipReason(f"the student is being trained in run {training[0].run_id}")
     last = datetime.fromisoformat(context.cursor) if context.cursor else None
     now = datetime.now(UTC)
     due = retraining_due(
@@ -38,6 +43,10 @@ def waiting_slices(
         last,
         timedelta(hours=market.settings.drift.retrain_cooldown_hours),
     )
+    if not due.due and not due.partitions and not _is_quantized(store, student):
+        return dg.SensorResult(
+            run_requests=[dg.RunRequest(run_key=f"quantize {student.version}")], cursor=context.cursor
+        )
     if not due.due:
         return dg.SkipReason(due.why)
     waiting = ", ".join(due.partitions)
@@ -46,3 +55,8 @@ def waiting_slices(
         run_requests=[dg.RunRequest(run_key=version[-500:], tags={"sortiment/waiting": waiting[:500]})],
         cursor=now.isoformat(),
     )
+
+
+def _is_quantized(store: ArtifactStore, student: Artifact) -> bool:
+    quantized = store.current_or_none("quantized_student")
+    return quantized is not None and quantized.manifest["inputs"]["student"] == student.version

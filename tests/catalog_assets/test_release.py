@@ -1,0 +1,97 @@
+"""What is released: only what was evaluated, and nothing again that a person took down."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from catalog_assets.release import champion, find_compared
+from resources.profiles import Profile
+from sortiment.artifacts import Artifact, ArtifactStore, Recipe
+from sortiment.blobs import write_atomically
+from sortiment.errors import ReleaseError
+from sortiment.release import Champion, Gate, ReleaseDecision, ReleaseLog
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+GATE = Gate("support", "overall", 100, 100, None, 50, None, True, "100 test offers")
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Profile:
+    made = Profile("local", tmp_path, "shop")
+    write_atomically(made.market_folder / "market.yaml", b"name: shop\nfeeds: []\n")
+    return made
+
+
+def keep(store: ArtifactStore, asset: str, inputs: dict[str, str], partition: str | None = None, **summary: Any) -> str:
+    """A current artifact without files; its version."""
+    artifact = store.build(asset, Recipe(inputs, {}, "1"), lambda out: summary, partition)
+    store.point(artifact)
+    return artifact.version
+
+
+def materialize_champion(profile: Profile) -> dict[str, Any]:
+    done = dg.materialize([champion], resources=profile.resources(), instance=dg.DagsterInstance.ephemeral())
+    (event,) = done.asset_materializations_for_node("champion")
+    return {name: entry.value for name, entry in event.metadata.items()}
+
+
+def decide(store: ArtifactStore, student: str, against: str | None) -> None:
+    decision = ReleaseDecision(passed=True, first=against is None, against=against, gates=(GATE,))
+    keep(store, "release_decision", {"student": student}, **decision.as_json())
+
+
+def release(store: ArtifactStore, number: str, against: str | None) -> str:
+    student = keep(store, "student_checkpoint", {"number": number})
+    keep(store, "compiled_student", {"student": student}, "openvino-int8")
+    decide(store, student, against)
+    return student
+
+
+def test_a_model_that_was_rolled_back_stays_down_and_the_asset_says_why(profile: Profile) -> None:
+    store, log = profile.storage().store, ReleaseLog(profile.storage().blobs)
+    keep(store, "taxonomy", {})
+    first = release(store, "1", None)
+    assert materialize_champion(profile)["action"] == "promote"
+    second = release(store, "2", first)
+    assert materialize_champion(profile)["live"] == second
+    log.rollback(NOON, "ann", "too many toys among tools")
+    outcome = materialize_champion(profile)
+    assert (outcome["action"], outcome["live"]) == ("held back", first)
+    assert "too many toys among tools" in outcome["reason"] and second in outcome["fix"]
+    assert [event.action for event in log.events()] == ["promote", "promote", "rollback"]
+    log.promote_by_hand(second, NOON, "ann", "the toys were tools")
+    assert materialize_champion(profile)["live"] == second
+
+
+def artifact(asset: str, version: str, **inputs: str) -> Artifact:
+    return Artifact(asset, None, version, "", Path(), {"inputs": inputs, "summary": {}, "files": {}})
+
+
+def live(version: str) -> Champion:
+    return Champion(version, {}, 1, "2026-11-22T12:00:00+00:00", "ann")
+
+
+STUDENT, ENGINE = artifact("student_checkpoint", "new"), artifact("compiled_student", "engine")
+
+
+def test_a_decision_rests_on_evaluations_of_this_student_its_engine_and_the_live_champion() -> None:
+    whole = {"DE|toys": artifact("student_evaluation", "1", student="new", int8="engine", champion="old")}
+    assert find_compared(whole, STUDENT, ENGINE, live("old")) == "old"
+    for other in ({"student": "older"}, {"int8": "other"}, {"champion": "older"}):
+        seen = {"student": "new", "int8": "engine", "champion": "old", **other}
+        mixed = whole | {"FR|toys": artifact("student_evaluation", "2", **seen)}
+        with pytest.raises(ReleaseError, match=r"1 of 2 partitions.*FR\|toys"):
+            find_compared(mixed, STUDENT, ENGINE, live("old"))
+    with pytest.raises(ReleaseError, match="0 of 0"):
+        find_compared({}, STUDENT, ENGINE, None)
+
+
+def test_the_decision_of_a_model_that_is_live_stays_what_it_was() -> None:
+    first = {"DE|toys": artifact("student_evaluation", "1", student="new", int8="engine")}
+    assert find_compared(first, STUDENT, ENGINE, None) is None
+    assert find_compared(first, STUDENT, ENGINE, live("new")) is None
+    second = {"DE|toys": artifact("student_evaluation", "1", student="new", int8="engine", champion="old")}
+    assert find_compared(second, STUDENT, ENGINE, live("new")) == "old"
