@@ -1,5 +1,6 @@
 """Which encoder: every candidate on the market's own sample, quality against speed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
 from sortiment.artifacts import Recipe
-from sortiment.encoders.ranking import CODE_VERSION, rank_encoders
+from sortiment.encoders.ranking import CODE_VERSION, find_encoder_versions, rank_encoders
 from sortiment.report.figures import plot_ranking, to_markdown
 
 
@@ -28,16 +29,16 @@ def encoder_ranking(
 ) -> dg.MaterializeResult[Any]:
     """Encoders and simple baselines on this market's offers: macro-F1, offers per second, size; which one to use."""
     store, settings = storage.store, market.settings
-    samples = store.current_partitions("training_sample")
+    samples, cache = store.current_partitions("training_sample"), Path(market.encoder_cache)
+    encoders = find_encoder_versions(settings.encoder, settings.ranking, cache, progress.of(context.log))
     recipe = Recipe(
-        {"samples": versions_of(samples)},
+        {"samples": versions_of(samples), "encoders": json.dumps(encoders, sort_keys=True)},
         {"ranking": settings.ranking.model_dump(mode="json"), "encoder": settings.encoder.model_dump(mode="json")},
         CODE_VERSION,
         ("torch", "transformers", "openvino"),
     )
 
     def write(out: Path) -> dict[str, Any]:
-        cache = Path(market.encoder_cache)
         return rank_encoders(
             partition_paths(samples),
             settings.encoder,

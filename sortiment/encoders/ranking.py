@@ -116,6 +116,17 @@ def rank_encoders(
     return summary
 
 
+def find_encoder_versions(
+    encoder_settings: EncoderSettings, settings: RankingSettings, cache: Path, progress: Progress = silent
+) -> dict[str, str]:
+    """Reference to the version of its weights and tokenizer, for all that will be ranked; `absent` where it cannot be
+    loaded. A directory keeps its name when its weights change, and a hub may answer tomorrow."""
+    return {
+        reference: _find_version(reference, cache, progress)
+        for reference in dict.fromkeys([encoder_settings.reference, *settings.references])
+    }
+
+
 def list_candidates(
     offers: RankingOffers,
     encoder_settings: EncoderSettings,
@@ -189,6 +200,13 @@ def _rank_one(
     )
     by_country = {country: leaf["macro_f1"] for country, leaf in scored["by_country"].items()}
     return {"row": asdict(row), "by_country": by_country}
+
+
+def _find_version(reference: str, cache: Path, progress: Progress) -> str:
+    try:
+        return resolve_encoder(reference, cache, progress).version
+    except EncoderError:  # its row says why
+        return "absent"
 
 
 def _score(result: Result, offers: RankingOffers, settings: RankingSettings) -> dict[str, Any]:

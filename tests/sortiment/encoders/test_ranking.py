@@ -24,13 +24,13 @@ from transformers import BertConfig, BertModel
 from sortiment.artifacts import ArtifactStore
 from sortiment.blobs import LocalBlobs
 from sortiment.encoders import FeatureCache, resolve_encoder
-from sortiment.encoders.ranking import RANKING_FILE, rank_encoders
+from sortiment.encoders.ranking import RANKING_FILE, find_encoder_versions, rank_encoders
 from sortiment.encoders.ranking_candidates import Budget, embed_within
 from sortiment.encoders.ranking_models import fit_ngram_svm, fit_probe
 from sortiment.encoders.ranking_offers import draw_ranking_offers, even_shares
 from sortiment.encoders.ranking_weights import count_weights, open_token_table
 from sortiment.errors import EncoderError, TrainingError
-from sortiment.feeds import load_parts, load_spec, read_parts, write_offers
+from sortiment.feeds import load_parts, load_spec, write_offers
 from sortiment.market import generate_market
 from sortiment.progress import silent
 from sortiment.report.figures import plot_ranking
@@ -58,7 +58,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         offers = root / "offers" / country
         offers.mkdir(parents=True)
         write_offers(parts, country, offers)
-        listed = [OfferPart(part["uri"], part["version"]) for part in read_parts(offers)]
+        listed = [OfferPart(part.uris[country], part.version) for part in parts if country in part.uris]
         state = keep_state(store, country, listed, SamplingSettings())
         mine = {name: root / "samples" / f"{country}-{name}" for name in (*DEPARTMENTS, "unlabelled")}
         for folder in mine.values():
@@ -337,3 +337,19 @@ def test_importing_the_ranking_imports_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "sklearn", "scipy", "openvino")
     script = f"import sys, sortiment.encoders.ranking; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout.strip() == b"[]"
+
+
+def test_an_encoder_of_other_weights_under_the_same_name_has_another_version(encoder: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(encoder, own)
+    settings = RankingSettings(references=("no such encoder", str(own)))
+
+    def versions() -> dict[str, str]:
+        return find_encoder_versions(EncoderSettings(reference=str(encoder)), settings, tmp_path / "cache")
+
+    before = versions()
+    assert before[str(encoder)] == before[str(own)]
+    (own / "config.json").write_text((own / "config.json").read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    after = versions()
+    assert after[str(own)] != before[str(own)]
+    assert after["no such encoder"] == before["no such encoder"] == "absent"
