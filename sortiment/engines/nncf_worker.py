@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from sortiment.engines.processes import end_with_parent
+
 
 def quantize(job: dict[str, Any]) -> None:
     """Write the int8 model: weights per channel, activation ranges from the tokens, smoothed and bias-corrected.
@@ -53,4 +55,5 @@ def quantize(job: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     quantize(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

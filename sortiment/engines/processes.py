@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import queue
 import subprocess
 import sys
@@ -23,26 +24,42 @@ def worker_command(module: str, *arguments: str) -> list[str]:
 
 
 def run_worker(module: str, *arguments: str) -> None:
-    """Run to its end; what it prints goes to the log. Raises EngineError with its last lines where it failed."""
-    done = subprocess.run(
+    """Run to its end; what it prints goes to the log. Raises EngineError with its last lines where it failed.
+
+    The worker's standard input stays open and empty as long as this process lives: see `end_with_parent`.
+    """
+    lines = []
+    with subprocess.Popen(
         worker_command(module, *arguments),
         cwd=PACKAGE_PARENT,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
-        check=False,
-    )
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    for line in lines:
-        logger.info("%s: %s", module, line)
-    if done.returncode != 0:
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if line.strip():
+                lines.append(line.strip())
+                logger.info("%s: %s", module, line.strip())
+    if process.returncode != 0:
         raise EngineError(
-            f"{module} ended with code {done.returncode}",
+            f"{module} ended with code {process.returncode}",
             value=lines[-1] if lines else None,
             fix="the log has everything it printed; code -9 means that memory ran out",
         )
+
+
+def end_with_parent() -> None:
+    """In a worker: end when the process that started it does, however that ended. A worker that outlives a killed run
+    would write into the folder that the next run builds."""
+
+    def wait() -> None:
+        os.read(0, 1)  # not sys.stdin: a thread that holds its lock breaks the interpreter's own end
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class Worker:

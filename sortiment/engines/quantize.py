@@ -93,7 +93,9 @@ def quantize_student(
     """
     max_tokens = max_tokens or read_max_tokens(student)
     fitting, checking, seen = _split_texts(calibration_texts, settings)
-    with progress("quantize", total=4, unit="steps") as step, tempfile.TemporaryDirectory() as scratch:
+    out.mkdir(parents=True, exist_ok=True)
+    # in the artifact's own folder, so that what a killed run leaves behind goes with it
+    with progress("quantize", total=4, unit="steps") as step, tempfile.TemporaryDirectory(dir=out) as scratch:
         graph = Path(scratch) / "model.onnx"
         write_bert_graph(student, graph)
         copy_companions(student, out)
