@@ -13,7 +13,7 @@ import dagster as dg
 from rich.console import Console
 
 from catalog_assets.partitions import registered_keys
-from demo.collect import collect_report, score_partition
+from demo.collect import collect_report, relabelled_partitions, score_partition
 from demo.drive import Driver, open_driver, open_instance
 from demo.journal import Journal
 from demo.market import DemoMarket, plan_market, write_market, write_second_day
@@ -105,7 +105,7 @@ def _drift_and_recover(show: "_Show", driver: Driver, demo: DemoMarket, progress
     show.step(
         "relabel", "Sensor: drifted slices are sampled and labelled anew", lambda: _tick(driver, "drifted_slices")
     )
-    if "requests" not in show.journal.facts("relabel"):
+    if not relabelled_partitions(driver, show.journal):  # by the records: a killed tick has forgotten what it asked for
         return
     show.step(
         "retrain", "Sensor: the student trains once for all slices that wait", lambda: _tick(driver, "waiting_slices")
