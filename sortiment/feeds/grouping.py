@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from sortiment.artifacts import ArtifactStore, Recipe
 from sortiment.cleaning import map_distinct
-from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS
+from sortiment.feeds.offer_files import ROW_GROUP_ROWS, open_writer
 from sortiment.feeds.parts import PART_ASSET, OfferPart, open_part
 from sortiment.feeds.report import LABELS_FILE, REPORT_FILE
 from sortiment.settings import FeedSettings
@@ -73,7 +73,7 @@ def _group_part(part: OfferPart, moved: Mapping[str, str], store: ArtifactStore)
 
 
 def _rewrite_offers(source: Path, target: Path, moved: Mapping[str, str]) -> None:
-    with pq.ParquetFile(source) as file, pq.ParquetWriter(target, OFFER_SCHEMA, compression="zstd") as writer:
+    with pq.ParquetFile(source) as file, open_writer(target) as writer:
         for batch in file.iter_batches(ROW_GROUP_ROWS):
             writer.write_table(_replace_department(pa.Table.from_batches([batch]), moved))
 

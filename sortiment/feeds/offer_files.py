@@ -1,16 +1,21 @@
 """Offers as Parquet, a file per country, written while the feed is read: docs/contracts.md has the columns.
 
-The bytes depend on the rows alone: row groups have a fixed size, and rows keep the order of the source.
+Rows are ordered by offer_key within runs of a million rows (fewer where texts are long), and a run has many row groups:
+whoever wants the offers of a range of keys, as sampling does, opens only the row groups whose statistics overlap it.
+The bytes depend on the file's rows alone.
 """
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-ROW_GROUP_ROWS = 122_880  # DuckDB's own row group
-WAITING_ROWS = 4 * ROW_GROUP_ROWS  # rows of all countries that wait for their group to fill; then all are written
+ROW_GROUP_ROWS = 65_536
+RUN_ROWS = 16 * ROW_GROUP_ROWS
+WAITING_BYTES = 256 * 2**20  # of all countries, until their runs are written whatever their length
 
 OFFER_SCHEMA = pa.schema(
     [
@@ -36,10 +41,22 @@ OFFER_SCHEMA = pa.schema(
         ("source_row", pa.int64()),
     ]
 )
+# Values that hardly repeat gain nothing from a dictionary, and keys, which are random, nothing from compression.
+UNREPEATED = {"offer_key", "offer_id", "title", "description", "price", "source_row"}
+LEAVES = [*(set(OFFER_SCHEMA.names) - {"category_path"}), "category_path.list.element"]
+LAYOUT: dict[str, Any] = {
+    "compression": {name: "none" if name == "offer_key" else "zstd" for name in sorted(LEAVES)},
+    "use_dictionary": sorted(set(LEAVES) - UNREPEATED),
+}
 
 
 def offers_file(country: str) -> str:
     return f"offers-{country}.parquet"
+
+
+def open_writer(path: Path) -> pq.ParquetWriter:
+    """A new offer file, to which row groups are appended; rows are written in the order in which they come."""
+    return pq.ParquetWriter(path, OFFER_SCHEMA, **LAYOUT)
 
 
 class OfferFiles:
@@ -65,8 +82,9 @@ class OfferFiles:
             own = offers if len(countries) == 1 else offers.filter(pc.equal(offers["country"], country))
             self.waiting.setdefault(country, []).append(own)
             self.rows[country] = self.rows.get(country, 0) + own.num_rows
-            self._write(country, whole_groups=True)
-        if sum(table.num_rows for tables in self.waiting.values() for table in tables) > WAITING_ROWS:
+            while sum(table.num_rows for table in self.waiting[country]) >= RUN_ROWS:
+                self._write_run(country)
+        if sum(table.nbytes for tables in self.waiting.values() for table in tables) > WAITING_BYTES:
             self._write_all()
 
     def close(self) -> None:
@@ -79,7 +97,7 @@ class OfferFiles:
         """Rewrite a closed file without these rows."""
         target = self.folder / offers_file(country)
         kept = target.with_suffix(".kept")
-        with pq.ParquetFile(target) as file, pq.ParquetWriter(kept, OFFER_SCHEMA, compression="zstd") as writer:
+        with pq.ParquetFile(target) as file, open_writer(kept) as writer:
             for batch in file.iter_batches(ROW_GROUP_ROWS):
                 gone = pc.is_in(batch.column("source_row"), value_set=source_rows)
                 writer.write_table(pa.Table.from_batches([batch.filter(pc.invert(gone))]))
@@ -87,17 +105,18 @@ class OfferFiles:
 
     def _write_all(self) -> None:
         for country in sorted(self.waiting):
-            self._write(country, whole_groups=False)
+            self._write_run(country)
 
-    def _write(self, country: str, whole_groups: bool) -> None:
-        size = sum(table.num_rows for table in self.waiting[country])
-        ready = size - size % ROW_GROUP_ROWS if whole_groups else size
-        if not ready:
+    def _write_run(self, country: str) -> None:
+        """The first run of what waits, by key; rows with one key keep their order."""
+        waiting = pa.concat_tables(self.waiting[country])
+        run, rest = waiting.slice(0, RUN_ROWS), waiting.slice(RUN_ROWS)
+        self.waiting[country] = [rest] if rest.num_rows else []
+        if not run.num_rows:
             return
-        table = pa.concat_tables(self.waiting[country])
-        writer = self.writers.get(country)
-        if writer is None:
-            path = self.folder / offers_file(country)
-            writer = self.writers[country] = pq.ParquetWriter(path, OFFER_SCHEMA, compression="zstd")
-        writer.write_table(table.slice(0, ready), row_group_size=ROW_GROUP_ROWS)
-        self.waiting[country] = [table.slice(ready)] if ready < size else []
+        if country not in self.writers:
+            self.writers[country] = open_writer(self.folder / offers_file(country))
+        run = run.combine_chunks()
+        order = np.argsort(run["offer_key"].to_numpy(), kind="stable")
+        for start in range(0, run.num_rows, ROW_GROUP_ROWS):
+            self.writers[country].write_table(run.take(pa.array(order[start : start + ROW_GROUP_ROWS])))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +24,7 @@ from sortiment.blobs import LocalBlobs
 from sortiment.errors import FeedError
 from sortiment.feeds import FeedSpec, OfferPart, describe_market, load_parts, offer_key, part_recipe, write_offers
 from sortiment.feeds.files import list_feed_files
+from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS, OfferFiles
 from sortiment.progress import silent
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import Taxonomy, category_id_of, derive_taxonomy, make_taxonomy
@@ -295,3 +297,17 @@ def test_two_specs_of_one_name_are_an_error(make_spec: MakeSpec, store: Artifact
     spec = make_spec("o.csv", FEED, columns=COLUMNS, constants={})
     with pytest.raises(FeedError, match="two feed specs have the same name"):
         load_parts([spec, spec], None, store, FeedSettings(), silent)
+
+
+def test_rows_of_a_part_are_ordered_by_key_so_that_a_range_of_keys_opens_few_row_groups(tmp_path: Path) -> None:
+    keys = np.random.default_rng(0).integers(0, 2**64, 2 * ROW_GROUP_ROWS + 10, dtype=np.uint64)
+    columns = {"offer_key": pa.array(keys), "country": pa.repeat("DE", len(keys))}
+    columns["source_row"] = pa.array(np.arange(len(keys)))
+    nothing = {field.name: pa.nulls(len(keys), field.type) for field in OFFER_SCHEMA if field.name not in columns}
+    with OfferFiles(tmp_path) as files:
+        files.add(pa.table({**columns, **nothing}).select(OFFER_SCHEMA.names).cast(OFFER_SCHEMA))
+        files.close()
+    with pq.ParquetFile(tmp_path / "offers-DE.parquet") as file:
+        assert file.read(columns=["offer_key"])["offer_key"].to_numpy().tolist() == sorted(keys.tolist())
+        statistics = [file.metadata.row_group(group).column(0).statistics for group in range(3)]
+    assert statistics[0].max < statistics[1].min < statistics[1].max < statistics[2].min
