@@ -6,7 +6,7 @@ hundred partitions of each asset. The files are the same, so `make ui` reads the
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class KeptEventLog(SqliteEventLogStorage):
 
     _engines: dict[str, Engine]
     _held: dict[str, sqlite3.Connection]
+    _partitions: dict[str, frozenset[str]]
 
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Any) -> "KeptEventLog":
@@ -31,8 +32,24 @@ class KeptEventLog(SqliteEventLogStorage):
         return cls(inst_data=inst_data, **config_value)
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
-        self._engines, self._held = {}, {}
+        self._engines, self._held, self._partitions = {}, {}, {}
         super().__init__(base_dir, inst_data)
+
+    def has_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> bool:
+        """From memory: metadata for one partition asks this of every partition of its run."""
+        if partitions_def_name not in self._partitions:
+            self._partitions[partitions_def_name] = frozenset(self.get_dynamic_partitions(partitions_def_name))
+        return partition_key in self._partitions[partitions_def_name]
+
+    def add_dynamic_partitions(self, partitions_def_name: str, partition_keys: Sequence[str]) -> None:
+        """As Dagster does; what was in memory is read again."""
+        super().add_dynamic_partitions(partitions_def_name, partition_keys)
+        self._partitions.pop(partitions_def_name, None)
+
+    def delete_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> None:
+        """As Dagster does; what was in memory is read again."""
+        super().delete_dynamic_partition(partitions_def_name, partition_key)
+        self._partitions.pop(partitions_def_name, None)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
