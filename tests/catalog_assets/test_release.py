@@ -33,7 +33,8 @@ def keep(store: ArtifactStore, asset: str, inputs: dict[str, str], partition: st
 
 
 def materialize_champion(profile: Profile) -> dict[str, Any]:
-    done = dg.materialize([champion], resources=profile.resources(), instance=dg.DagsterInstance.ephemeral())
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize([champion], resources=profile.resources(), instance=instance)
     (event,) = done.asset_materializations_for_node("champion")
     return {name: entry.value for name, entry in event.metadata.items()}
 
