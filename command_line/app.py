@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from command_line.many_values import ManyValuesCommand
+from command_line.quality import quality
 from sortiment import __version__
 from sortiment.errors import SortimentError
 from sortiment.release.command import release_commands
@@ -132,3 +134,4 @@ def choose_market(context: typer.Context, market: MarketOption = None) -> None:
 app.add_typer(release, name="release")
 app.add_typer(bench, name="bench")
 bench.command("sampling")(sampling)
+bench.command("quality", cls=ManyValuesCommand)(quality)

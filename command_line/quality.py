@@ -1,0 +1,91 @@
+"""The command `sortiment bench quality`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sortiment.errors import SettingsError
+from sortiment.quality.arms import MODELS, choose_arms
+from sortiment.settings import load_settings
+
+if TYPE_CHECKING:
+    from sortiment.quality.lessons import Bench
+    from sortiment.quality.running import BenchResult
+
+FOLDER = Path("bench", "quality")
+SEEDS, LAYERS = (0, 1, 2), (3, 6)
+
+
+def quality(
+    feed: Annotated[list[Path] | None, typer.Option("--feed", help="A feed spec (repeatable).")] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seeds", min=0, help="Each is another split (repeatable); default 0 1 2.")
+    ] = None,
+    labels_per_class: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--labels-per-class", min=1, help="Also with so few labels a class, the rest unlabelled (repeatable)."
+        ),
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--models", help=f"Of {', '.join(MODELS)} (repeatable); default all.")
+    ] = None,
+    layers: Annotated[
+        list[int] | None, typer.Option("--layers", help="Of the MiniLM students, of 3, 6, 12; default 3 6.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option("--budget", min=0.0, help="Minutes; what does not fit is listed as skipped.")
+    ] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the rows here, after each.")] = None,
+    new_country: Annotated[
+        bool, typer.Option("--new-country", help="Labels in some languages, unlabelled offers in another.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option("--offers", min=100, help="At most so many offers of each feed.")] = None,
+    settings_file: Annotated[Path | None, typer.Option("--settings", help="A YAML file of stage settings.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where rows and models stay between runs; default in the home.")
+    ] = None,
+) -> None:
+    """Teachers, students and baselines on the same splits of the same offers: tables and JSON."""
+    from resources.profiles import read_profile
+    from resources.progress import TerminalProgress
+    from sortiment.feeds import load_spec
+    from sortiment.quality.running import run_bench
+
+    console = Console()
+    arms = choose_arms(models or MODELS, layers or LAYERS)
+    if not feed and not new_country:
+        raise SettingsError("the bench needs offers", allowed="--feed SPEC, or --new-country", fix="give a feed spec")
+    profile = read_profile()
+    bench = _open_bench(
+        folder or profile.home / FOLDER, profile.encoder_cache, settings_file, TerminalProgress(console)
+    )
+    tell = lambda line: console.print(f"[bold]{line}[/]", highlight=False)  # noqa: E731
+    specs = [load_spec(path) for path in feed or []]
+    regimes = [None, *dict.fromkeys(labels_per_class or [])]
+    budget_s = None if budget is None else 60 * budget
+    result = run_bench(bench, specs, seeds or SEEDS, regimes, arms, budget_s, json_path, tell, limit)
+    show_rows(result, console)
+
+
+def _open_bench(folder: Path, encoders: Path, settings_file: Path | None, progress: Any) -> "Bench":
+    from sortiment.encoders import resolve_encoder
+    from sortiment.quality.lessons import Bench
+    from sortiment.quality.offers import bench_store
+    from sortiment.settings import Settings
+
+    settings = load_settings(settings_file) if settings_file else Settings()
+    encoder = resolve_encoder(settings.encoder.reference, encoders, progress)
+    return Bench(bench_store(folder), encoder, encoders / "features", settings, progress)
+
+
+def show_rows(result: "BenchResult", console: Console) -> None:
+    """Means and spreads over seeds."""
+    from sortiment.quality.tables import tabulate
+
+    for table in tabulate(result.rows):
+        console.print(table)
+    if result.skipped:
+        console.print(f"{len(result.skipped)} rows did not fit the budget; run again to go on", style="yellow")

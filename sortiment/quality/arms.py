@@ -1,0 +1,125 @@
+"""What the bench compares: its arms, what each is expected to cost, and the order in which a budget is spent."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from sortiment.errors import SettingsError
+
+Model = Literal["teacher", "student", "fast", "tfidf", "fasttext"]
+MODELS: tuple[Model, ...] = get_args(Model)
+BASELINES = ("tfidf", "fasttext")
+
+EMBEDDED_PER_S = 90.0  # offers per second and core; the rest of this table is of the same kind
+FAST_PER_S = 4_000.0
+STUDENT_PER_S = {3: 160.0, 6: 80.0, 12: 40.0}
+STUDENT_SCORED_PER_S = {3: 500.0, 6: 250.0, 12: 125.0}
+SVM_FITS_PER_S, FASTTEXT_WORDS_PER_S = 150_000.0, 40_000_000.0
+START_S = 5.0
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One model. layers: of the student. distilled: False = from hard labels alone; None where that says nothing."""
+
+    model: Model
+    layers: int | None = None
+    distilled: bool | None = None
+
+    @property
+    def name(self) -> str:
+        words = [self.model, f"{self.layers} layers" if self.layers else "", "hard labels" if self.hard else ""]
+        return ", ".join(word for word in words if word)
+
+    @property
+    def hard(self) -> bool:
+        return self.distilled is False
+
+    @property
+    def taught(self) -> bool:
+        """Whether it learns from the teacher's labels."""
+        return self.distilled is True
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row to be computed. feed: its name."""
+
+    feed: str
+    seed: int
+    labels_per_class: int | None
+    arm: Arm
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a task's time follows from: offers of each kind, and classes."""
+
+    train: int
+    unlabelled: int
+    validation: int
+    test: int
+    classes: int
+
+
+def choose_arms(models: Sequence[str], layers: Sequence[int]) -> list[Arm]:
+    """Arms from cheap to expensive. Raises SettingsError for a model that the bench does not have."""
+    unknown = [model for model in models if model not in MODELS]
+    if unknown:
+        raise SettingsError("the bench has no such model", value=unknown, allowed=", ".join(MODELS))
+    wrong = [count for count in layers if count not in STUDENT_PER_S]
+    if wrong:
+        raise SettingsError("a student has no such number of layers", value=wrong, allowed="3, 6, 12")
+    arms: list[Arm] = []
+    if "teacher" in models:
+        arms.append(Arm("teacher"))
+    if "tfidf" in models:
+        arms.append(Arm("tfidf"))
+    if "fast" in models:
+        arms += [Arm("fast", distilled=True), Arm("fast", distilled=False)]
+    if "fasttext" in models:
+        arms.append(Arm("fasttext"))
+    if "student" in models:
+        arms += [Arm("student", count, distilled) for distilled in (True, False) for count in sorted(set(layers))]
+    return arms
+
+
+def order_tasks(
+    feeds: Sequence[str], seeds: Sequence[int], regimes: Sequence[int | None], arms: Sequence[Arm]
+) -> list[Task]:
+    """Cheap arms of all splits first, then the students: distilled before hard, all labels before few, seed by seed."""
+
+    def tasks(some: Iterable[Arm]) -> list[Task]:
+        chosen = list(some)
+        return [
+            Task(feed, seed, labels, arm) for seed in seeds for labels in regimes for feed in feeds for arm in chosen
+        ]
+
+    cheap = tasks(arm for arm in arms if arm.model != "student")
+    for arm in (arm for arm in arms if arm.model == "student"):
+        cheap += [Task(feed, seed, regimes[0], arm) for seed in seeds[:1] for feed in feeds]
+    for labels in regimes:
+        for seed in seeds:
+            for arm in (arm for arm in arms if arm.model == "student"):
+                cheap += [Task(feed, seed, labels, arm) for feed in feeds]
+    return list(dict.fromkeys(cheap))
+
+
+def expect_seconds(task: Task, size: Size, epochs: int, fast_epochs: int) -> float:
+    """A rough forecast for one core; a run corrects it by what its own arms took."""
+    arm, labelled = task.arm, size.train
+    everything = size.train + size.unlabelled
+    if arm.model == "teacher":
+        return (
+            START_S + (everything + size.validation + size.test) / EMBEDDED_PER_S + 3e-11 * min(labelled, 10_000) ** 3
+        )
+    if arm.model == "tfidf":
+        return START_S + 4 * labelled * size.classes / SVM_FITS_PER_S
+    if arm.model == "fasttext":
+        return START_S + 100 * 8 * labelled * (size.classes + 50) * 2 / FASTTEXT_WORDS_PER_S
+    learned = everything if arm.taught else labelled
+    if arm.model == "fast":
+        return START_S + fast_epochs * learned / FAST_PER_S
+    assert arm.layers is not None
+    teaching = 1.25 * epochs * learned / STUDENT_PER_S[arm.layers]
+    return 2 * START_S + teaching + (size.test + size.validation) / STUDENT_SCORED_PER_S[arm.layers]

@@ -1,0 +1,195 @@
+"""The bench as a recipe: read feeds, draw splits, compute one row after the other until the budget is spent.
+
+Each row is an artifact of its own, named by everything it depends on: what is there is not computed again, and a run
+that was killed goes on with the row (a student: with the epoch) that it was at. The JSON is written anew after each.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from sortiment.artifacts import Recipe
+from sortiment.blobs import write_atomically
+from sortiment.engines.machine import describe_machine
+from sortiment.fast import CODE_VERSION as FAST_VERSION
+from sortiment.feeds import FeedSpec
+from sortiment.quality import CODE_VERSION
+from sortiment.quality.answering import answer_test_offers, labelled_side, read_split
+from sortiment.quality.arms import Arm, Size, Task, expect_seconds, order_tasks
+from sortiment.quality.lessons import Bench
+from sortiment.quality.offers import FeedOffers, load_offers
+from sortiment.quality.rows import score_row
+from sortiment.quality.splits import SplitOffers, draw_split
+from sortiment.student import CODE_VERSION as STUDENT_VERSION
+from sortiment.teacher import CODE_VERSION as TEACHER_VERSION
+
+ROW_ASSET = "bench_row"
+PACKAGES = ("torch", "transformers", "openvino", "scikit-learn", "fasttext-community")
+DEFINITION = "macro_f1: mean F1 over the categories that occur among the test offers (sortiment.evaluation)"
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A task with its split, its row's recipe, and the seconds it is expected to take on one core (0 = is there)."""
+
+    task: Task
+    split: SplitOffers
+    recipe: Recipe
+    expected_s: float
+
+
+@dataclass
+class BenchResult:
+    """rows: as in docs/quality.md. skipped: what the budget left out, as rows without figures."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        content = {**self.facts, "rows": self.rows, "skipped": self.skipped}
+        write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def run_bench(
+    bench: Bench,
+    specs: Sequence[FeedSpec],
+    seeds: Sequence[int],
+    regimes: Sequence[int | None],
+    arms: Sequence[Arm],
+    budget_s: float | None,
+    json_path: Path | None,
+    tell: Tell,
+    limit: int | None = None,
+) -> BenchResult:
+    """All rows that fit the budget. limit: at most so many offers of each feed."""
+    settings = bench.settings
+    feeds = {spec.name: load_offers([spec], bench.store, settings.feeds, bench.progress, limit=limit) for spec in specs}
+    tasks = order_tasks(list(feeds), seeds, regimes, arms)
+    return run_tasks(bench, feeds, tasks, budget_s, json_path, tell)
+
+
+def run_tasks(
+    bench: Bench,
+    feeds: dict[str, FeedOffers],
+    tasks: Sequence[Task],
+    budget_s: float | None,
+    json_path: Path | None,
+    tell: Tell,
+) -> BenchResult:
+    """The tasks in their order. One that would not end within the budget is left out, and cheaper ones go on."""
+    started = time.monotonic()
+    planned = plan_tasks(bench, feeds, tasks)
+    expected = sum(one.expected_s for one in planned)
+    waiting = sum(one.expected_s > 0 for one in planned)
+    limit = "" if budget_s is None else f"; the budget is {budget_s / 60:,.0f} minutes"
+    tell(f"{len(planned)} rows, {waiting} to compute: about {expected / 60:,.0f} minutes expected{limit}")
+    result = BenchResult(facts=_facts(budget_s, feeds, bench))
+    pace: dict[str, list[float]] = {}
+    for number, one in enumerate(planned, start=1):
+        forecast = one.expected_s * median(pace.get(one.task.arm.model) or [1.0])
+        left = None if budget_s is None else budget_s - (time.monotonic() - started)
+        if left is not None and one.expected_s and forecast > left:
+            result.skipped.append({**_names(one.task), "expected_s": round(forecast, 1)})
+        else:
+            tell(f"{number}/{len(planned)} {describe(one.task)}" + (f", about {forecast:,.0f} s" if forecast else ""))
+            began = time.monotonic()
+            row = compute_row(bench, one)
+            if one.expected_s:
+                pace.setdefault(one.task.arm.model, []).append((time.monotonic() - began) / one.expected_s)
+            result.rows.append(row)
+        if json_path is not None:
+            result.write(json_path)
+    return result
+
+
+def plan_tasks(bench: Bench, feeds: dict[str, FeedOffers], tasks: Sequence[Task]) -> list[Planned]:
+    """Splits drawn, rows found or forecast."""
+    splits: dict[tuple[str, int, int | None], SplitOffers] = {}
+    planned = []
+    for task in tasks:
+        key = (task.feed, task.seed, task.labels_per_class)
+        if key not in splits:
+            splits[key] = draw_split(feeds[task.feed], *key[1:], bench.settings.sampling, bench.store)
+        split = splits[key]
+        recipe = row_recipe(bench, split, task)
+        size = Size(**split.counts)
+        there = bench.store.find(ROW_ASSET, recipe.version) is not None
+        settings = bench.settings
+        seconds = 0.0 if there else expect_seconds(task, size, settings.student.epochs, settings.fast.epochs)
+        planned.append(Planned(task, split, recipe, seconds))
+    return planned
+
+
+def row_recipe(bench: Bench, split: SplitOffers, task: Task) -> Recipe:
+    """Everything that a row depends on; speed aside."""
+    arm, settings = task.arm, bench.settings
+    code = [CODE_VERSION]
+    own: dict[str, Any] = {"arm": [arm.model, arm.layers, arm.distilled], "inputs": settings.encoder.inputs}
+    inputs = {"split": split.version}
+    if arm.model == "teacher" or arm.taught:
+        code.append(TEACHER_VERSION)
+        own |= {
+            "teacher": settings.teacher.model_dump(mode="json"),
+            "encoder": settings.encoder.model_dump(mode="json"),
+        }
+    if arm.model in ("teacher", "fast", "student"):
+        inputs["encoder"] = bench.encoder.version
+    if arm.model == "student":
+        code.append(STUDENT_VERSION)
+        own["student"] = settings.student.model_copy(update={"layers": arm.layers}).model_dump(mode="json")
+    if arm.model == "fast":
+        code.append(FAST_VERSION)
+        weighing = {"label_noise": settings.student.label_noise, "label_share": settings.student.label_share}
+        own |= {"fast": settings.fast.model_dump(mode="json"), "student": weighing}
+    return Recipe(inputs, own, "-".join(code), PACKAGES)
+
+
+def compute_row(bench: Bench, planned: Planned) -> dict[str, Any]:
+    """The row, found or computed."""
+
+    def write(out: Path) -> dict[str, Any]:
+        began = time.monotonic()
+        answers = answer_test_offers(bench, planned.split, planned.task.arm, out)
+        test = labelled_side(read_split(planned.split), "test")
+        row = score_row(planned.task, test, answers, bench.settings.evaluation)
+        return {**row, "seconds": round(time.monotonic() - began, 1)}
+
+    made = bench.store.build(ROW_ASSET, planned.recipe, write, resumable=True)
+    return {**made.summary, "feed": planned.task.feed}
+
+
+def describe(task: Task) -> str:
+    labels = "all labels" if task.labels_per_class is None else f"{task.labels_per_class} labels a class"
+    return f"{task.feed}, {labels}, seed {task.seed}: {task.arm.name}"
+
+
+def _names(task: Task) -> dict[str, Any]:
+    arm = task.arm
+    return {
+        "feed": task.feed,
+        "labels_per_class": task.labels_per_class,
+        "seed": task.seed,
+        "model": arm.model,
+        "layers": arm.layers,
+        "distilled": arm.distilled,
+    }
+
+
+def _facts(budget_s: float | None, feeds: dict[str, FeedOffers], bench: Bench) -> dict[str, Any]:
+    return {
+        "definition": DEFINITION,
+        "machine": str(describe_machine()),
+        "budget_minutes": None if budget_s is None else budget_s / 60,
+        "encoder": bench.encoder.reference,
+        "inputs": list(bench.settings.encoder.inputs),
+        "feeds": {
+            name: {"offers": len(offers), "categories": len(offers.departments)} for name, offers in feeds.items()
+        },
+    }

@@ -1,0 +1,189 @@
+"""Splits of a feed by near-duplicate groups into train, validation and test, one per seed; few-label regimes.
+
+The platform's own splitter (`sortiment.sampling.splits`) decides each country's sides. The seed is mixed into the
+groups' keys, so equal and nearly equal titles stay on one side in every split; seed 0 is the platform's split itself.
+
+With `labels_per_class`, so many labelled offers of each category keep their label in training and as many in
+validation; the other training offers become unlabelled ones, the other validation offers are left out. Test offers
+are the same in all regimes of a seed, and fewer labels are a part of more.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sortiment.artifacts import Artifact, ArtifactStore, Recipe
+from sortiment.errors import SamplingError
+from sortiment.quality import CODE_VERSION
+from sortiment.quality.offers import FeedOffers
+from sortiment.sampling import SAMPLE_FILE
+from sortiment.sampling.order import mask_of_seed
+from sortiment.sampling.policy import SLICES, slice_categories
+from sortiment.sampling.reserve import Reserve
+from sortiment.sampling.splits import SPLITS, TEST, TRAIN, VALIDATION, split_offers
+from sortiment.sampling.text_keys import key_offers, mix
+from sortiment.settings import SamplingSettings
+
+SPLIT_ASSET = "bench_split"
+LABEL_STREAM = 20
+NOT_DRAWN = {"policy", "temperature", "per_category", "minimum_per_category", "per_shop_share", "reserve_slack"}
+
+Sides = npt.NDArray[np.int8]
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SplitOffers:
+    """One split in one regime. artifact: holds COUNTRY/sample.parquet with the columns of `training_sample`.
+
+    summary: `{classes, train, unlabelled, validation, test}`, offers of each kind.
+    """
+
+    feed: str
+    seed: int
+    labels_per_class: int | None
+    artifact: Artifact
+
+    @property
+    def version(self) -> str:
+        return self.artifact.version
+
+    @property
+    def samples(self) -> dict[str, Path]:
+        """Country to its sample's folder."""
+        return {folder.name: folder for folder in sorted(self.artifact.path.iterdir()) if folder.is_dir()}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {name: int(value) for name, value in self.artifact.summary.items()}
+
+
+def draw_split(
+    offers: FeedOffers, seed: int, labels_per_class: int | None, settings: SamplingSettings, store: ArtifactStore
+) -> SplitOffers:
+    """The split, found or drawn. Raises SamplingError where no test or training offer is left."""
+    recipe = Recipe(
+        {"offers": offers.version},
+        {
+            "seed": seed,
+            "labels_per_class": labels_per_class,
+            "sampling": settings.model_dump(mode="json", exclude=NOT_DRAWN),
+        },
+        CODE_VERSION,
+    )
+
+    def write(out: Path) -> dict[str, int]:
+        sides = _draw_sides(offers, seed, settings)
+        labelled = np.array(offers.labelled)
+        if labels_per_class is not None:
+            labelled, sides = _keep_labels(offers, labelled, sides, seed, labels_per_class)
+        return _write_samples(offers, labelled, sides, settings, out)
+
+    return SplitOffers(offers.name, seed, labels_per_class, store.build(SPLIT_ASSET, recipe, write))
+
+
+def category_codes(offers: FeedOffers) -> Codes:
+    """0 = unlabelled, else 1 and up in the order of the categories' ids."""
+    names = np.array([name or "" for name in offers.table["category_id"].to_pylist()], dtype=object)
+    _, codes = np.unique(np.r_[[""], names].astype(str), return_inverse=True)
+    return codes[1:]
+
+
+def _draw_sides(offers: FeedOffers, seed: int, settings: SamplingSettings) -> Sides:
+    """Index into SPLITS; -1 for offers that are left out as near duplicates of another side."""
+    codes, labelled = category_codes(offers), offers.labelled
+    table = offers.table
+    countries = np.array(table["country"].to_pylist(), dtype=object)
+    salt = np.uint64(mask_of_seed(seed))
+    sides = np.full(len(offers), -1, np.int8)
+    for country in sorted(set(countries)):
+        rows = np.flatnonzero(countries == country)
+        part = table.take(pa.array(rows))
+        keys = key_offers(*(part[name].combine_chunks() for name in ("title", "product_id", "gtin")))
+        zeros = np.zeros(len(rows), np.uint32)
+        reserve = Reserve(
+            keys=part["offer_key"].to_numpy(),
+            categories=codes[rows].astype(np.uint32),
+            shops=zeros,
+            product=keys.product,
+            gtin=keys.gtin,
+            title=keys.title,
+            group=keys.group if seed == 0 else mix(keys.group ^ salt),
+            segment=zeros.astype(np.uint16),
+            row=zeros,
+            signature=keys.signature,
+        )
+        split = split_offers(reserve, labelled[rows], settings)
+        sides[rows] = np.where(split.kept, split.sides, np.int8(-1))
+    return sides
+
+
+def _keep_labels(
+    offers: FeedOffers, labelled: npt.NDArray[np.bool_], sides: Sides, seed: int, labels_per_class: int
+) -> tuple[npt.NDArray[np.bool_], Sides]:
+    """Labels of `labels_per_class` offers of each category, in training and in validation; the test side is whole."""
+    codes, sides = category_codes(offers), sides.copy()
+    order = np.random.default_rng([seed, LABEL_STREAM]).permutation(len(offers))
+    kept = labelled & (sides == TEST)
+    for side in (TRAIN, VALIDATION):
+        rows = order[labelled[order] & (sides[order] == side)]
+        rows = rows[np.argsort(codes[rows], kind="stable")]
+        starts = np.flatnonzero(np.r_[True, np.diff(codes[rows]) > 0]) if len(rows) else np.zeros(0, np.int64)
+        place = np.arange(len(rows)) - np.repeat(starts, np.diff(np.r_[starts, len(rows)]))
+        kept[rows[place < labels_per_class]] = True
+    sides[(sides == VALIDATION) & ~kept] = -1
+    return kept, sides
+
+
+def _write_samples(
+    offers: FeedOffers, labelled: npt.NDArray[np.bool_], sides: Sides, settings: SamplingSettings, out: Path
+) -> dict[str, int]:
+    train, test = labelled & (sides == TRAIN), labelled & (sides == TEST)
+    if not train.any() or not test.any():
+        raise SamplingError(
+            f"the feed {offers.name} is too small to be split",
+            value=f"{int(train.sum())} labelled training offers, {int(test.sum())} test offers",
+            fix="give more labelled offers, or raise sampling.test_share",
+        )
+    codes = category_codes(offers)
+    counts = np.bincount(codes[offers.labelled], minlength=codes.max() + 1)
+    slices = np.array(SLICES, dtype=object)[slice_categories(counts, settings)][codes]
+    countries = np.array(offers.table["country"].to_pylist(), dtype=object)
+    written = (sides == TRAIN) | (labelled & (sides >= 0))
+    for country in sorted(set(countries[written])):
+        rows = np.flatnonzero(written & (countries == country))
+        (out / country).mkdir(parents=True)
+        pq.write_table(_as_sample(offers, rows, labelled[rows], sides[rows], slices[rows]), out / country / SAMPLE_FILE)
+    return {
+        "classes": len(np.unique(codes[train])),
+        "train": int(train.sum()),
+        "unlabelled": int((written & ~labelled).sum()),
+        "validation": int((labelled & (sides == VALIDATION)).sum()),
+        "test": int(test.sum()),
+    }
+
+
+def _as_sample(offers: FeedOffers, rows: Codes, labelled: npt.NDArray[np.bool_], sides: Sides, slices: Any) -> pa.Table:
+    """The columns of docs/contracts.md, "training_sample"."""
+    part = offers.table.take(pa.array(rows)).drop_columns(["product_id", "gtin"])
+    unknown = pa.scalar(None, pa.string())
+    for name in ("category_id", "department"):
+        visible = pc.if_else(pa.array(labelled), part[name], unknown)
+        part = part.set_column(part.column_names.index(name), name, visible)
+    count = len(rows)
+    more = {
+        "split": pa.array(np.array(SPLITS, dtype=object)[sides], pa.string()),
+        "slice": pc.if_else(pa.array(labelled), pa.array(slices, pa.string()), unknown),
+        "inclusion_probability": pa.array(np.ones(count)),
+        "suspect": pa.array(np.zeros(count, np.bool_)),
+        "training_weight": pa.array(np.ones(count)),
+    }
+    for name, column in more.items():
+        part = part.append_column(name, column)
+    return part

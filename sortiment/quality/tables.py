@@ -1,0 +1,100 @@
+"""Rows as tables: means over seeds and how far the seeds are apart."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FIGURES = ("accuracy", "macro_f1", "macro_f1_tail", "ece", "offers_per_s")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One arm over its seeds. means, spreads: by figure; a spread is the standard deviation, None of one seed.
+
+    of_teacher: its macro-F1 over the teacher's, of the seeds that both have.
+    """
+
+    feed: str
+    labels_per_class: int | None
+    model: str
+    seeds: tuple[int, ...]
+    means: Mapping[str, float | None]
+    spreads: Mapping[str, float | None]
+    of_teacher: float | None
+
+
+def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> list[Summary]:
+    """One summary per feed, regime and arm, in the order in which they first appear."""
+    groups: dict[tuple[str, int | None, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["feed"], row["labels_per_class"], name_of(row)), []).append(row)
+    teachers = {
+        (row["feed"], row["labels_per_class"], row["seed"]): row["macro_f1"]
+        for row in rows
+        if row["model"] == "teacher"
+    }
+    summaries = []
+    for (feed, labels, model), members in groups.items():
+        pairs = [(row["macro_f1"], teachers.get((feed, labels, row["seed"]))) for row in members]
+        shared = [(own, teacher) for own, teacher in pairs if teacher]
+        ratio = sum(own for own, _ in shared) / sum(teacher for _, teacher in shared) if shared else None
+        figures = {name: [row[name] for row in members if row[name] is not None] for name in FIGURES}
+        summaries.append(
+            Summary(
+                feed,
+                labels,
+                model,
+                tuple(row["seed"] for row in members),
+                {name: mean(values) if values else None for name, values in figures.items()},
+                {name: stdev(values) if len(values) > 1 else None for name, values in figures.items()},
+                ratio,
+            )
+        )
+    return summaries
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """The arm's name as people read it."""
+    name = f"{row['model']}, {row['layers']} layers" if row["layers"] else str(row["model"])
+    return f"{name}, hard labels" if row["distilled"] is False else name
+
+
+def tabulate(rows: Sequence[Mapping[str, Any]]) -> Iterable["Table"]:
+    """A table per feed and regime."""
+    from rich.table import Table
+
+    summaries = summarize_rows(rows)
+    for feed, labels in dict.fromkeys((one.feed, one.labels_per_class) for one in summaries):
+        members = [one for one in summaries if (one.feed, one.labels_per_class) == (feed, labels)]
+        table = Table(title=f"{feed}, {'all labels' if labels is None else f'{labels} labels a class'}")
+        for name in ("", "seeds", "accuracy", "macro-F1", "of teacher", "tail macro-F1", "ECE", "offers/s, one core"):
+            table.add_column(name, justify="right" if name else "left")
+        for one in members:
+            table.add_row(*cells_of(one))
+        yield table
+
+
+def cells_of(one: Summary) -> list[str]:
+    """A summary as text, a cell per column."""
+    speed = one.means["offers_per_s"]
+    return [
+        one.model,
+        str(len(one.seeds)),
+        _figure(one, "accuracy"),
+        _figure(one, "macro_f1"),
+        "" if one.of_teacher is None else f"{one.of_teacher:.1%}",
+        _figure(one, "macro_f1_tail"),
+        _figure(one, "ece"),
+        "" if speed is None else f"{speed:,.0f}",
+    ]
+
+
+def _figure(one: Summary, name: str) -> str:
+    value, spread = one.means[name], one.spreads[name]
+    if value is None:
+        return ""
+    return f"{value:.3f}" if spread is None else f"{value:.3f} ± {spread:.3f}"
