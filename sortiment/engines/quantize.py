@@ -13,6 +13,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -104,11 +105,15 @@ def quantize_student(
         spec = _session_spec(student, max_tokens, settings, graph)
         difference = _compare_with_torch(student, graph, tokens[:GRAPH_OFFERS], spec)
         step.advance(note=f"graph equals torch to {difference:.1g}")
-        _quantize_for_openvino(graph, tokenizer.tokenize(fitting), Path(scratch), out / OPENVINO_FILES[0])
+        with ThreadPoolExecutor(1) as background:  # NNCF computes in a process of its own, on one core
+            made = background.submit(
+                _quantize_for_openvino, graph, tokenizer.tokenize(fitting), Path(scratch), out / OPENVINO_FILES[0]
+            )
+            _quantize_for_onnx(graph, out / ONNX_FILES[0])
+            step.advance(note="ONNX Runtime int8")
+            reference = compute_probabilities(OnnxSession(graph.parent, spec, ONE_THREAD), tokens, spec)
+            made.result()
         step.advance(note="OpenVINO int8")
-        _quantize_for_onnx(graph, out / ONNX_FILES[0])
-        step.advance(note="ONNX Runtime int8")
-        reference = compute_probabilities(OnnxSession(graph.parent, spec, ONE_THREAD), tokens, spec)
         parity = []
         for name, files in (("openvino-int8", OPENVINO_FILES), ("onnx-int8", ONNX_FILES)):
             session = _open(name, out, files, spec)
