@@ -6,23 +6,21 @@ Nothing is computed that an asset computed already, and nothing is typed by hand
 import json
 import platform
 from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from demo.drive import Driver
 from demo.journal import Journal
-from demo.market import SECOND_DAY, DemoMarket
+from demo.market import DemoMarket
 from resources.storage import StorageResource
 from sortiment.artifacts import Artifact, package_versions
 from sortiment.drift import read_report
 from sortiment.engines.machine import describe_machine
-from sortiment.evaluation import find_worst_confusions, macro_f1, read_answers, score_answers
+from sortiment.evaluation import find_worst_confusions, read_answers, score_answers
 from sortiment.feeds import offer_key, read_listing, read_quarantine
 from sortiment.release import ReleaseLog
 from sortiment.report import ModelScores, Report
@@ -64,26 +62,6 @@ def collect_report(demo: DemoMarket, journal: Journal, driver: Driver) -> Report
         "versions": {"python": platform.python_version(), **package_versions(PACKAGES)},
     }
     return Report.model_validate(sections)
-
-
-def score_partition(
-    storage: StorageResource, partition: str, models: Sequence[str], new_feed: bool = False
-) -> dict[str, Any]:
-    """Macro-F1 of models on a partition's test offers, as they are now: `{offers, <model>}`.
-
-    new_feed: only offers of the second day. Numbers are None where there is no such offer.
-    """
-    answers = read_answers([storage.store.current("student_evaluation", partition).path])
-    second = pc.starts_with(answers["feed"], SECOND_DAY)
-    answers = answers.filter(second if new_feed else pc.invert(second))
-    truth = answers["category_id"].to_pylist()
-    # Where the student is the champion, its answers are kept once.
-    columns = {model: model if f"{model}_id" in answers.column_names else "student" for model in models}
-    scored = {
-        model: macro_f1(truth, answers[f"{column}_id"].to_pylist()) if truth else None
-        for model, column in columns.items()
-    }
-    return {"offers": len(truth), **scored}
 
 
 def _command(demo: DemoMarket) -> str:

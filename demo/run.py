@@ -13,10 +13,11 @@ import dagster as dg
 from rich.console import Console
 
 from catalog_assets.partitions import registered_keys
-from demo.collect import collect_report, relabelled_partitions, score_partition
+from demo.collect import collect_report, relabelled_partitions
 from demo.drive import Driver, open_driver, open_instance
 from demo.journal import Journal
 from demo.market import DemoMarket, plan_market, write_market, write_second_day
+from demo.scoring import score_first_day, score_second_day
 from resources.profiles import Profile
 from resources.progress import TerminalProgress
 from resources.storage import StorageResource
@@ -94,7 +95,7 @@ def _drift_and_recover(show: "_Show", driver: Driver, demo: DemoMarket, progress
     drifted = show.journal.facts("day-2")["partition"]
     if drifted is None:
         return
-    show.step("before", "Remember the score before", lambda: score_partition(storage, drifted, ["student"]))
+    show.step("before", "Remember the score before", lambda: score_first_day(storage, drifted))
     show.step("load-2", "Sensor: new feed files", lambda: _tick(driver, "new_feed_files"))
     show.step(
         "predict-2",
@@ -119,7 +120,7 @@ def _drift_and_recover(show: "_Show", driver: Driver, demo: DemoMarket, progress
     show.step(
         "after",
         "Compare the drifted slice before and after",
-        lambda: score_partition(storage, drifted, ["champion", "student"], new_feed=True),
+        lambda: score_second_day(storage, driver.settings, drifted),
     )
     show.step("release-2", "Gate and release the challenger", lambda: _release(driver, storage))
     show.step("predict-3", "Classify the new offers again", lambda: _make(driver, ["offer_predictions"], "country"))

@@ -1,0 +1,71 @@
+"""What the drift did to one slice, and what retraining won back: the same offers before and after."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from catalog_assets.predictions import local_part
+from catalog_assets.student import champion_student
+from demo.market import SECOND_DAY
+from resources.storage import StorageResource
+from sortiment.encoders import offer_texts
+from sortiment.evaluation import macro_f1, read_answers
+from sortiment.feeds import read_parts
+from sortiment.sampling.splits import TEST, side_of
+from sortiment.sampling.text_keys import key_offers
+from sortiment.settings import Settings
+
+COLUMNS = ("offer_key", "country", "department", "category_id", "title", "product_id", "gtin")
+
+
+def score_first_day(storage: StorageResource, partition: str) -> dict[str, Any]:
+    """The student's macro-F1 on the slice's test offers of the first day: `{offers, student}`, None without offers."""
+    answers = read_answers([storage.store.current("student_evaluation", partition).path])
+    answers = answers.filter(pc.invert(pc.starts_with(answers["feed"], SECOND_DAY)))
+    truth = answers["category_id"].to_pylist()
+    return {"offers": len(truth), "student": macro_f1(truth, answers["student_id"].to_pylist()) if truth else None}
+
+
+def score_second_day(storage: StorageResource, settings: Settings, partition: str) -> dict[str, Any]:
+    """Macro-F1 of champion and new student on the slice's new offers that nothing was trained on.
+
+    All of the second day's labelled offers whose product belongs to the test side, not only those that the sample
+    drew. Returns `{offers, champion, student}`; None without offers.
+    """
+    from sortiment.student import load_classifier
+
+    store, champion = storage.store, champion_student(storage)
+    assert champion is not None, "the second day comes after the first release"
+    offers = _unseen_offers(storage, settings, partition)
+    truth = offers["category_id"].to_pylist()
+    if not truth:
+        return {"offers": 0, "champion": None, "student": None}
+    inputs = settings.encoder.inputs
+    texts = offer_texts({name: offers[name].to_pylist() for name in inputs}, inputs)
+    scored = {}
+    for name, student in (("champion", champion), ("student", store.current("student_checkpoint"))):
+        classifier = load_classifier(student.path)
+        top = classifier.classify(texts, offers["country"].to_pylist()).top_index[:, 0]
+        scored[name] = macro_f1(truth, [classifier.classes[index] for index in top])
+    return {"offers": len(truth), **scored}
+
+
+def _unseen_offers(storage: StorageResource, settings: Settings, partition: str) -> pa.Table:
+    """The second day's labelled offers of the slice on the test side, ordered by offer_key."""
+    store = storage.store
+    country, department = partition.split("|", 1)
+    columns = [*COLUMNS, *(name for name in settings.encoder.inputs if name not in COLUMNS)]
+    tables = [
+        pq.read_table(local_part(storage, part["version"], country), columns=columns)
+        for part in read_parts(store.current("offers", country).path)
+        if part["feed"].startswith(SECOND_DAY)
+    ]
+    offers = pa.concat_tables(tables)
+    offers = offers.filter((pc.field("department") == department) & pc.field("category_id").is_valid())
+    keys = key_offers(*(offers[name].combine_chunks() for name in ("title", "product_id", "gtin")))
+    offers = offers.filter(pa.array(side_of(keys.group, settings.sampling) == TEST))
+    sample = pq.read_table(store.current("training_sample", partition).path / "sample.parquet")
+    trained = sample.filter(pc.field("split") != "test")["offer_key"]  # a category without training offers lends some
+    return offers.filter(pc.invert(pc.is_in(offers["offer_key"], trained))).sort_by("offer_key")
