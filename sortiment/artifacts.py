@@ -25,7 +25,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sortiment.blobs import Blobs, write_atomically
+from sortiment.blobs import HALF_WRITTEN, Blobs, write_atomically
 from sortiment.errors import StorageError
 
 VERSION_DIGITS = 16
@@ -319,6 +319,8 @@ def _open_folder(building: Path, resumable: bool) -> Path:
     if building.exists() and not resumable:
         shutil.rmtree(building)
     building.mkdir(exist_ok=True)
+    for half_written in building.rglob(HALF_WRITTEN):
+        half_written.unlink()
     return building
 
 

@@ -10,6 +10,10 @@ import uuid
 from pathlib import Path
 from typing import Protocol
 
+TEMPORARY = ".tmp"
+HALF_WRITTEN = f".*{TEMPORARY}"
+"""What a process that was killed while it wrote leaves behind, as a pattern of file names."""
+
 
 class Blobs(Protocol):
     """The few operations that a storage must have. Keys are relative, with `/`."""
@@ -89,7 +93,7 @@ class LocalBlobs:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write under a temporary name in the same folder, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
     try:
         with temporary.open("wb") as stream:
             stream.write(data)

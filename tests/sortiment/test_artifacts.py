@@ -74,10 +74,11 @@ def test_only_a_resumable_builder_sees_what_a_killed_one_left(tmp_path: Path, st
         import sys, os, signal
         from pathlib import Path
         from sortiment.artifacts import ArtifactStore, Recipe
-        from sortiment.blobs import LocalBlobs
+        from sortiment.blobs import LocalBlobs, write_atomically
         def write(folder):
             (folder / "shard-0").write_text("done")
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+            write_atomically(folder / "shard-1", b"do")
         root = Path(sys.argv[1])
         ArtifactStore(LocalBlobs(root / "store"), root / "scratch").build("labels", Recipe({}, {"k": 1}, "1"), write)
         """
