@@ -20,6 +20,7 @@ from catalog_assets import (
 )
 from resources.profiles import Profile, read_profile
 from sensors import JOBS, SENSORS
+from sensors.following import add_conditions
 
 LOCATION_NAME = "sortiment"
 STAGES = [feeds, sampling, encoders, teacher, student, engines, cost, evaluation, release, predictions, drift]
@@ -28,7 +29,7 @@ STAGES = [feeds, sampling, encoders, teacher, student, engines, cost, evaluation
 def build_definitions(profile: Profile) -> dg.Definitions:
     """Everything, for the market that the profile opens."""
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(STAGES),
+        assets=add_conditions(dg.load_assets_from_modules(STAGES)),
         asset_checks=dg.load_asset_checks_from_modules(STAGES),
         jobs=JOBS,
         sensors=SENSORS,
