@@ -1,0 +1,79 @@
+"""When the student trains anew: once for all that waits, never twice at a time, and never half."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from resources.profiles import Profile
+from sensors.retraining import waiting_slices
+from sortiment.artifacts import ArtifactStore, Recipe
+from sortiment.blobs import write_atomically
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Profile:
+    made = Profile("local", tmp_path, "shop")
+    write_atomically(made.market_folder / "market.yaml", b"name: shop\nfeeds: []\n")
+    return made
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as opened:
+        yield opened
+
+
+def label(store: ArtifactStore, key: str, day: str) -> str:
+    labels = store.build("teacher_soft_labels", Recipe({"day": day}, {}, "1"), lambda out: {}, key)
+    store.point(labels)
+    return labels.version
+
+
+def train(store: ArtifactStore, trained_on: dict[str, str], quantized: bool) -> str:
+    student = store.build("student_checkpoint", Recipe(trained_on, {}, "1"), lambda out: {"trained_on": trained_on})
+    store.point(student)
+    if quantized:
+        store.point(store.build("quantized_student", Recipe({"student": student.version}, {}, "1"), lambda out: {}))
+    return student.version
+
+
+def tick(profile: Profile, instance: dg.DagsterInstance) -> list[str | None] | str:
+    """Run keys that are asked for, or why there are none."""
+    with dg.build_sensor_context(instance=instance, resources=profile.resources()) as context:
+        outcome = waiting_slices.evaluate_tick(context)
+    return [request.run_key for request in outcome.run_requests or []] or str(outcome.skip_message)
+
+
+def test_nothing_is_trained_that_has_been(profile: Profile, instance: dg.DagsterInstance) -> None:
+    store = profile.storage().store
+    assert "the first one is trained by a person" in tick(profile, instance)
+    train(store, {"DE|toys": label(store, "DE|toys", "1")}, quantized=True)
+    assert tick(profile, instance) == "the student has seen all soft labels"
+
+
+def test_all_waiting_slices_are_one_training(profile: Profile, instance: dg.DagsterInstance) -> None:
+    store = profile.storage().store
+    train(store, {key: label(store, key, "1") for key in ("DE|toys", "FR|toys", "GB|toys")}, quantized=True)
+    new = [label(store, key, "2") for key in ("DE|toys", "FR|toys")]
+    assert tick(profile, instance) == ["+".join(new)]
+
+
+def test_a_student_that_a_killed_run_trained_and_did_not_quantize_is_quantized(
+    profile: Profile, instance: dg.DagsterInstance
+) -> None:
+    store = profile.storage().store
+    train(store, {"DE|toys": label(store, "DE|toys", "1")}, quantized=True)
+    student = train(store, {"DE|toys": label(store, "DE|toys", "2")}, quantized=False)
+    assert tick(profile, instance) == [f"quantize {student}"]
+
+
+def test_while_a_training_runs_no_other_is_asked_for(profile: Profile, instance: dg.DagsterInstance) -> None:
+    store = profile.storage().store
+    train(store, {"DE|toys": label(store, "DE|toys", "1")}, quantized=False)
+    label(store, "DE|toys", "2")
+    run = instance.create_run_for_job(
+        dg.GraphDefinition("retrain_student").to_job(), status=dg.DagsterRunStatus.STARTED
+    )
+    assert tick(profile, instance) == f"the student is being trained in run {run.run_id}"
