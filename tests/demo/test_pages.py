@@ -84,6 +84,16 @@ def test_the_instance_answers_with_assets_partitions_and_plots(ui: str) -> None:
     assert base64.b64decode(image.group(1)).startswith(b"\x89PNG")
 
 
+def test_the_ticks_of_the_demo_are_those_of_the_sensors_that_the_ui_shows(ui: str) -> None:
+    query = (
+        '{sensorOrError(sensorSelector: {repositoryName: "__repository__", repositoryLocationName: "sortiment",'
+        ' sensorName: "drifted_slices"}){... on Sensor{sensorState{status ticks(limit: 5){runIds}}}}}'
+    )
+    state = _post(f"{ui}/graphql", query)["data"]["sensorOrError"]["sensorState"]
+    assert state["status"] == "STOPPED"
+    assert [tick for tick in state["ticks"] if tick["runIds"]]
+
+
 @needs_browser
 def test_the_report_opens_offline_and_shows_its_plots(demo_run: Any, tmp_path: Path) -> None:
     page = browse(f"file://{demo_run.home / 'report.html'}", tmp_path, wait_ms=2_000)
