@@ -1,9 +1,9 @@
 """Offers for the scale bench: parts as the loader writes them, of any size, the same bytes for the same arguments.
 
-Feeds are per shop: a part holds the offers of its own shops, in arrival order. Categories follow a Zipf law over the
-whole market and each shop sells some of them. Titles have the length of real ones (mean 53 characters in 35,311
-offers of a UK price comparison); six of ten offers have a description. Keys are a bijection of the offer's number that
-scatters like md5. All of it is invented.
+Feeds are per shop: a part holds the offers of its own shops, ordered as the loader orders them. Categories follow a
+Zipf law over the whole market and each shop sells some of them. Titles have the length of real ones (mean 53 characters
+in 35,311 offers of a UK price comparison); six of ten offers have a description. Keys are a bijection of the offer's
+number that scatters like md5. All of it is invented.
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS
+from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS, RUN_ROWS, open_writer
 from sortiment.sampling.order import Keys
-from sortiment.sampling.parts import OfferPart
+from sortiment.sampling.parts import OfferPart, run_in_order
 from sortiment.sampling.text_keys import mix
 
 VOCABULARY = 60_000
@@ -50,32 +49,35 @@ def write_parts(
     rows: int,
     *,
     parts: int,
+    threads: int = 1,
     first_number: int = 0,
     first_shop: int = 0,
-    by_key: bool = False,
     spread: bool = False,
     name: str = "part",
 ) -> Iterator[OfferPart]:
-    """Write `rows` new offers into so many parts, one at a time. Numbers and shops start where they are told to.
+    """Write `rows` new offers into so many parts, as the loader does. Numbers and shops start where they are told to.
 
-    by_key: rows ordered by offer_key within each part, instead of in arrival order.
     spread: the offers belong to shops of the whole market (of `first_shop` shops), not to the part's own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     words = _words(market.seed)
     edges = np.linspace(0, rows, parts + 1).astype(np.int64)
-    for index in range(parts):
+
+    def write(index: int) -> OfferPart:
         path = folder / f"{name}-{index:05d}.parquet"
-        with pq.ParquetWriter(path, OFFER_SCHEMA, compression="zstd") as writer:
-            numbers = np.arange(first_number + edges[index], first_number + edges[index + 1])
-            if by_key:
-                numbers = numbers[np.argsort(keys_of(numbers))]
-            for start in range(0, len(numbers), ROW_GROUP_ROWS):
-                chunk = numbers[start : start + ROW_GROUP_ROWS]
-                own = first_shop + index * market.shops_per_part + _scatter(chunk, 1) % market.shops_per_part
-                shops = _scatter(chunk, 1) % first_shop if spread else own
-                writer.write_table(_offers(market, words, chunk, shops), row_group_size=ROW_GROUP_ROWS)
-        yield OfferPart(str(path))
+        numbers = np.arange(first_number + edges[index], first_number + edges[index + 1])
+        with open_writer(path) as writer:
+            for first in range(0, len(numbers), RUN_ROWS):
+                run = numbers[first : first + RUN_ROWS]
+                run = run[np.argsort(keys_of(run))]
+                for start in range(0, len(run), ROW_GROUP_ROWS):
+                    chunk = run[start : start + ROW_GROUP_ROWS]
+                    own = first_shop + index * market.shops_per_part + _scatter(chunk, 1) % market.shops_per_part
+                    shops = _scatter(chunk, 1) % first_shop if spread else own
+                    writer.write_table(_offers(market, words, chunk, shops))
+        return OfferPart(str(path))
+
+    return run_in_order(write, range(parts), threads)
 
 
 def keys_of(numbers: Numbers) -> Keys:

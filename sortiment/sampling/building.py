@@ -27,7 +27,7 @@ from sortiment.sampling.state import (
 from sortiment.settings import SamplingSettings
 
 ASSET = "sample_state"
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 
 
 def keep_state(

@@ -20,11 +20,14 @@ from sortiment.sampling.counts import PairCounter, PairCounts, pair_codes
 from sortiment.sampling.ledger import WITHDRAWN, Ledger, LedgerWriter, PartRows, Positions, alive, find_repeats
 from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import LIGHT, PartReader, UnreadablePart, run_in_order
-from sortiment.sampling.reserve import empty_reserve
+from sortiment.sampling.reserve import empty_entries
 from sortiment.sampling.state import LedgerReference, State
 
 SMALL_ROWS = 4_000_000
 """Up to so many new rows, a key that one part holds twice is looked for too; beyond, parts are taken at their word."""
+
+MOST_RUNS = 1_000
+"""In a part with more runs of ascending keys, rows are taken to be in no order."""
 
 Numbers = npt.NDArray[np.int64]
 
@@ -43,6 +46,7 @@ class Batch:
     """One row group's deciding columns. Pairs are places in the two dictionaries, with the offers that have them.
 
     codes: of the two dictionaries' entries, where all were known; then the rows are in the ledger already.
+    breaks: rows whose key is not above the one before.
     """
 
     group: RowGroup
@@ -53,6 +57,31 @@ class Batch:
     departments: dict[str, str | None]
     pairs: tuple[Numbers, Numbers, Numbers]
     codes: tuple[Codes, Codes] | None
+    breaks: Numbers
+
+
+class Runs:
+    """Where runs of ascending keys start in a part, as its row groups come."""
+
+    def __init__(self) -> None:
+        self._starts: list[Numbers] = []
+        self._rows, self._count = 0, 0
+        self._last: Any = None
+
+    def append(self, batch: Batch) -> None:
+        if not len(batch.keys):
+            return
+        fresh = self._last is None or batch.keys[0] <= self._last
+        own = np.append(0, batch.breaks) if fresh else batch.breaks
+        self._count += len(own)
+        if self._count <= MOST_RUNS:
+            self._starts.append(own + self._rows)
+        self._rows += len(batch.keys)
+        self._last = batch.keys[-1]
+
+    def starts(self) -> tuple[int, ...]:
+        """None where there are too many to be of use."""
+        return tuple(np.concatenate(self._starts).tolist()) if 0 < self._count <= MOST_RUNS else ()
 
 
 def count_parts(reader: PartReader, base: State, folder: Path, threads: int, progress: Progress) -> State:
@@ -62,6 +91,7 @@ def count_parts(reader: PartReader, base: State, folder: Path, threads: int, pro
     counter = PairCounter()
     rows = np.zeros(len(reader.parts), dtype=np.int64)
     part_shops: list[set[int]] = [set() for _ in reader.parts]
+    runs = [Runs() for _ in reader.parts]
     with LedgerWriter(folder) as writer, progress("count offers", unit="rows") as step:
 
         def read(group: RowGroup) -> Batch:
@@ -78,6 +108,7 @@ def count_parts(reader: PartReader, base: State, folder: Path, threads: int, pro
             of_category, of_shop, offers = batch.pairs
             counter.add(pair_codes(category_codes[of_category], shop_codes[of_shop]), offers)
             rows[batch.group.part] += len(batch.keys)
+            runs[batch.group.part].append(batch)
             named = of_shop if batch.withdrawn is None else batch.shops.places
             part_shops[batch.group.part].update(shop_codes[np.unique(named)].tolist())
             step.advance(len(batch.keys))
@@ -91,7 +122,7 @@ def count_parts(reader: PartReader, base: State, folder: Path, threads: int, pro
         )
     first = np.cumsum(rows) - rows
     ranges = tuple(
-        PartRows(part, int(first[index]), int(rows[index]), tuple(sorted(part_shops[index])))
+        PartRows(part, int(first[index]), int(rows[index]), tuple(sorted(part_shops[index])), runs[index].starts())
         for index, part in enumerate(reader.parts)
     )
     ledger, counts = _bury_repeats(Ledger(folder, ranges, alive(int(rows.sum()))), counter.total(), threads)
@@ -103,7 +134,7 @@ def count_parts(reader: PartReader, base: State, folder: Path, threads: int, pro
         shop_ids=tuple(shops.values),
         counts=counts,
         horizons=base.horizons,
-        reserve=empty_reserve(),
+        reserve=empty_entries(),
     )
 
 
@@ -111,15 +142,9 @@ def bury(ledger: Ledger, counts: PairCounts, positions: Positions) -> tuple[Ledg
     """The ledger with these rows dead, the counts without those of them that were offers. `positions` ascend."""
     if not len(positions):
         return ledger, counts
-    found = [np.empty(0, dtype=np.uint64)]
-    for start, stop in ledger.blocks():
-        low, high = np.searchsorted(positions, [start, stop])
-        if low < high:
-            inside = positions[low:high] - start
-            categories = ledger.categories(start, stop)[inside]
-            live = categories != WITHDRAWN
-            found.append(pair_codes(categories[live], ledger.shops(start, stop)[inside][live]))
-    return ledger.with_dead(positions), counts.minus(np.concatenate(found))
+    _, categories, shops = ledger.at(positions)
+    live = categories != WITHDRAWN
+    return ledger.with_dead(positions), counts.minus(pair_codes(categories[live], shops[live]))
 
 
 def _row_groups(reader: PartReader) -> Iterator[RowGroup]:
@@ -133,22 +158,25 @@ def _row_groups(reader: PartReader) -> Iterator[RowGroup]:
 def _read_group(
     reader: PartReader, group: RowGroup, categories: CodeBook, shops: CodeBook, writer: LedgerWriter
 ) -> Batch:
-    table = reader.read(group.part, group.index, LIGHT)
+    none_withdrawn = reader.holds_only(group.part, group.index, "withdrawn", False)
+    table = reader.read(group.part, group.index, LIGHT[:-1] if none_withdrawn else LIGHT)
     if table["offer_key"].null_count:
         raise UnreadablePart(reader.parts[group.part], "offer_key is NULL in some rows")
     category, shop = code_column(table["category_id"]), code_column(table["shop_id"])
-    withdrawn = _withdrawn(table["withdrawn"])
+    withdrawn = None if none_withdrawn else _withdrawn(table["withdrawn"])
     live = slice(None) if withdrawn is None else ~withdrawn
     category_codes, shop_codes = categories.look_up(category), shops.look_up(shop)
+    keys = table["offer_key"].to_numpy()
     batch = Batch(
         group=group,
-        keys=table["offer_key"].to_numpy(),
+        keys=keys,
         categories=category,
         shops=shop,
         withdrawn=withdrawn,
         departments=_departments(reader, group, category) if category_codes is None else {},
         pairs=_count_pairs(category.places[live], shop.places[live], len(shop)),
         codes=None if category_codes is None or shop_codes is None else (category_codes, shop_codes),
+        breaks=np.flatnonzero(keys[1:] <= keys[:-1]) + 1,
     )
     if batch.codes is not None:
         _write(writer, batch, batch.codes)

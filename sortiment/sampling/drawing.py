@@ -15,6 +15,7 @@ from sortiment.sampling.eligible import ReserveRows, draw_rows, find_eligible
 from sortiment.sampling.horizons import Demand
 from sortiment.sampling.ledger import UNLABELLED
 from sortiment.sampling.order import HIGHEST_RANK, rank_keys
+from sortiment.sampling.payload import describe_entries
 from sortiment.sampling.policy import ask_of, slice_categories
 from sortiment.sampling.quality import LabelConflicts, compare_labels
 from sortiment.sampling.reserve import Mask, Reserve
@@ -73,7 +74,7 @@ def plan_draw(state: State, settings: SamplingSettings, threads: int = 2) -> Dra
     probability, binding = _inclusion(state, reserve, mask, asked)
     categories = reserve.categories[rows]
     labelled = categories != UNLABELLED
-    drawn = entries.at(rows)
+    drawn = describe_entries(state.segments, entries.at(rows))
     _, alphabetical = np.unique([name or "" for name in state.category_ids], return_inverse=True)
     conflicts = compare_labels(drawn.at(labelled), alphabetical)
     suspect = np.zeros(len(rows), dtype=np.bool_)

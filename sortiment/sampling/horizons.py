@@ -5,8 +5,9 @@ one sentence is what makes states mergeable: the smaller of two horizons is agai
 draw is exact can be told from the reserve alone.
 
 Horizons follow from the census, not from order statistics: with n offers of which k are wanted, a horizon at the
-fraction e/n of the rank space holds e of them in the mean, and e = slack * k + 4 * sqrt(k) + 4 leaves room for chance
-(more than four standard deviations) and for withdrawals. Shops that the cap binds count only up to the cap.
+fraction e/n of the rank space holds e of them in the mean, and e = max(slack * k, k + 4 * sqrt(k) + 4) leaves room for
+withdrawals and for chance (four standard deviations; who has less is refilled). Shops that the cap binds count only up
+to the cap.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from sortiment.settings import SamplingSettings
 
 Shares = npt.NDArray[np.float64]
 BISECTIONS = 60
+TOO_DEEP = 1.25
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,21 @@ class Horizons:
         np.minimum(categories[: len(self.categories)], self.categories, out=categories[: len(self.categories)])
         pairs = np.union1d(self.pairs, other.pairs)
         return Horizons(categories, pairs, np.minimum(self.of_pairs(pairs), other.of_pairs(pairs)))
+
+    def renewed(self, wanted: "Horizons") -> tuple["Horizons", npt.NDArray[np.bool_]]:
+        """These where they hold not much more than the wanted ones, elsewhere the smaller of both; where they changed.
+
+        So that a day that adds a percent of offers leaves nearly all as they are, and a reserve holds at most TOO_DEEP
+        times what is wanted. By category code; `wanted` knows at least the categories that this one knows.
+        """
+        lowered = self.lowered(wanted)
+        mine = np.full(len(lowered.categories), HIGHEST_RANK)
+        mine[: len(self.categories)] = self.categories
+        changed = mine.astype(np.float64) > TOO_DEEP * lowered.categories.astype(np.float64)
+        of = (lowered.pairs >> np.uint64(32)).astype(np.int64)
+        held = np.minimum(self.of_pairs(lowered.pairs), mine[of]).astype(np.float64)
+        changed[of[held > TOO_DEEP * lowered.shops.astype(np.float64)]] = True
+        return Horizons(mine, self.pairs, self.shops).replaced(lowered, changed), changed
 
     def replaced(self, other: "Horizons", categories: npt.NDArray[np.bool_]) -> "Horizons":
         """The other's horizons where `categories` is true."""
@@ -111,7 +128,7 @@ def set_horizons(
 
 
 def _room(wanted: Offers, slack: float) -> Shares:
-    return np.asarray(slack * wanted + 4 * np.sqrt(wanted) + 4, dtype=np.float64)
+    return np.maximum(slack * wanted, wanted + 4 * np.sqrt(wanted) + 4)
 
 
 def _category_fractions(counts: PairCounts, capped: npt.NDArray[np.bool_], caps: Shares, room: Shares) -> Shares:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,10 @@ WITHDRAWN = np.uint32(2**32 - 1)
 UNLABELLED = 0
 BLOCK_ROWS = 1 << 20
 KEYS_AT_ONCE = 1 << 22
+SHOPS_TOLD_APART = 1_000
+FEW = 16
+"""Bisection is for parts with so many times more rows than keys are looked for in them."""
+SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 KEYS, CATEGORIES, SHOPS, ROWS = "keys.u64", "categories.u32", "shops.u32", "rows.u32"
 
 Positions = npt.NDArray[np.int64]
@@ -37,12 +41,16 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class PartRows:
-    """Where a part's rows are in a ledger, and which shops they name (codes of the state)."""
+    """Where a part's rows are in a ledger, and which shops they name (codes of the state).
+
+    runs: rows of the part at which runs of ascending keys start; none where they are not known or are too many.
+    """
 
     part: OfferPart
     first_row: int
     rows: int
     shops: tuple[int, ...]
+    runs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,9 @@ class Ledger:
         return keys
 
     def categories(self, start: int, stop: int) -> Codes:
-        codes = _read_codes(self.folder / CATEGORIES, start, stop)
+        return self._map_categories(_read_codes(self.folder / CATEGORIES, start, stop))
+
+    def _map_categories(self, codes: Codes) -> Codes:
         if self.category_map is None:
             return codes
         known: Codes = np.append(self.category_map, WITHDRAWN)
@@ -82,10 +92,24 @@ class Ledger:
         codes = _read_codes(self.folder / SHOPS, start, stop)
         return codes if self.shop_map is None else self.shop_map[codes]
 
+    def at(self, positions: Positions) -> tuple[Keys, Codes, Codes]:
+        """Keys, categories and shops of some rows."""
+        keys = np.memmap(self.folder / KEYS, dtype="<u8", mode="r")[positions]
+        categories, shops = (
+            np.memmap(self.folder / name, dtype="<u4", mode="r")[positions] for name in (CATEGORIES, SHOPS)
+        )
+        return keys, self._map_categories(categories), shops if self.shop_map is None else self.shop_map[shops]
+
     def dead_rows(self, start: int, stop: int) -> Mask:
         """True where a later row has the same key. `start` is a multiple of 8."""
         bits = np.unpackbits(self.dead[start // 8 : -(-stop // 8)], bitorder="little")
         mask: Mask = bits[: stop - start].view(np.bool_)
+        return mask
+
+    def dead_at(self, positions: Positions) -> Mask:
+        """True where a later row has the same key."""
+        bits = self.dead[positions >> 3] >> (positions & 7).astype(np.uint8)
+        mask: Mask = (bits & 1).astype(np.bool_)
         return mask
 
     def with_dead(self, positions: Positions) -> "Ledger":
@@ -160,10 +184,54 @@ def alive(rows: int) -> npt.NDArray[np.uint8]:
     return np.zeros(-(-rows // 8), dtype=np.uint8)
 
 
-def find_keys(ledger: Ledger, wanted: Keys, parts: Sequence[PartRows], threads: int) -> Positions:
-    """Positions, within the given parts, of living rows whose key is wanted. `wanted` is sorted and distinct."""
-    if not len(wanted) or not parts:
+@dataclass(frozen=True)
+class WantedKeys:
+    """Keys to be found, ordered by the code of their shop, then by key; each once."""
+
+    keys: Keys
+    shops: Codes
+
+    def of(self, shops: tuple[int, ...]) -> Keys:
+        """The keys of these shops (of all, where these are many), ascending."""
+        if len(shops) > SHOPS_TOLD_APART:
+            return np.sort(self.keys)
+        first, last = (np.searchsorted(self.shops, np.array(shops, dtype=np.uint32), side) for side in SIDES)
+        return np.sort(np.concatenate([self.keys[:0], *(self.keys[a:b] for a, b in zip(first, last, strict=True))]))
+
+
+def want_keys(keys: Keys, shops: Codes) -> WantedKeys:
+    """Keys, with the shop of each, in any order."""
+    order = np.lexsort((keys, shops))
+    keys, shops = keys[order], shops[order]
+    first = np.append(True, (keys[1:] != keys[:-1]) | (shops[1:] != shops[:-1]))[: len(keys)]
+    return WantedKeys(keys[first], shops[first])
+
+
+def find_keys(ledger: Ledger, wanted: WantedKeys, parts: Sequence[PartRows], threads: int) -> Positions:
+    """Positions, within the given parts, of living rows whose key is wanted.
+
+    A key's shop never changes, so a part is searched for its own shops' keys: in runs by bisection, else row by row.
+    """
+    if not len(wanted.keys) or not any(part.rows for part in parts):
         return np.empty(0, dtype=np.int64)
+    bisected = [part for part in parts if part.runs and FEW * len(wanted.keys) < part.rows * len(parts)]
+    scanned = [part for part in parts if part not in bisected] if len(bisected) < len(parts) else []
+    keys = np.memmap(ledger.folder / KEYS, dtype="<u8", mode="r")
+
+    def bisect(part: PartRows) -> Positions:
+        own, found = wanted.of(part.shops), [np.empty(0, dtype=np.int64)]
+        for start, stop in zip(part.runs, [*part.runs[1:], part.rows], strict=True):
+            run = keys[part.first_row + start : part.first_row + stop]
+            place = np.minimum(np.searchsorted(run, own), len(run) - 1)
+            found.append(place[run[place] == own] + (part.first_row + start))
+        return np.concatenate(found)
+
+    found = _concatenate(run_in_order(bisect, bisected, threads))
+    found = found[~ledger.dead_at(found)]
+    return np.concatenate([found, _scan(ledger, np.unique(wanted.keys), scanned, threads)]) if scanned else found
+
+
+def _scan(ledger: Ledger, wanted: Keys, parts: Sequence[PartRows], threads: int) -> Positions:
     bits = int(np.clip(np.ceil(np.log2(len(wanted) * 16)), 12, 26))
     shift = np.uint64(64 - bits)
     seen = np.zeros(1 << bits, dtype=np.bool_)
@@ -218,6 +286,7 @@ def tabulate_parts(ledgers: Sequence[Sequence[PartRows]]) -> pa.Table:
             "first_row": pa.array([part.first_row for _, part in rows], pa.int64()),
             "rows": pa.array([part.rows for _, part in rows], pa.int64()),
             "shops": pa.array([part.shops for _, part in rows], pa.list_(pa.uint32())),
+            "runs": pa.array([part.runs for _, part in rows], pa.list_(pa.int64())),
         }
     )
 
@@ -226,7 +295,13 @@ def parts_of_ledger(table: pa.Table, index: int) -> tuple[PartRows, ...]:
     """The parts of one ledger, from the table of `tabulate_parts`; whoever opens it knows where versions are."""
     rows = table.filter(pc.equal(table["ledger"], index)).to_pylist()
     return tuple(
-        PartRows(OfferPart(row["uri"], row["version"]), row["first_row"], row["rows"], tuple(row["shops"]))
+        PartRows(
+            part=OfferPart(row["uri"], row["version"]),
+            first_row=row["first_row"],
+            rows=row["rows"],
+            shops=tuple(row["shops"]),
+            runs=tuple(row["runs"]),
+        )
         for row in rows
     )
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from sortiment.progress import Progress
 from sortiment.sampling.codes import CodeBook, Codes
@@ -24,12 +25,19 @@ from sortiment.sampling.counting import bury
 from sortiment.sampling.counts import SHOP_BITS, PairCounts, pair_codes, sum_pairs
 from sortiment.sampling.eligible import ReserveRows, short_categories
 from sortiment.sampling.horizons import Demand, Horizons, demand_of, set_horizons
-from sortiment.sampling.ledger import KEYS_AT_ONCE, Ledger, Positions, find_keys, remove_ledger
+from sortiment.sampling.ledger import (
+    KEYS_AT_ONCE,
+    UNLABELLED,
+    WantedKeys,
+    find_keys,
+    remove_ledger,
+    want_keys,
+)
 from sortiment.sampling.membership import is_among
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
 from sortiment.sampling.parts import S3Options
-from sortiment.sampling.payload import SegmentWriter, choose_rows, fetch_offers, read_texts, too_many
-from sortiment.sampling.reserve import Reserve, empty_reserve, join_reserves, order_reserve
+from sortiment.sampling.payload import SegmentWriter, choose_rows, fetch_offers, read_text_keys, read_texts, too_many
+from sortiment.sampling.reserve import Entries, empty_entries, join_entries, order_entries
 from sortiment.sampling.state import LedgerReference, State, write_state
 from sortiment.settings import SamplingSettings
 
@@ -54,34 +62,43 @@ def combine(
     counted_only: `later` has no reserve yet; just its rows within the union's horizons are fetched.
     """
     replaced, ledgers, counts = _bury_replaced(base, later, threads)
+    size = len(later.category_ids)
+    doubtful = np.ones(size, dtype=np.bool_)
+    lost = base.counts.by_category(size) > counts.by_category(size)
     counts = counts.plus(later.counts)
-    demand = demand_of(counts, len(later.category_ids), settings)
+    demand = demand_of(counts, size, settings)
     horizons = set_horizons(counts, demand, settings)
-    if base.ledgers:
-        horizons = base.horizons.lowered(horizons)
     if not counted_only:
-        horizons = later.horizons.lowered(horizons)
-    kept = _within(base.reserve, horizons, replaced, settings.seed)
-    kept_later = _within(later.reserve, horizons, replaced[:0], settings.seed)
+        horizons = later.horizons.lowered(base.horizons.lowered(horizons) if base.ledgers else horizons)
+        changed = doubtful
+    elif base.ledgers:
+        horizons, changed = base.horizons.renewed(horizons)
+        doubtful = changed | lost
+        doubtful[UNLABELLED] = True
+    else:
+        changed = doubtful
+    kept = _within(base.reserve, horizons, changed, replaced, settings.seed)
+    kept_later = _within(later.reserve, horizons, changed, replaced[:0], settings.seed)
     state = replace(
         later,
         ledgers=(*ledgers, *later.ledgers),
         counts=counts,
         horizons=horizons,
-        reserve=join_reserves([kept, kept_later.moved(len(base.segments))]),
+        reserve=join_entries([kept, kept_later.moved(len(base.segments))]),
         segments=(*base.segments, *later.segments),
         skipped=(*base.skipped, *later.skipped, *skipped),
         refills=base.refills + later.refills,
     )
     with SegmentWriter(folder, "texts-0.parquet") as writer:
         if too_many(state.segments, state.reserve):
-            writer.append(state.reserve, read_texts(state.segments, state.reserve, threads=threads))
-            state = replace(state, reserve=empty_reserve(), segments=())
+            texts = read_texts(state.segments, state.reserve, threads=threads)
+            writer.append(state.reserve, read_text_keys(state.segments, state.reserve), texts)
+            state = replace(state, reserve=empty_entries(), segments=())
         for reference in later.ledgers if counted_only else ():
             chosen = choose_rows(reference.ledger, horizons, settings.seed, threads)
             fetch_offers(reference.ledger, chosen, writer, s3=s3, threads=threads, progress=progress)
     state = _add(state, writer, settings.seed)
-    state = _refill(state, demand, folder, settings=settings, s3=s3, threads=threads, progress=progress)
+    state = _refill(state, demand, doubtful, folder, settings=settings, s3=s3, threads=threads, progress=progress)
     if counted_only and is_mostly_dead(state):
         state = replace(state, ledgers=keep_living(state, folder))
         remove_ledger(folder)
@@ -92,9 +109,9 @@ def combine(
 def _add(state: State, writer: SegmentWriter, seed: int) -> State:
     """The state with what was written in its reserve."""
     if not writer.segment.rows:
-        return replace(state, reserve=order_reserve(state.reserve, seed))
+        return replace(state, reserve=order_entries(state.reserve, seed))
     added = writer.entries.moved(len(state.segments))
-    reserve = order_reserve(join_reserves([state.reserve, added]), seed)
+    reserve = order_entries(join_entries([state.reserve, added]), seed)
     return replace(state, reserve=reserve, segments=(*state.segments, writer.segment))
 
 
@@ -160,50 +177,49 @@ def _bury_replaced(base: State, later: State, threads: int) -> tuple[Keys, list[
             theirs = {shop for part in sharing for shop in part.shops}
             positions += [find_keys(ledger, wanted, sharing, threads) for wanted in _living_keys(later, theirs)]
         found = np.sort(np.concatenate(positions))
-        replaced.append(_keys_at(ledger, found))
+        if len(found):
+            replaced.append(ledger.at(found)[0])
         ledger, counts = bury(ledger, counts, found)
         ledgers.append(replace(reference, ledger=ledger))
     return np.sort(np.concatenate(replaced)), ledgers, counts
 
 
-def _living_keys(state: State, shops: set[int]) -> Iterator[Keys]:
-    """Sorted keys of the rows that are not dead, withdrawals included, of parts that name one of the shops.
+def _living_keys(state: State, shops: set[int]) -> Iterator[WantedKeys]:
+    """Keys of the rows that are not dead, withdrawals included, of parts that name one of the shops.
 
     A few million at a time.
     """
-    waiting: list[Keys] = []
+    waiting: list[tuple[Keys, Codes]] = []
     for reference in state.ledgers:
         ledger = reference.ledger
         for block in ledger.blocks([part for part in ledger.parts if not shops.isdisjoint(part.shops)]):
-            waiting.append(ledger.keys(*block)[~ledger.dead_rows(*block)])
-            if sum(len(keys) for keys in waiting) >= KEYS_AT_ONCE:
-                yield np.unique(np.concatenate(waiting))
+            living = ~ledger.dead_rows(*block)
+            waiting.append((ledger.keys(*block)[living], ledger.shops(*block)[living]))
+            if sum(len(keys) for keys, _ in waiting) >= KEYS_AT_ONCE:
+                yield _join_wanted(waiting)
                 waiting = []
     if waiting:
-        yield np.unique(np.concatenate(waiting))
+        yield _join_wanted(waiting)
 
 
-def _keys_at(ledger: Ledger, positions: Positions) -> Keys:
-    found = [np.empty(0, dtype=np.uint64)]
-    for start, stop in ledger.blocks() if len(positions) else ():
-        low, high = np.searchsorted(positions, [start, stop])
-        if low < high:
-            found.append(ledger.keys(start, stop)[positions[low:high] - start])
-    return np.concatenate(found)
+def _join_wanted(rows: list[tuple[Keys, Codes]]) -> WantedKeys:
+    return want_keys(np.concatenate([keys for keys, _ in rows]), np.concatenate([shops for _, shops in rows]))
 
 
-def _within(reserve: Reserve, horizons: Horizons, replaced: Keys, seed: int) -> Reserve:
-    """The entries without the replaced keys and what is now beyond the horizons."""
-    ranks = rank_keys(reserve.keys, seed)
-    kept = ranks <= horizons.categories[reserve.categories]
-    kept &= ranks <= horizons.of_pairs(pair_codes(reserve.categories, reserve.shops))
-    kept &= ~is_among(reserve.keys, replaced)
+def _within(reserve: Entries, horizons: Horizons, changed: npt.NDArray[np.bool_], replaced: Keys, seed: int) -> Entries:
+    """The entries without the replaced keys, and without what is beyond the horizons of changed categories."""
+    kept = ~is_among(reserve.keys, replaced)
+    rows = np.flatnonzero(changed[reserve.categories])
+    ranks, categories = rank_keys(reserve.keys[rows], seed), reserve.categories[rows]
+    kept[rows] &= ranks <= horizons.categories[categories]
+    kept[rows] &= ranks <= horizons.of_pairs(pair_codes(categories, reserve.shops[rows]))
     return reserve if kept.all() else reserve.at(kept)
 
 
 def _refill(
     state: State,
     demand: Demand,
+    doubtful: npt.NDArray[np.bool_],
     folder: Path,
     *,
     settings: SamplingSettings,
@@ -211,13 +227,17 @@ def _refill(
     threads: int,
     progress: Progress,
 ) -> State:
-    """Deepen the categories whose reserve ran out, twice as deep each time that it is still not enough."""
+    """Deepen the categories whose reserve ran out, twice as deep each time that it is still not enough.
+
+    doubtful: the categories that lost offers or whose horizons changed; additions alone never make a reserve short.
+    """
     needed = np.where(demand.targets > 0, demand.needed(settings.per_shop_share), 0)
     widen, rounds = np.ones(len(needed)), 0
     while True:
         reserve = state.reserve
-        rows = ReserveRows(rank_keys(reserve.keys, settings.seed), reserve.categories, reserve.shops)
-        short = short_categories(rows, state.horizons, needed, demand.caps)
+        looked_at = reserve if doubtful.all() else reserve.at(doubtful[reserve.categories])
+        rows = ReserveRows(rank_keys(looked_at.keys, settings.seed), looked_at.categories, looked_at.shops)
+        short = short_categories(rows, state.horizons, needed, demand.caps) & doubtful
         if not short.any():
             return state
         horizons = state.horizons.replaced(set_horizons(state.counts, demand, settings, widen), short)

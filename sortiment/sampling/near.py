@@ -11,25 +11,28 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.sampling.membership import is_among, maybe_among
+from sortiment.sampling.membership import is_among
 from sortiment.sampling.parts import run_in_order
 from sortiment.sampling.reserve import Mask, Reserve
-from sortiment.sampling.text_keys import EMPTY, SIGNATURE_VALUES, U64, Signatures, band_key
+from sortiment.sampling.text_keys import EMPTY, SIGNATURE_VALUES, U64, Signatures
 
 VALUES_PER_BAND = 4
 COMPARED_PER_BAND = 8
 ROWS_AT_ONCE = 65_536
+SCATTER = np.uint64(0x9E3779B97F4A7C15)
 
 Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Band:
-    """The reference by one band: its keys in order, and the row of each."""
+    """The reference by one band: its keys in order, the row of each, and a table of the keys that may be among them."""
 
-    start: int
+    index: int
     keys: U64
     rows: Places
+    seen: Mask
+    shift: np.uint64
 
 
 def find_near(offers: Reserve, reference: Reserve, similarity: float, threads: int) -> Mask:
@@ -40,12 +43,12 @@ def find_near(offers: Reserve, reference: Reserve, similarity: float, threads: i
         (offers.gtin, reference.gtin),
         (offers.title, reference.title),
     ):
-        near |= is_among(mine, theirs) & (mine != 0)
+        near |= is_among(mine, theirs[theirs != 0])
     rows = np.flatnonzero(~near & (offers.signature[:, 0] != EMPTY))
-    known = reference.signature[reference.signature[:, 0] != EMPTY]
+    known = np.ascontiguousarray(reference.signature[reference.signature[:, 0] != EMPTY])
     if not len(rows) or not len(known):
         return near
-    bands = list(run_in_order(lambda start: _index(known, start), range(0, SIGNATURE_VALUES, VALUES_PER_BAND), threads))
+    bands = list(run_in_order(lambda band: _index(known, band), range(SIGNATURE_VALUES // VALUES_PER_BAND), threads))
     wanted = int(np.ceil(round(similarity * SIGNATURE_VALUES, 9)))
 
     def search(start: int) -> Places:
@@ -57,20 +60,31 @@ def find_near(offers: Reserve, reference: Reserve, similarity: float, threads: i
     return near
 
 
-def _index(reference: Signatures, start: int) -> Band:
-    keys = band_key(reference, start, VALUES_PER_BAND)
+def _index(reference: Signatures, index: int) -> Band:
+    keys = _band_keys(reference, index)
     rows = np.argsort(keys, kind="stable")
-    return Band(start, keys[rows], rows)
+    shift = np.uint64(64 - int(np.clip(np.ceil(np.log2(16 * len(keys))), 10, 24)))
+    seen = np.zeros(1 << (64 - int(shift)), dtype=np.bool_)
+    seen[_bucket(keys, shift)] = True
+    return Band(index, keys[rows], rows, seen, shift)
+
+
+def _band_keys(signatures: Signatures, index: int) -> U64:
+    """The four values of a band as one number. [offers]"""
+    return np.ascontiguousarray(signatures.view(np.uint64)[:, index])
+
+
+def _bucket(keys: U64, shift: np.uint64) -> Places:
+    return ((keys * SCATTER) >> shift).view(np.int64)
 
 
 def _find_similar(signatures: Signatures, reference: Signatures, bands: list[Band], wanted: int) -> Mask:
     """True for signatures that share at least `wanted` values with one of the reference that shares a band."""
     similar = np.zeros(len(signatures), dtype=np.bool_)
     for band in bands:
-        rows = np.flatnonzero(~similar)
-        keys = band_key(signatures[rows], band.start, VALUES_PER_BAND)
-        maybe = maybe_among(keys, band.keys)
-        rows, keys = rows[maybe], keys[maybe]
+        keys = _band_keys(signatures, band.index)
+        rows = np.flatnonzero(band.seen[_bucket(keys, band.shift)] & ~similar)
+        keys = keys[rows]
         place = np.searchsorted(band.keys, keys, side="left")
         last = np.minimum(np.searchsorted(band.keys, keys, side="right"), place + COMPARED_PER_BAND)
         while len(rows):

@@ -87,6 +87,15 @@ class PartReader:
         except (OSError, pa.ArrowException) as error:
             raise UnreadablePart(self.parts[part], str(error)) from error
 
+    def holds_only(self, part: int, row_group: int, column: str, value: Any) -> bool:
+        """Whether the row group's statistics say that every row has this value."""
+        metadata = self._file(part).metadata
+        group = metadata.row_group(row_group)
+        statistics = group.column(metadata.schema.names.index(column)).statistics
+        if statistics is None or not statistics.has_min_max or statistics.null_count != 0:
+            return False
+        return bool(statistics.min == value and statistics.max == value)
+
     def _file(self, part: int) -> pq.ParquetFile:
         """This thread's open file; the last one stays open, its metadata is parsed once."""
         if getattr(self._local, "part", None) != part:

@@ -1,6 +1,7 @@
 """Choosing the reserve's offers from a ledger, fetching their texts from the parts, and keeping those in segments.
 
-A segment is a Parquet file of texts that a state wrote for the offers that it added, in the order in which they came.
+A segment is what a state wrote for the offers that it added, in the order in which they came: a Parquet file of their
+texts, and 96 bytes an offer of keys of those texts (`text_keys.py`), so that no text is looked at twice.
 When segments hold twice as many rows as the reserve has offers, the next state writes all of them anew, so their size
 and number stay bounded, at a cost that is paid once per doubling.
 """
@@ -24,8 +25,8 @@ from sortiment.sampling.horizons import Horizons
 from sortiment.sampling.ledger import UNLABELLED, WITHDRAWN, Ledger, Positions
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
 from sortiment.sampling.parts import PRODUCT, TEXTS, PartReader, S3Options, UnreadablePart, run_in_order
-from sortiment.sampling.reserve import Reserve, empty_reserve, join_reserves
-from sortiment.sampling.text_keys import key_offers
+from sortiment.sampling.reserve import Entries, Reserve, join_entries
+from sortiment.sampling.text_keys import SIGNATURE_VALUES, key_offers
 
 SCHEMA = pa.schema(
     [
@@ -38,6 +39,10 @@ SCHEMA = pa.schema(
         ("feed", pa.string()),
     ]
 )
+TEXT_KEYS = np.dtype(
+    [*((name, "<u8") for name in ("product", "gtin", "title", "group")), ("signature", "<u2", (SIGNATURE_VALUES,))]
+)
+TextKeyRows = npt.NDArray[np.void]
 REPEATING = ["country", "brand", "shop_category", "feed"]
 ROWS_PER_GROUP = 32_768
 SEGMENTS_KEPT = 32
@@ -68,20 +73,22 @@ class Segment:
 
 
 class SegmentWriter:
-    """Collects entries and writes their texts as they come; a context manager that finishes the file."""
+    """Collects entries and writes their texts and keys as they come; a context manager that finishes the files."""
 
     def __init__(self, folder: Path, file: str) -> None:
         self.folder, self.file = folder, file
         self._writer = pq.ParquetWriter(folder / file, SCHEMA, compression="lz4", use_dictionary=REPEATING)
+        self._keys = _keys_file(folder / file).open("wb")
         self._waiting: list[pa.Table] = []
-        self._entries: list[Reserve] = []
+        self._entries: list[Entries] = []
         self._rows = 0
 
-    def append(self, entries: Reserve, texts: pa.Table) -> None:
-        """Entries, and their texts in the same order."""
+    def append(self, entries: Entries, keys: TextKeyRows, texts: pa.Table) -> None:
+        """Entries, their texts' keys and their texts, in the same order."""
         rows = np.arange(self._rows, self._rows + len(entries), dtype=np.uint32)
         self._entries.append(replace(entries, segment=np.zeros(len(entries), dtype=np.uint16), row=rows))
         self._rows += len(entries)
+        self._keys.write(keys.tobytes())
         self._waiting.append(texts)
         if sum(table.num_rows for table in self._waiting) >= ROWS_PER_GROUP:
             self._write()
@@ -91,9 +98,9 @@ class SegmentWriter:
         return Segment("", self.folder, self.file, self._rows)
 
     @property
-    def entries(self) -> Reserve:
+    def entries(self) -> Entries:
         """All entries, pointing into this segment as segment 0."""
-        return join_reserves(self._entries)
+        return join_entries(self._entries)
 
     def _write(self) -> None:
         if self._waiting:
@@ -109,21 +116,24 @@ class SegmentWriter:
         if kind is None:
             self._write()
         self._writer.close()
+        self._keys.close()
 
 
 def choose_rows(ledger: Ledger, horizons: Horizons, seed: int, threads: int) -> Chosen:
     """The living rows of the ledger at or below their horizons."""
     category_limit = horizons.categories
+    deepest = category_limit.max(initial=0)
     free_limit = _limits_of_unlabelled(horizons)
 
     def choose(block: tuple[int, int]) -> Chosen:
-        keys, categories = ledger.keys(*block), ledger.categories(*block)
+        keys = ledger.keys(*block)
         ranks = rank_keys(keys, seed)
-        known = np.minimum(categories, np.uint32(len(category_limit) - 1))
-        rows = np.flatnonzero((ranks <= category_limit[known]) & (categories != WITHDRAWN))
+        rows = np.flatnonzero(ranks <= deepest)
+        categories, shops = ledger.categories(*block), ledger.shops(*block)
+        known = np.minimum(categories[rows], np.uint32(len(category_limit) - 1))
+        rows = rows[(ranks[rows] <= category_limit[known]) & (categories[rows] != WITHDRAWN)]
         if len(rows):
             rows = rows[~ledger.dead_rows(*block)[rows]]
-        shops = ledger.shops(*block)
         free = categories[rows] == UNLABELLED
         if free.any() and len(free_limit):
             limit = np.append(free_limit, HIGHEST_RANK)[np.minimum(shops[rows[free]], np.uint32(len(free_limit)))]
@@ -154,7 +164,7 @@ def fetch_offers(
     part, row = ledger.locate(chosen.positions)
     with progress("fetch chosen offers", total=len(row)) as step:
 
-        def fetch(group: _Wanted) -> tuple[Reserve, pa.Table]:
+        def fetch(group: _Wanted) -> tuple[Entries, TextKeyRows, pa.Table]:
             columns = (*TEXTS, *PRODUCT, "offer_key") if group.first_of_part else (*TEXTS, *PRODUCT)
             table = reader.read(group.part, group.index, columns).take(pa.array(group.rows))
             keys = chosen.keys[group.place]
@@ -162,13 +172,13 @@ def fetch_offers(
                 raise UnreadablePart(reader.parts[group.part], "it has changed since it was counted")
             return _describe(table, keys, chosen.categories[group.place], chosen.shops[group.place])
 
-        for entries, texts in run_in_order(fetch, _wanted_groups(reader, part, row), threads):
-            writer.append(entries, texts)
+        for entries, text_keys, texts in run_in_order(fetch, _wanted_groups(reader, part, row), threads):
+            writer.append(entries, text_keys, texts)
             step.advance(len(entries))
 
 
 def read_texts(
-    segments: Sequence[Segment], entries: Reserve, columns: Sequence[str] = (), threads: int = 2
+    segments: Sequence[Segment], entries: Entries, columns: Sequence[str] = (), threads: int = 2
 ) -> pa.Table:
     """The texts of the entries, in their order; of all columns by default. Opens only row groups that hold one."""
     names = list(columns or SCHEMA.names)
@@ -184,6 +194,24 @@ def read_texts(
     back = np.empty(len(place), dtype=np.int64)
     back[place] = np.arange(len(place))
     return table if (np.diff(back) == 1).all() else table.take(pa.array(back))
+
+
+def read_text_keys(segments: Sequence[Segment], entries: Entries) -> TextKeyRows:
+    """The keys of the entries' texts, in their order."""
+    keys = np.empty(len(entries), dtype=TEXT_KEYS)
+    for index, segment in enumerate(segments):
+        mine = np.flatnonzero(entries.segment == index)
+        if len(mine):
+            written = np.memmap(_keys_file(segment.folder / segment.file), dtype=TEXT_KEYS, mode="r")
+            keys[mine] = written[entries.row[mine]]
+    return keys
+
+
+def describe_entries(segments: Sequence[Segment], entries: Entries) -> Reserve:
+    """The entries with the keys of their texts."""
+    keys = read_text_keys(segments, entries)
+    numbers = {name: getattr(entries, name) for name in ("keys", "categories", "shops", "segment", "row")}
+    return Reserve(**numbers, **{name: np.ascontiguousarray(keys[name]) for name in TEXT_KEYS.names or ()})
 
 
 def _read_segment(segment: Segment, rows: npt.NDArray[np.int64], names: list[str], threads: int) -> list[pa.Table]:
@@ -202,7 +230,7 @@ def _read_segment(segment: Segment, rows: npt.NDArray[np.int64], names: list[str
     return list(run_in_order(read, (group for group in groups if cuts[group] < cuts[group + 1]), threads))
 
 
-def too_many(segments: Sequence[Segment], reserve: Reserve) -> bool:
+def too_many(segments: Sequence[Segment], reserve: Entries) -> bool:
     """Whether the segments hold too much that the reserve no longer needs, or are too many."""
     return (
         len(segments) > SEGMENTS_KEPT or sum(segment.rows for segment in segments) > 2 * len(reserve) + ROWS_PER_GROUP
@@ -245,21 +273,19 @@ def _wanted_groups(reader: PartReader, part: Any, row: Any) -> Iterator[_Wanted]
             yield _Wanted(index, group, row[place] - edges[group], place, first_of_part=group == held[0])
 
 
-def _describe(table: pa.Table, keys: Keys, categories: Codes, shops: Codes) -> tuple[Reserve, pa.Table]:
+def _describe(table: pa.Table, keys: Keys, categories: Codes, shops: Codes) -> tuple[Entries, TextKeyRows, pa.Table]:
     columns = {name: _plain(table[name]) for name in (*TEXTS, *PRODUCT)}
     found = key_offers(columns["title"], columns["product_id"], columns["gtin"])
-    entries = replace(
-        empty_reserve(),
-        keys=keys,
-        categories=categories,
-        shops=shops,
-        product=found.product,
-        gtin=found.gtin,
-        title=found.title,
-        group=found.group,
-        signature=found.signature,
-    )
-    return entries, pa.table([columns[field.name].cast(field.type) for field in SCHEMA], schema=SCHEMA)
+    text_keys = np.empty(len(keys), dtype=TEXT_KEYS)
+    for name in TEXT_KEYS.names or ():
+        text_keys[name] = getattr(found, name)
+    nowhere = np.zeros(len(keys), dtype=np.uint16), np.zeros(len(keys), dtype=np.uint32)
+    texts = pa.table([columns[field.name].cast(field.type) for field in SCHEMA], schema=SCHEMA)
+    return Entries(keys, categories, shops, *nowhere), text_keys, texts
+
+
+def _keys_file(texts: Path) -> Path:
+    return texts.with_suffix(".keys")
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:

@@ -1,14 +1,14 @@
 """The reserve: offers kept for every category somewhat deeper than any draw goes, without their texts.
 
-One entry per living offer at or below its horizons, ordered by category code and rank. An entry holds what decides
-draws and splits (130 bytes) and says where the offer's text is: a row of a segment, a Parquet file that some state
-wrote (`payload.py`). So a new day rewrites numbers, and only new offers' texts.
+One entry per living offer at or below its horizons, ordered by category code and rank: 22 bytes that decide whether it
+is drawn and say where its text is: a row of a segment, files that some state wrote (`payload.py`). So a new day
+rewrites these numbers, and adds a segment for the new offers.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,70 +17,60 @@ import pyarrow.parquet as pq
 
 from sortiment.errors import SamplingError
 from sortiment.sampling.order import Keys, rank_keys
-from sortiment.sampling.text_keys import SIGNATURE_VALUES
 
 Mask = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.uint32]
 
 FILE = "reserve.parquet"
-SIGNATURE = pa.binary(2 * SIGNATURE_VALUES)
-NUMBERS = {
-    "keys": np.uint64,
-    "categories": np.uint32,
-    "shops": np.uint32,
-    "product": np.uint64,
-    "gtin": np.uint64,
-    "title": np.uint64,
-    "group": np.uint64,
-    "segment": np.uint16,
-    "row": np.uint32,
-}
+NUMBERS = {"keys": np.uint64, "categories": np.uint32, "shops": np.uint32, "segment": np.uint16, "row": np.uint32}
 
 
 @dataclass(frozen=True)
-class Reserve:
-    """One entry per offer: its key, codes of category and shop, the keys of `text_keys`, its text's segment and row."""
+class Entries:
+    """One entry per offer: its key, codes of category and shop, its text's segment and row there."""
 
     keys: Keys
     categories: Codes
     shops: Codes
-    product: Keys
-    gtin: Keys
-    title: Keys
-    group: Keys
     segment: npt.NDArray[np.uint16]
     row: npt.NDArray[np.uint32]
-    signature: npt.NDArray[np.uint16]
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def at(self, rows: npt.NDArray[Any]) -> "Reserve":
+    def at(self, rows: npt.NDArray[Any]) -> Self:
         """The entries at these places, or where a mask is true."""
-        return Reserve(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
-    def moved(self, segment: int) -> "Reserve":
+    def moved(self, segment: int) -> Self:
         """The same entries, their segments counted from `segment`."""
         return replace(self, segment=self.segment + np.uint16(segment))
 
 
-def empty_reserve() -> Reserve:
-    return Reserve(
-        **{name: np.empty(0, dtype=dtype) for name, dtype in NUMBERS.items()},
-        signature=np.empty((0, SIGNATURE_VALUES), dtype=np.uint16),
-    )
+@dataclass(frozen=True)
+class Reserve(Entries):
+    """Entries with the keys of `text_keys`, which say what is the same product and decide the split."""
+
+    product: Keys
+    gtin: Keys
+    title: Keys
+    group: Keys
+    signature: npt.NDArray[np.uint16]
 
 
-def join_reserves(parts: Sequence[Reserve]) -> Reserve:
+def empty_entries() -> Entries:
+    return Entries(**{name: np.empty(0, dtype=dtype) for name, dtype in NUMBERS.items()})
+
+
+def join_entries(parts: Sequence[Entries]) -> Entries:
     """All entries, one part after the other."""
     joined = [part for part in parts if len(part)]
     if len(joined) < 2:
-        return joined[0] if joined else empty_reserve()
-    names = [field.name for field in fields(Reserve)]
-    return Reserve(**{name: np.concatenate([getattr(part, name) for part in joined]) for name in names})
+        return joined[0] if joined else empty_entries()
+    return Entries(**{name: np.concatenate([getattr(part, name) for part in joined]) for name in NUMBERS})
 
 
-def order_reserve(reserve: Reserve, seed: int) -> Reserve:
+def order_entries(reserve: Entries, seed: int) -> Entries:
     """By category code and rank. Raises SamplingError where a key comes twice in a category."""
     ordered = reserve.at(_order(reserve.categories, rank_keys(reserve.keys, seed)))
     twice = np.flatnonzero(
@@ -96,34 +86,23 @@ def order_reserve(reserve: Reserve, seed: int) -> Reserve:
     return ordered
 
 
-def write_reserve(folder: Path, reserve: Reserve) -> None:
+def write_entries(folder: Path, reserve: Entries) -> None:
     """As `reserve.parquet`, uncompressed: it is read whole."""
     columns = {name: pa.array(getattr(reserve, name)) for name in NUMBERS}
-    signature = pa.py_buffer(np.ascontiguousarray(reserve.signature))
-    columns["signature"] = pa.FixedSizeBinaryArray.from_buffers(SIGNATURE, len(reserve), [None, signature])
     pq.write_table(pa.table(columns), folder / FILE, compression="none", use_dictionary=False, write_statistics=False)
 
 
-def read_reserve(folder: Path) -> Reserve:
+def read_entries(folder: Path) -> Entries:
     """From `reserve.parquet`."""
-    table = pq.read_table(folder / FILE, use_threads=False).combine_chunks()
-    if not table.num_rows:
-        return empty_reserve()
-    return Reserve(**{name: table[name].to_numpy() for name in NUMBERS}, signature=_signatures(table["signature"]))
-
-
-def _signatures(column: pa.ChunkedArray) -> npt.NDArray[np.uint16]:
-    width = SIGNATURE.byte_width
-    whole = [np.frombuffer(chunk.buffers()[1], dtype=np.uint8)[chunk.offset * width :] for chunk in column.chunks]
-    data = np.concatenate([part[: len(chunk) * width] for part, chunk in zip(whole, column.chunks, strict=True)])
-    return data.view(np.uint16).reshape(-1, SIGNATURE_VALUES)
+    table = pq.read_table(folder / FILE, use_threads=False)
+    return Entries(**{name: table[name].to_numpy() for name in NUMBERS})
 
 
 def _order(categories: Codes, ranks: Keys) -> npt.NDArray[np.int64]:
     """By category, then rank. Sorts one number, category and the rank's first 48 bits, where that settles it."""
     if int(categories.max(initial=0)) < 2**16:
         combined = (categories.astype(np.uint64) << np.uint64(48)) | (ranks >> np.uint64(16))
-        order = np.argsort(combined, kind="stable")
+        order = np.argsort(combined)
         ordered = combined[order]
         if not (ordered[1:] == ordered[:-1]).any():
             return order

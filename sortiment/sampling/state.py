@@ -5,7 +5,8 @@
   offers without a label. `shops.parquet`: shop_id by code; code 0 is "no shop given";
 - `counts.parquet`: living offers per (category, shop);
 - `horizons.parquet`: ranks of the shops that the cap cuts;
-- `reserve.parquet` (`reserve.py`), and `texts-<n>.parquet`: texts of the offers that this state added (`payload.py`);
+- `reserve.parquet` (`reserve.py`), and the segments `texts-<n>.parquet`, `texts-<n>.keys`: texts of the offers that
+  this state added, and their keys (`payload.py`);
 - `state.json`: settings that shaped it, ledgers, parts that were left out.
 
 Two states are equal in meaning when they give the same census and the same draws. Their bytes may differ: a state that
@@ -29,7 +30,7 @@ from sortiment.sampling.ledger import Ledger, parts_of_ledger, tabulate_parts
 from sortiment.sampling.order import HIGHEST_RANK
 from sortiment.sampling.parts import OfferPart
 from sortiment.sampling.payload import Segment
-from sortiment.sampling.reserve import Reserve, empty_reserve, read_reserve, write_reserve
+from sortiment.sampling.reserve import Entries, empty_entries, read_entries, write_entries
 from sortiment.settings import SamplingSettings
 
 UNLABELLED_DEPARTMENT = "unlabelled"
@@ -60,7 +61,7 @@ class State:
     shop_ids: tuple[str | None, ...]
     counts: PairCounts = field(repr=False)
     horizons: Horizons = field(repr=False)
-    reserve: Reserve = field(repr=False)
+    reserve: Entries = field(repr=False)
     segments: tuple[Segment, ...] = ()
     skipped: tuple[str, ...] = ()
     refills: int = 0
@@ -92,7 +93,7 @@ def empty_state(settings: SamplingSettings) -> State:
         shop_ids=(None,),
         counts=no_pairs(),
         horizons=Horizons(np.full(1, HIGHEST_RANK), nothing, nothing),
-        reserve=empty_reserve(),
+        reserve=empty_entries(),
     )
 
 
@@ -115,7 +116,7 @@ def check_shaping(state: State, settings: SamplingSettings) -> None:
 
 def write_state(state: State, folder: Path) -> None:
     """Write all but this state's own ledger rows and segment, which are in the folder already."""
-    write_reserve(folder, state.reserve)
+    write_entries(folder, state.reserve)
     pq.write_table(
         pa.table(
             {
@@ -188,7 +189,7 @@ def read_state(folder: Path, resolve: Resolve = Path) -> State:
         horizons=Horizons(
             categories["horizon"].to_numpy(), horizons["pair"].to_numpy(), horizons["horizon"].to_numpy()
         ),
-        reserve=read_reserve(folder),
+        reserve=read_entries(folder),
         segments=tuple(
             Segment(entry["name"], resolve(entry["name"]) if entry["name"] else folder, entry["file"], entry["rows"])
             for entry in content["segments"]

@@ -32,7 +32,7 @@ BASE = 0x100000001B3
 PRODUCT_SALT = np.uint64(0x9E3779B97F4A7C15)
 GTIN_SALT = np.uint64(0xC2B2AE3D27D4EB4F)
 TITLE_SALT = np.uint64(0x165667B19E3779F9)
-TITLES_AT_ONCE = 2_048
+TITLES_AT_ONCE = 4_096
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,26 @@ class Texts:
 
 def key_offers(titles: pa.Array, product_ids: pa.Array, gtins: pa.Array) -> TextKeys:
     """The keys of each offer."""
-    folded = fold_titles(titles)
     product = _hash_present(product_ids, PRODUCT_SALT)
     gtin = _hash_present(_clean_gtins(gtins), GTIN_SALT)
+    title, near = np.empty((2, len(titles)), dtype=np.uint64)
+    signature = np.empty((len(titles), SIGNATURE_VALUES), dtype=np.uint16)
+    for first in range(0, len(titles), TITLES_AT_ONCE):
+        some = slice(first, first + TITLES_AT_ONCE)
+        title[some], near[some], signature[some] = _key_titles(titles.slice(first, TITLES_AT_ONCE))
+    group = np.where(product != 0, product, np.where(gtin != 0, gtin, near))
+    return TextKeys(product, gtin, title, group, signature)
+
+
+def _key_titles(titles: pa.Array) -> tuple[U64, U64, Signatures]:
+    """Title, near-title key and signature of so few titles that all stays in the processor's cache."""
+    folded = fold_titles(titles)
     signature = sign_titles(folded)
     near = mix(band_key(signature, 0, GROUP_VALUES) ^ TITLE_SALT)
     blank = folded.lengths < 2
     if blank.any():
         near[blank] = mix(hash_strings(titles.filter(pa.array(blank))) ^ TITLE_SALT)
-    group = np.where(product != 0, product, np.where(gtin != 0, gtin, near))
-    title = np.where(blank, np.uint64(0), mix(_hash_texts(folded) ^ TITLE_SALT))
-    return TextKeys(product, gtin, title, group, signature)
+    return np.where(blank, np.uint64(0), mix(_hash_texts(folded) ^ TITLE_SALT)), near, signature
 
 
 def mix(values: U64) -> U64:
@@ -103,28 +112,21 @@ def fold_titles(titles: pa.Array) -> Texts:
 def sign_titles(folded: Texts) -> Signatures:
     """The MinHash signature of each folded title, [titles, 32]; of an empty title all values are 65535."""
     signature = np.full((len(folded.lengths), SIGNATURE_VALUES), EMPTY, dtype=np.uint16)
-    for first in range(0, len(folded.lengths), TITLES_AT_ONCE):
-        last = min(first + TITLES_AT_ONCE, len(folded.lengths))
-        begin, end = folded.starts[first], folded.starts[last - 1] + folded.lengths[last - 1]
-        _sign(folded.data[begin:end], folded.lengths[first:last], signature[first:last])
-    return signature
-
-
-def _sign(data: Bytes, lengths: Places, signature: Signatures) -> None:
-    """Fill in the signatures of titles that lie one after the other."""
-    usable = np.ones(len(data), dtype=np.bool_)
-    ends = np.cumsum(lengths)
+    usable = np.ones(len(folded.data), dtype=np.bool_)
+    ends = np.cumsum(folded.lengths)
     for back in range(1, 4):
         usable[np.maximum(ends - back, 0)] = False
-    wide = data.astype(np.uint32)
+    wide = folded.data.astype(np.uint32)
     shingles = wide.copy()
     for offset in range(1, 4):
-        shingles[: len(data) - offset] |= wide[offset:] << np.uint32(8 * offset)
+        shingles[: len(wide) - offset] |= wide[offset:] << np.uint32(8 * offset)
     hashed = _mix_short(shingles[usable])
-    titles = np.repeat(np.arange(0, len(lengths) * SIGNATURE_VALUES, SIGNATURE_VALUES, dtype=np.int64), lengths)[usable]
+    titles = np.repeat(np.arange(0, signature.size, SIGNATURE_VALUES), folded.lengths)[usable]
     values = ((hashed >> np.uint32(11)) & np.uint32(0xFFFE)).astype(np.uint16)
-    np.minimum.at(signature.reshape(-1), titles + (hashed >> np.uint32(27)), values)
-    _fill_empty(signature)
+    np.minimum.at(signature.reshape(-1), titles + (hashed >> np.uint32(27)).astype(np.int64), values)
+    bins = np.ascontiguousarray(signature.T)
+    _fill_empty(bins)
+    return np.ascontiguousarray(bins.T)
 
 
 def _mix_short(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
@@ -154,19 +156,16 @@ FOLDED = _fold_table()
 """What each byte folds to; bytes of letters beyond ASCII stay."""
 
 
-def _fill_empty(signature: Signatures) -> None:
-    """Each empty bin takes the value of the next filled bin, around the end, changed by the distance."""
-    rows = np.flatnonzero((signature == EMPTY).any(axis=1))
-    rows = rows[(signature[rows] != EMPTY).any(axis=1)]
-    if not len(rows):
-        return
-    part = signature[rows]
-    twice = np.concatenate([part, part], axis=1)
-    place = np.where(twice != EMPTY, np.arange(2 * SIGNATURE_VALUES, dtype=np.int8), np.int8(127))
-    following = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1][:, :SIGNATURE_VALUES]
-    distance = (following - np.arange(SIGNATURE_VALUES, dtype=np.int8)).astype(np.uint16)
-    values = np.take_along_axis(twice, following.astype(np.int64), axis=1)
-    signature[rows] = (values + distance * np.uint16(1_950)) & np.uint16(0xFFFE)
+def _fill_empty(bins: Signatures) -> None:
+    """Each empty bin takes the value of the next filled bin, around the end, changed by the distance. [32, titles]"""
+    following, distance = np.full(bins.shape[1], EMPTY), np.zeros(bins.shape[1], dtype=np.uint16)
+    for turn in range(2 * SIGNATURE_VALUES - 1, -1, -1):
+        own = bins[turn % SIGNATURE_VALUES]
+        filled = own != EMPTY
+        distance = np.where(filled, np.uint16(0), distance + np.uint16(1_950))
+        following = np.where(filled, own, following)
+        if turn < SIGNATURE_VALUES:
+            own[:] = np.where(following == EMPTY, EMPTY, (following + distance) & np.uint16(0xFFFE))
 
 
 def _hash_texts(texts: Texts) -> U64:
