@@ -16,7 +16,14 @@ from catalog_assets.predictions import (
     offer_predictions,
     served_engine,
 )
-from catalog_assets.results import OWNERS, build_and_point, describe_artifact, markdown_table, versions_of
+from catalog_assets.results import (
+    OWNERS,
+    build_and_point,
+    describe_artifact,
+    describe_partition,
+    markdown_table,
+    versions_of,
+)
 from catalog_assets.sampling import training_sample
 from resources.market import MarketResource
 from resources.progress import ProgressResource
@@ -79,7 +86,7 @@ def drift_report(
         page = report.pages.get(str(key))
         shown_page = {"evidently": dg.MetadataValue.path(str(measured.path / page))} if page else {}
         signals = markdown_table([asdict(signal) for signal in verdict.signals])
-        context.add_asset_metadata(describe_artifact(artifact, {"signals": signals, **shown_page}), partition_key=key)
+        describe_partition(context, str(key), describe_artifact(artifact, {"signals": signals, **shown_page}))
     rows = [
         {"partition": each.slice, "score": each.score, "drifted": each.drifted, "offers": each.offers, "why": each.why}
         for each in report.slices

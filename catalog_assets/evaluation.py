@@ -8,7 +8,7 @@ import dagster as dg
 
 from catalog_assets.engines import compiled_student, current_engines
 from catalog_assets.partitions import one_run, slices
-from catalog_assets.results import OWNERS, describe_artifact, markdown_table, partition_paths
+from catalog_assets.results import OWNERS, describe_artifact, describe_partition, markdown_table, partition_paths
 from catalog_assets.sampling import training_sample
 from catalog_assets.student import champion_student, student_checkpoint
 from catalog_assets.teacher import teacher_soft_labels
@@ -86,7 +86,7 @@ def student_evaluation(
     made = store.build_many("student_evaluation", recipes, write)
     for key, evaluation in made.items():
         store.point(evaluation)
-        context.add_asset_metadata(describe_artifact(evaluation), partition_key=key)
+        describe_partition(context, key, describe_artifact(evaluation))
     answers = read_answers(list(partition_paths(made).values()))
     scores = score_answers(answers, settings.evaluation)
     rows = [{"model": model, **leaves["overall"]} for model, leaves in scores.items()]

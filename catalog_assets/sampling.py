@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from catalog_assets.feeds import offers
 from catalog_assets.partitions import countries, keys_by_country, one_run, slices
-from catalog_assets.results import OWNERS, build_and_point, describe_artifact, markdown_table
+from catalog_assets.results import OWNERS, build_and_point, describe_artifact, describe_partition, markdown_table
 from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
@@ -64,7 +64,7 @@ def training_sample(
         made = storage.store.build_many("training_sample", {f"{country}|{name}": recipe for name in departments}, write)
         for key, sample in made.items():
             storage.store.point(sample)
-            context.add_asset_metadata(describe_artifact(sample), partition_key=key)
+            describe_partition(context, key, describe_artifact(sample))
             rows += sample.summary["rows"]
     return dg.MaterializeResult(metadata={"offers": rows})
 

@@ -10,6 +10,7 @@ from catalog_assets.results import (
     OWNERS,
     build_and_point,
     describe_artifact,
+    describe_partition,
     materialized,
     partition_paths,
     versions_of,
@@ -76,7 +77,7 @@ def teacher_soft_labels(
     made = store.build_many("teacher_soft_labels", recipes, write, resumable=True)
     for key, labels in made.items():
         store.point(labels)
-        context.add_asset_metadata(describe_artifact(labels), partition_key=key)
+        describe_partition(context, key, describe_artifact(labels))
     return dg.MaterializeResult(
         metadata={"partitions": len(made), "reused": sum(each.reused for each in made.values())}
     )

@@ -50,18 +50,18 @@ def score(
     lengths = {len(true), len(predicted), *(len(keys) for keys in groups.values())}
     if len(lengths) != 1 or not len(true):
         raise SettingsError("scores need one answer per offer", value=sorted(lengths), allowed="equal lengths, not 0")
-    names, codes = np.unique(np.concatenate([true, predicted]).astype(str), return_inverse=True)
+    _, codes = np.unique(np.concatenate([true, predicted]).astype(str), return_inverse=True)
     truth, answer = codes[: len(true)], codes[len(true) :]
     weight = np.ones(len(true)) if weights is None else np.asarray(weights, dtype=np.float64)
     draws = _draw_counts(len(true), settings)
-    result: dict[str, Any] = {OVERALL: asdict(_score_group(truth, answer, weight, draws, len(names)))}
+    result: dict[str, Any] = {OVERALL: asdict(_score_group(truth, answer, weight, draws))}
     for dimension, keys in groups.items():
         column = np.asarray(keys, dtype=object)
         leaves = {}
         for key in sorted({str(key) for key in column if key is not None}):
             members = np.flatnonzero(column == key)
             own = _draw_counts(len(members), settings)
-            leaves[key] = asdict(_score_group(truth[members], answer[members], weight[members], own, len(names)))
+            leaves[key] = asdict(_score_group(truth[members], answer[members], weight[members], own))
         result[f"by_{dimension}"] = leaves
     return result
 
@@ -80,8 +80,11 @@ def _draw_counts(offers: int, settings: EvaluationSettings) -> Floats | None:
     return rng.multinomial(offers, np.full(offers, 1.0 / offers), settings.bootstrap_rounds).T.astype(np.float64)
 
 
-def _score_group(truth: Integers, answer: Integers, weight: Floats, draws: Floats | None, classes: int) -> Leaf:
+def _score_group(truth: Integers, answer: Integers, weight: Floats, draws: Floats | None) -> Leaf:
     right = truth == answer
+    # A group has few of thousands of categories: what is counted per category and resample is counted for those.
+    names, codes = np.unique(np.concatenate([truth, answer]), return_inverse=True)
+    truth, answer, classes = codes[: len(truth)], codes[len(truth) :], len(names)
     point = _macro_f1(truth, answer, weight[:, None], classes)[0]
     low = high = None
     if draws is not None:

@@ -8,6 +8,7 @@ import fnmatch
 import gzip
 import hashlib
 import io
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,22 +118,26 @@ def open_text_bytes(file: FoundFile | FeedFile, filesystem: fs.FileSystem | None
 def _find_local(spec: FeedSpec) -> list[FoundFile]:
     target = spec.folder / spec.path
     if target.is_file():
-        return [_local_file(target, spec.folder)]
+        return [_local_file(target, spec.folder, target.parent)]
     if target.is_dir():
         below = (path for path in target.rglob("*") if path.is_file() and _is_feed(spec, path.relative_to(target)))
-        return [_local_file(path, spec.folder) for path in below]
+        return [_local_file(path, spec.folder, target) for path in below]
     if not GLOB_CHARACTERS & set(spec.path):
         return []
     root = Path(target.anchor) if Path(spec.path).is_absolute() else spec.folder
     pattern = str(Path(spec.path).relative_to(root.anchor)) if Path(spec.path).is_absolute() else spec.path
+    plain = root.joinpath(*itertools.takewhile(lambda part: not GLOB_CHARACTERS & set(part), Path(pattern).parts))
     return [
-        _local_file(path, spec.folder) for path in root.glob(pattern) if path.is_file() and path.name[0] not in "._"
+        _local_file(path, spec.folder, plain)
+        for path in root.glob(pattern)
+        if path.is_file() and path.name[0] not in "._"
     ]
 
 
-def _local_file(path: Path, folder: Path) -> FoundFile:
+def _local_file(path: Path, folder: Path, listed: Path) -> FoundFile:
+    """The name is relative to the spec's folder, or else to what was listed: two folders may hold files of one name."""
     state = path.stat()
-    name = str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
+    name = str(path.relative_to(folder if path.is_relative_to(folder) else listed))
     return FoundFile(str(path), name, state.st_size, datetime.fromtimestamp(int(state.st_mtime), UTC))
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sortiment.errors import FeedError
+from sortiment.feeds import find_feed_files, parse_spec
 
 Load = Callable[..., Any]  # conftest.py, `load`
 FIELDS = {
@@ -166,3 +167,13 @@ def test_all_formats_give_the_same_offers(load: Load, tmp_path: Path) -> None:
         loaded.folder.rename(tmp_path / f"out-{name}")
     assert seen[0] == seen[1] == seen[2]
     assert seen[0][3]["title"] == "Zug & 3"
+
+
+def test_files_of_one_name_in_several_folders_are_told_apart_wherever_the_spec_lies(tmp_path: Path) -> None:
+    for day in ("b", "a"):
+        (tmp_path / "shop" / day).mkdir(parents=True)
+        (tmp_path / "shop" / day / "offers.csv").write_text("t\nx\n", encoding="utf-8")
+    content = {"constants": {"country": "GB"}, "columns": {"title": "t"}}
+    for path in ("shop", "shop/*/offers.csv", "shop/**/*.csv"):
+        spec = parse_spec({**content, "path": str(tmp_path / path)}, "shop", tmp_path / "elsewhere")
+        assert [file.name for file in find_feed_files(spec)] == ["a/offers.csv", "b/offers.csv"]
