@@ -65,6 +65,7 @@ def student_checkpoint(
             out,
             encoder=settings.encoder,
             start_from=earlier.path if earlier else None,
+            changed=_changed_since(earlier, labels) if earlier else None,
             progress=shown,
         )
         context.log.info(f"{report.offers_per_s:,.0f} offers/s, {report.seconds:,.0f} s")
@@ -85,6 +86,12 @@ def champion_student(storage: StorageResource) -> Artifact | None:
     if found is None:
         raise StorageError("the champion's student is gone", value=version, fix="`sortiment release rollback`")
     return found
+
+
+def _changed_since(student: Artifact, labels: Mapping[str, Artifact]) -> list[str]:
+    """Partitions whose soft labels are not those that the student was trained on."""
+    seen = student.summary["trained_on"]
+    return [key for key, each in labels.items() if seen.get(key) != each.version]
 
 
 def _learned_from(student: Artifact, inputs: Mapping[str, str]) -> bool:

@@ -161,10 +161,17 @@ class StudentSettings(StageSettings):
     seed: Seed = 0
     layers: Literal[3, 6, 12] = Field(3, description="transformer layers taken from the encoder's body")
     averaging: bool = Field(True, description="the last layer starts as the mean of the tokens, not as the encoder's")
+    word_least_offers: int = Field(
+        2, ge=0, description="words that so many offers hold become pieces of their own; 0 = the encoder's pieces only"
+    )
+    most_words: int = Field(50_000, ge=0, le=1_000_000, description="at most so many of them, the most frequent first")
     word_epochs: int = Field(8, ge=0, le=100, description="passes that teach the token table alone, before; 0 = none")
     word_gain: float = Field(4.0, ge=0, le=100, description="how strongly what the table learned is written into it")
     epochs: int = Field(3, ge=1, le=100, description="passes over labelled and unlabelled offers")
     retrain_epochs: int = Field(1, ge=1, le=100, description="passes when training goes on from an earlier student")
+    rehearsed_offers: int = Field(
+        4_000, ge=0, description="offers of unchanged partitions that retraining goes over again, rare classes whole"
+    )
     batch_offers: int = Field(32, ge=1, le=4096, description="offers in one optimizer step")
     learning_rate: float = Field(6e-4, gt=0, le=0.1, description="highest learning rate of body and head")
     retrain_learning_rate: float = Field(3e-4, gt=0, le=0.1, description="the same from an earlier student")

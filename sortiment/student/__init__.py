@@ -3,7 +3,7 @@
 Importing this is cheap: torch, transformers and Lightning are imported when a student is trained or loaded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from sortiment.student.prediction import Classification, Classifier
 if TYPE_CHECKING:
     from sortiment.student.classifier import StudentClassifier
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 OF_THIS_RUN = ("seconds", "offers_per_s", "resumed_epochs")
 
 __all__ = ["CODE_VERSION", "Classification", "Classifier", "StudentReport", "distill_student", "load_classifier"]
@@ -70,14 +70,16 @@ def distill_student(
     out: Path,
     encoder: EncoderSettings | None = None,
     start_from: Path | None = None,
+    changed: Collection[str] | None = None,
     progress: Progress = silent,
 ) -> StudentReport:
     """Train a student and write it to `out` as a Hugging Face directory (docs/contracts.md).
 
     samples, soft_labels: partition key to artifact folder. encoder_folder: the BERT that the body comes from.
     start_from: an earlier student, whose body, vocabulary and class indices are kept; its new categories take unused
-    outputs. A run that was killed goes on from its last whole epoch when it is called again with the same arguments,
-    and ends with the same bytes. Raises TrainingError.
+    outputs. changed: the partitions whose soft labels that student has not seen; their offers are learned whole, of the
+    other partitions `rehearsed_offers`. None = learn all. A run that was killed goes on from its last whole epoch when
+    it is called again with the same arguments, and ends with the same bytes. Raises TrainingError.
     """
     from sortiment.student.distill import run_distillation
 
@@ -90,6 +92,7 @@ def distill_student(
         out,
         encoder or EncoderSettings(),
         start_from,
+        changed,
         progress,
     )
 

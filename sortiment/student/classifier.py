@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from sortiment.engines.machine import count_cores
 from sortiment.errors import TrainingError
 from sortiment.student.body import first_token_logits, load_student, move_student, pad_id_of
 from sortiment.student.calibration import read_calibration
@@ -34,6 +36,7 @@ class StudentClassifier:
         self.calibration = read_calibration(folder)
         self.device = choose_device(device)
         self.bf16 = has_bf16(self.device) if precision == "auto" else precision == "bf16"
+        torch.set_num_threads(count_cores())  # as in training: the same bytes, whatever ran before in this process
         self.student = move_student(load_student(folder), self.device)
         if len(self.classes) > self.student.classifier.out_features:
             raise TrainingError(

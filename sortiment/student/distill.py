@@ -5,7 +5,7 @@ import logging
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,7 @@ from sortiment.student.scoring import choose_device, has_bf16, map_rows
 from sortiment.student.table import teach_table
 from sortiment.student.targets import Targets, weigh_targets
 from sortiment.student.tokens import Tokens, load_tokenizer, tokenize
+from sortiment.student.words import add_words
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def run_distillation(
     out: Path,
     encoder: EncoderSettings,
     start_from: Path | None,
+    changed: Collection[str] | None,
     progress: Progress,
 ) -> StudentReport:
     """See `sortiment.student.distill_student`."""
@@ -74,13 +76,15 @@ def run_distillation(
     earlier = read_classes(start_from) if start_from else []
     corpus = read_corpus(samples, soft_labels, teacher_classes, encoder.inputs, earlier)
     targets = weigh_targets(corpus, settings.label_noise, settings.label_share)
-    resume = Resume(out, _fingerprint(samples, soft_labels, corpus, encoder_folder, settings, encoder, start_from))
+    rows = _rows_to_learn(corpus, changed if start_from else None, settings)
+    known = _fingerprint(samples, soft_labels, corpus, encoder_folder, settings, encoder, start_from, changed)
+    resume = Resume(out, known)
     source = resume.start or _prepare_start(
         resume, corpus, targets, encoder_folder, settings, encoder, start_from, hardware, progress
     )
     student = move_student(load_student(source), hardware.device)
     tokens = _tokenize(source, corpus.texts, student, encoder)
-    plan = _plan(corpus, settings, retraining=start_from is not None)
+    plan = _plan(rows, settings, retraining=start_from is not None)
     taught_before = resume.load()
     teaching = time.monotonic()
     losses = _teach(student, tokens, targets, plan, resume, taught_before, hardware, progress)
@@ -130,6 +134,7 @@ def _fingerprint(
     settings: StudentSettings,
     encoder: EncoderSettings,
     start_from: Path | None,
+    changed: Collection[str] | None,
 ) -> str:
     """The hash of everything that the student's bytes depend on."""
     files = {f"sample {key}": folder / SAMPLE_FILE for key, folder in samples.items()}
@@ -146,8 +151,19 @@ def _fingerprint(
             "settings": settings.model_dump(mode="json"),
             "encoder": [encoder.inputs, encoder.max_tokens],
             "torch": torch.__version__,
+            "changed": None if changed is None else sorted(changed),
         }
     )
+
+
+def _rows_to_learn(corpus: Corpus, changed: Collection[str] | None, settings: StudentSettings) -> npt.NDArray[np.int64]:
+    """All training offers; or those of the partitions that changed, and others rehearsed, rare classes whole."""
+    train = corpus.rows("train")
+    if changed is None:
+        return train
+    new = np.isin(corpus.partition[train], [place for place, key in enumerate(corpus.partitions) if key in changed])
+    rehearsed = choose_rows(corpus.labels, train[~new], settings.rehearsed_offers, settings.seed)
+    return np.union1d(train[new], rehearsed)
 
 
 def _prepare_start(
@@ -175,6 +191,9 @@ def _prepare_start(
         if settings.lowercase:
             lowercase_tokenizer(folder)
         shutil.rmtree(trimmed)
+        if settings.word_least_offers:
+            texts = [corpus.texts[row] for row in corpus.rows("train")]
+            add_words(student, folder, texts, settings.word_least_offers, settings.most_words)
         first_new = 0
     else:
         first_new = len(read_classes(start_from))
@@ -214,10 +233,10 @@ def _tokenize(
     return tokenize(load_tokenizer(folder, encoder.max_tokens), texts, pad_id_of(student))
 
 
-def _plan(corpus: Corpus, settings: StudentSettings, retraining: bool) -> Plan:
+def _plan(rows: npt.NDArray[np.int64], settings: StudentSettings, retraining: bool) -> Plan:
     rate = settings.retrain_learning_rate if retraining else settings.learning_rate
     return Plan(
-        rows=corpus.rows("train"),
+        rows=rows,
         epochs=settings.retrain_epochs if retraining else settings.epochs,
         batch_offers=settings.batch_offers,
         learning_rate=rate,

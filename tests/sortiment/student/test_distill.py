@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -176,6 +177,21 @@ def test_a_new_category_takes_an_unused_output_and_the_others_keep_theirs(
     assert named == ["phones", "tea", "plants", "plants"]
 
 
+def test_retraining_learns_what_changed_whole_and_rehearses_some_of_the_rest(
+    tiny_market: Any,
+    trained: tuple[Path, StudentReport],
+    tiny_encoder: Path,
+    quick_settings: StudentSettings,
+    tmp_path: Path,
+) -> None:
+    settings = quick_settings.model_copy(update={"rehearsed_offers": 10, "retrain_epochs": 1})
+    changed = sorted(tiny_market.samples)[0]
+    own = pq.read_table(tiny_market.samples[changed] / "sample.parquet")["split"].to_pylist().count("train")
+    report = _distill(tiny_market, tiny_encoder, settings, tmp_path / "out", start_from=trained[0], changed=[changed])
+    assert report.offers == own + 10
+    assert report.offers < trained[1].offers
+
+
 def test_a_partition_without_soft_labels_is_refused(
     tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
 ) -> None:
@@ -267,7 +283,12 @@ def test_an_encoder_with_too_few_layers_is_refused(
 
 
 def _distill(
-    market: Any, encoder: Path, settings: StudentSettings, out: Path, start_from: Path | None = None
+    market: Any,
+    encoder: Path,
+    settings: StudentSettings,
+    out: Path,
+    start_from: Path | None = None,
+    changed: list[str] | None = None,
 ) -> StudentReport:
     return distill_student(
         market.samples,
@@ -277,6 +298,7 @@ def _distill(
         settings,
         out,
         start_from=start_from,
+        changed=changed,
         progress=silent,
     )
 
