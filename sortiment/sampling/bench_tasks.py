@@ -15,6 +15,7 @@ from typing import Any
 from sortiment.sampling.building import build_state
 from sortiment.sampling.census import take_census
 from sortiment.sampling.counting import count_parts
+from sortiment.sampling.horizons import shop_cap
 from sortiment.sampling.order import mask_of_seed
 from sortiment.sampling.parts import OfferPart, PartReader, run_in_order
 from sortiment.sampling.samples import COLUMNS as SAMPLE_COLUMNS
@@ -24,6 +25,7 @@ from sortiment.settings import SamplingSettings
 
 COLUMNS = SAMPLE_COLUMNS[:11]
 """The sample's columns that parts have."""
+WINDOW_FILE = "window.parquet"
 
 WINDOW = """
 COPY (
@@ -31,6 +33,25 @@ COPY (
         SELECT {columns}, row_number() OVER (PARTITION BY category_id ORDER BY xor(offer_key, $mask::UBIGINT)) AS place
         FROM read_parquet($parts)
     ) WHERE place <= $per_category
+) TO {target} (FORMAT parquet)
+"""
+# Row numbers of one offer (the last row counts, unless it withdraws the offer), of a shop in a category, of a category.
+WINDOW_SAME_OFFERS = """
+COPY (
+    WITH rows AS (
+        SELECT {columns}, withdrawn, list_position($parts, filename) AS part, file_row_number,
+            xor(offer_key, $mask::UBIGINT) AS rank
+        FROM read_parquet($parts, filename = true, file_row_number = true)
+    ), latest AS (
+        SELECT *, row_number() OVER (PARTITION BY offer_key ORDER BY part DESC, file_row_number DESC) AS age FROM rows
+    ), living AS (
+        SELECT *, row_number() OVER (PARTITION BY category_id, shop_id ORDER BY rank) AS place_in_shop
+        FROM latest WHERE age = 1 AND NOT withdrawn AND category_id IS NOT NULL
+    ), eligible AS (
+        SELECT *, row_number() OVER (PARTITION BY category_id ORDER BY rank) AS place
+        FROM living WHERE shop_id IS NULL OR place_in_shop <= $cap
+    )
+    SELECT {columns} FROM eligible WHERE place <= $per_category
 ) TO {target} (FORMAT parquet)
 """
 
@@ -77,6 +98,7 @@ def sample(task: dict[str, Any]) -> dict[str, Any]:
     report = draw_sample(state, settings, {name: folder / name for name in departments}, threads=task["threads"])
     return {
         "state_s": state_s,
+        "draw_s": time.perf_counter() - started - state_s,
         "rows": sum(one.rows for one in report.slices.values()),
         "reserve": len(state.reserve),
         "offers": state.offers,
@@ -91,20 +113,37 @@ def report(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def window(task: dict[str, Any]) -> dict[str, Any]:
-    """`row_number()` per category in the same order, by DuckDB: what one would write first. No shop caps, no splits."""
+    """`row_number()` per category in the same order, by DuckDB: what one would write first.
+
+    No shop caps, no regard to repeated and withdrawn offers, no splits.
+    """
     settings = SamplingSettings.model_validate(task["settings"])
-    target = str(Path(task["folder"]) / "window.parquet").replace("'", "''")
+    return _run_window(task, WINDOW, settings, {})
+
+
+def window_same_offers(task: dict[str, Any]) -> dict[str, Any]:
+    """The labelled offers that the sample draws with the policy `cap`, by DuckDB's window functions; no splits."""
+    settings = SamplingSettings.model_validate(task["settings"])
+    cap = shop_cap(settings.per_category, settings.per_shop_share)
+    return _run_window(task, WINDOW_SAME_OFFERS, settings, {"cap": cap})
+
+
+def _run_window(
+    task: dict[str, Any], query: str, settings: SamplingSettings, more_values: dict[str, Any]
+) -> dict[str, Any]:
+    target = str(Path(task["folder"]) / WINDOW_FILE).replace("'", "''")
     Path(task["folder"]).mkdir(parents=True)
     values = {
         "parts": task["parts"],
         "mask": mask_of_seed(settings.seed),
         "per_category": settings.per_category,
+        **more_values,
     }
     connection = _duckdb(task)
     import duckdb
 
     try:
-        connection.execute(WINDOW.format(columns=", ".join(COLUMNS), target=f"'{target}'"), values)
+        connection.execute(query.format(columns=", ".join(COLUMNS), target=f"'{target}'"), values)
     except duckdb.OutOfMemoryException as error:
         return {"out_of_memory": True, "reason": str(error).splitlines()[0]}
     return {"out_of_memory": False}
@@ -133,7 +172,18 @@ def polars(task: dict[str, Any]) -> dict[str, Any]:
 
 TASKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     task.__name__: task
-    for task in (full_read_arrow, full_read_duckdb, census, census_duckdb, sample, report, window, pandas, polars)
+    for task in (
+        full_read_arrow,
+        full_read_duckdb,
+        census,
+        census_duckdb,
+        sample,
+        report,
+        window,
+        window_same_offers,
+        pandas,
+        polars,
+    )
 }
 
 

@@ -51,6 +51,13 @@ class Horizons:
         place = np.minimum(np.searchsorted(self.pairs, pairs), len(self.pairs) - 1)
         return np.where(self.pairs[place] == pairs, self.shops[place], HIGHEST_RANK)
 
+    def deepest(self, counts: PairCounts) -> Keys:
+        """By category code the largest rank that an offer of these counts can have and be within both its horizons."""
+        deepest = np.zeros(len(self.categories), dtype=np.uint64)
+        codes = counts.categories
+        np.maximum.at(deepest, codes, np.minimum(self.of_pairs(counts.pairs), self.categories[codes]))
+        return deepest
+
     def lowered(self, other: "Horizons") -> "Horizons":
         """The smaller of both, everywhere. `other` knows at least the categories that this one knows."""
         categories = other.categories.copy()
@@ -128,7 +135,7 @@ def set_horizons(
 
 
 def _room(wanted: Offers, slack: float) -> Shares:
-    return np.maximum(slack * wanted, wanted + 4 * np.sqrt(wanted) + 4)
+    return np.asarray(np.maximum(slack * wanted, wanted + 4 * np.sqrt(wanted) + 4), dtype=np.float64)
 
 
 def _category_fractions(counts: PairCounts, capped: npt.NDArray[np.bool_], caps: Shares, room: Shares) -> Shares:

@@ -27,7 +27,7 @@ from sortiment.sampling.parts import OfferPart, run_in_order
 
 WITHDRAWN = np.uint32(2**32 - 1)
 UNLABELLED = 0
-BLOCK_ROWS = 1 << 20
+BLOCK_ROWS = 1 << 17
 KEYS_AT_ONCE = 1 << 22
 SHOPS_TOLD_APART = 1_000
 FEW = 16
@@ -94,9 +94,11 @@ class Ledger:
 
     def at(self, positions: Positions) -> tuple[Keys, Codes, Codes]:
         """Keys, categories and shops of some rows."""
-        keys = np.memmap(self.folder / KEYS, dtype="<u8", mode="r")[positions]
-        categories, shops = (
-            np.memmap(self.folder / name, dtype="<u4", mode="r")[positions] for name in (CATEGORIES, SHOPS)
+        if not len(positions):
+            return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.uint32)
+        keys, categories, shops = (
+            np.asarray(np.memmap(self.folder / name, dtype=dtype, mode="r")[positions])
+            for name, dtype in ((KEYS, "<u8"), (CATEGORIES, "<u4"), (SHOPS, "<u4"))
         )
         return keys, self._map_categories(categories), shops if self.shop_map is None else self.shop_map[shops]
 

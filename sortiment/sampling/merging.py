@@ -95,7 +95,7 @@ def combine(
             writer.append(state.reserve, read_text_keys(state.segments, state.reserve), texts)
             state = replace(state, reserve=empty_entries(), segments=())
         for reference in later.ledgers if counted_only else ():
-            chosen = choose_rows(reference.ledger, horizons, settings.seed, threads)
+            chosen = choose_rows(reference.ledger, horizons, state.counts, settings.seed, threads)
             fetch_offers(reference.ledger, chosen, writer, s3=s3, threads=threads, progress=progress)
     state = _add(state, writer, settings.seed)
     state = _refill(state, demand, doubtful, folder, settings=settings, s3=s3, threads=threads, progress=progress)
@@ -177,8 +177,7 @@ def _bury_replaced(base: State, later: State, threads: int) -> tuple[Keys, list[
             theirs = {shop for part in sharing for shop in part.shops}
             positions += [find_keys(ledger, wanted, sharing, threads) for wanted in _living_keys(later, theirs)]
         found = np.sort(np.concatenate(positions))
-        if len(found):
-            replaced.append(ledger.at(found)[0])
+        replaced.append(ledger.at(found)[0])
         ledger, counts = bury(ledger, counts, found)
         ledgers.append(replace(reference, ledger=ledger))
     return np.sort(np.concatenate(replaced)), ledgers, counts
@@ -244,7 +243,7 @@ def _refill(
         rounds += 1
         with SegmentWriter(folder, f"texts-{rounds}.parquet") as writer:
             for reference in state.ledgers:
-                chosen = choose_rows(reference.ledger, horizons, settings.seed, threads)
+                chosen = choose_rows(reference.ledger, horizons, state.counts, settings.seed, threads)
                 missing = chosen.at(short[chosen.categories] & ~is_among(chosen.keys, reserve.keys))
                 fetch_offers(reference.ledger, missing, writer, s3=s3, threads=threads, progress=progress)
         state = replace(state, horizons=horizons, refills=state.refills + int(short.sum()))

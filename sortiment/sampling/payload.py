@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from sortiment.progress import Progress
 from sortiment.sampling.codes import Codes
-from sortiment.sampling.counts import pair_codes
+from sortiment.sampling.counts import PairCounts, pair_codes
 from sortiment.sampling.horizons import Horizons
 from sortiment.sampling.ledger import UNLABELLED, WITHDRAWN, Ledger, Positions
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
@@ -119,21 +119,20 @@ class SegmentWriter:
         self._keys.close()
 
 
-def choose_rows(ledger: Ledger, horizons: Horizons, seed: int, threads: int) -> Chosen:
-    """The living rows of the ledger at or below their horizons."""
-    category_limit = horizons.categories
+def choose_rows(ledger: Ledger, horizons: Horizons, counts: PairCounts, seed: int, threads: int) -> Chosen:
+    """The living rows of the ledger at or below their horizons. counts: of all living rows, also of other ledgers."""
+    category_limit = horizons.deepest(counts)
     deepest = category_limit.max(initial=0)
     free_limit = _limits_of_unlabelled(horizons)
 
     def choose(block: tuple[int, int]) -> Chosen:
         keys = ledger.keys(*block)
+        near = np.flatnonzero(rank_keys(keys, seed) <= deepest)
+        near = near[~ledger.dead_rows(*block)[near]]
+        keys, categories, shops = keys[near], ledger.categories(*block)[near], ledger.shops(*block)[near]
         ranks = rank_keys(keys, seed)
-        rows = np.flatnonzero(ranks <= deepest)
-        categories, shops = ledger.categories(*block), ledger.shops(*block)
-        known = np.minimum(categories[rows], np.uint32(len(category_limit) - 1))
-        rows = rows[(ranks[rows] <= category_limit[known]) & (categories[rows] != WITHDRAWN)]
-        if len(rows):
-            rows = rows[~ledger.dead_rows(*block)[rows]]
+        known = np.minimum(categories, np.uint32(len(category_limit) - 1))
+        rows = np.flatnonzero((ranks <= category_limit[known]) & (categories != WITHDRAWN))
         free = categories[rows] == UNLABELLED
         if free.any() and len(free_limit):
             limit = np.append(free_limit, HIGHEST_RANK)[np.minimum(shops[rows[free]], np.uint32(len(free_limit)))]
@@ -141,7 +140,7 @@ def choose_rows(ledger: Ledger, horizons: Horizons, seed: int, threads: int) -> 
             kept[free] = ranks[rows[free]] <= limit
             rows = rows[kept]
         rows = rows[ranks[rows] <= horizons.of_pairs(pair_codes(categories[rows], shops[rows]))]
-        return Chosen(rows + block[0], keys[rows], categories[rows], shops[rows])
+        return Chosen(near[rows] + block[0], keys[rows], categories[rows], shops[rows])
 
     found = [Chosen(*(np.empty(0, dtype=kind) for kind in ("i8", "u8", "u4", "u4")))]
     found += run_in_order(choose, ledger.blocks(), threads)

@@ -9,9 +9,15 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from sortiment.errors import SamplingError
+from sortiment.sampling import build_state
 from sortiment.sampling.bench import run_bench
 from sortiment.sampling.bench_command import sampling
 from sortiment.sampling.bench_offers import BenchMarket, write_parts
+from sortiment.sampling.bench_tasks import WINDOW_FILE, window_same_offers
+from sortiment.sampling.drawing import plan_draw
+from sortiment.settings import SamplingSettings
+from tests.sortiment.sampling.test_days import make_days
+from tests.sortiment.sampling.test_mergeable import write
 
 PROMISED = [
     *("rows", "full_read_s", "census_s", "sample_s", "sample_over_full_read"),
@@ -35,6 +41,18 @@ def test_the_command_measures_and_writes_json_and_a_plot(tmp_path: Path) -> None
     assert (tmp_path / "bench.png").stat().st_size > 5_000
     assert "extrapolated, not measured" in result.output
     assert not list(tmp_path.glob("sortiment-bench-*"))
+
+
+def test_the_window_functions_that_it_is_compared_with_draw_the_same_offers(tmp_path: Path) -> None:
+    settings = SamplingSettings(per_category=20, per_shop_share=0.34, seed=7)
+    parts = [write(tmp_path, f"day-{index}", day) for index, day in enumerate(make_days())]
+    state = build_state(parts, settings, tmp_path / "state")
+    draw = plan_draw(state, settings)
+    asked = {"parts": [part.uri for part in parts], "settings": settings.model_dump(mode="json"), "threads": 1}
+    limits = {"memory_mb": 500, "spill_mb": 500, "scratch": str(tmp_path), "folder": str(tmp_path / "window")}
+    assert window_same_offers({**asked, **limits}) == {"out_of_memory": False}
+    drawn = pq.read_table(tmp_path / "window" / WINDOW_FILE)["offer_key"].to_pylist()
+    assert sorted(drawn) == state.reserve.keys[draw.rows[draw.labelled]].tolist()
 
 
 def test_generated_offers_are_the_same_bytes_for_the_same_arguments(tmp_path: Path) -> None:
