@@ -34,6 +34,8 @@ def build_definitions(profile: Profile) -> dg.Definitions:
         jobs=JOBS,
         sensors=SENSORS,
         resources=profile.resources(),
+        # A run is a process of its own already; one more per step costs seconds each and saves nothing.
+        executor=dg.in_process_executor,
     )
 
 

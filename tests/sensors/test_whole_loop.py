@@ -46,10 +46,9 @@ def test_a_drifted_feed_ends_as_answers_of_a_new_champion(
     releases = len(log.events())
     drifted = find_undrifted_slice(profile)
     with run_daemon(profile) as read_log, dg.DagsterInstance.from_config(str(profile.dagster_home)) as instance:
-        before = {run.run_id for run in instance.get_runs()}
-        switch_on(profile, "--start-all")
-        wait(lambda: finished(instance, before, "load_feeds"), "the first load", read_log)
         known = {run.run_id for run in instance.get_runs()}
+        switch_on(profile, "--start-all")
+        wait(lambda: "tick for follow_upstream" in read_log(), "look at its conditions", read_log)
         bring_drifted_feed(profile, drifted)
         wait(lambda: finished(instance, known, "load_feeds"), "load the new feed", read_log)
         wait(lambda: finished(instance, known, "relabel_slice"), "label the drifted slice anew", read_log)
