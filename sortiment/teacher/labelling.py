@@ -6,7 +6,7 @@ contradicts a label that is wrong.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ import pyarrow.parquet as pq
 from sortiment.blobs import write_atomically
 from sortiment.progress import Progress, Step, silent
 from sortiment.settings import TeacherSettings
+from sortiment.teacher.ngram_expert import NgramExpert
 from sortiment.teacher.offers import COLUMNS, Offers, offers_of, sample_file
 from sortiment.teacher.ridge import Floats, Ints
-from sortiment.teacher.teacher import CLASSES_FILE, ENCODER, Teacher, labels_as_classes, offer_features
+from sortiment.teacher.teacher import CLASSES_FILE, ENCODER, NGRAMS, Teacher, labels_as_classes, offer_features
 
 SOFT_LABELS_FILE = "soft_labels.parquet"
 REPORT_FILE = "report.json"
 OFFERS_PER_SHARD = 16_384
+Shards = Iterator[tuple[Offers, Floats]]
 SCHEMA = pa.schema(
     [
         ("offer_key", pa.uint64()),
@@ -61,14 +63,18 @@ def label_samples(
 ) -> dict[str, dict[str, Any]]:
     """Label each partition into its folder; the partitions' reports as JSON. `samples` may hold more than `out`.
 
-    All partitions are embedded together, so that batches are full. What a killed run labelled is not labelled again.
+    All partitions are embedded together, so that batches are full, and small ones are shown to the n-grams' expert
+    together: with thousands of classes it takes nearly as long for one offer as for thousands. What a killed run
+    labelled is not labelled again, and the rest gets the labels that it would have got.
     """
     waiting = [key for key in sorted(out) if not _finished(out[key])]
     _embed_samples(teacher, [samples[key] for key in waiting], progress)
-    count = sum(pq.ParquetFile(sample_file(samples[key])).metadata.num_rows for key in waiting)
-    with progress("label with the teacher", total=count) as step:
-        for key in waiting:
-            _write_labels(teacher, samples[key], out[key], settings, step)
+    rows = {key: pq.ParquetFile(sample_file(samples[key])).metadata.num_rows for key in waiting}
+    with progress("label with the teacher", total=sum(rows.values())) as step:
+        for group in _gather_small(rows):
+            answered = _answer_together if len(group) > 1 else _answer_in_shards
+            for key, shards in zip(group, answered(teacher, [samples[key] for key in group]), strict=True):
+                _write_labels(teacher, shards, out[key], settings, step)
     return {key: json.loads((out[key] / REPORT_FILE).read_text(encoding="utf-8")) for key in sorted(out)}
 
 
@@ -83,22 +89,58 @@ def label_offers(
     return LabelReport(**label_samples(teacher, {"": sample}, {"": out}, settings, progress)[""])
 
 
-def _write_labels(teacher: Teacher, sample: Path, out: Path, settings: TeacherSettings, step: Step) -> None:
+def _gather_small(rows: Mapping[str, int]) -> Iterator[list[str]]:
+    """The partitions in their order, as many together as make a shard."""
+    group: list[str] = []
+    for key, count in rows.items():
+        if group and sum(rows[each] for each in group) + count > OFFERS_PER_SHARD:
+            yield group
+            group = []
+        group.append(key)
+    if group:
+        yield group
+
+
+def _answer_in_shards(teacher: Teacher, samples: list[Path]) -> Iterator[Shards]:
+    """Each partition's offers with the teacher's log probabilities, a shard at a time."""
+
+    def answer(sample: Path) -> Shards:
+        for batch in pq.ParquetFile(sample_file(sample)).iter_batches(OFFERS_PER_SHARD, columns=_columns(teacher)):
+            offers = offers_of(pa.Table.from_batches([batch]), teacher.encoder_settings.inputs)
+            yield offers, teacher.log_probabilities(offers, silent)
+
+    for sample in samples:
+        yield answer(sample)
+
+
+def _answer_together(teacher: Teacher, samples: list[Path]) -> Iterator[Shards]:
+    """The same for partitions that make one shard together. The n-grams' scores of an offer do not depend on those
+    beside it, to the last bit; the encoder's may, so each partition has its own."""
+    tables = [pq.read_table(sample_file(sample), columns=_columns(teacher)) for sample in samples]
+    offers = [offers_of(table, teacher.encoder_settings.inputs) for table in tables]
+    expert, scores = teacher.experts.get(NGRAMS), None
+    if isinstance(expert, NgramExpert):
+        scores = expert.scores([text for each in offers for text in each.texts])
+    start = 0
+    for each in offers:
+        own = None if scores is None else scores[start : start + len(each)]
+        start += len(each)
+        yield iter([(each, teacher.log_probabilities(each, silent, own))] if len(each) else [])
+
+
+def _write_labels(teacher: Teacher, shards: Shards, out: Path, settings: TeacherSettings, step: Step) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    inputs = teacher.encoder_settings.inputs
-    source = pq.ParquetFile(sample_file(sample))
-    labelled = left_out = agreeing = 0
+    count = labelled = left_out = agreeing = 0
     confidence, rest = 0.0, 0.0
     temporary = out / f".{SOFT_LABELS_FILE}.writing"
     with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-        for batch in source.iter_batches(OFFERS_PER_SHARD, columns=_columns(teacher)):
-            offers = offers_of(pa.Table.from_batches([batch]), inputs)
+        for offers, answers in shards:
             if not len(offers):
                 continue
-            answers = teacher.log_probabilities(offers, silent)
             index, logit, outside = top_classes(answers, settings.label_top_k)
             writer.write_table(_as_table(offers, index, logit, outside))
             truth = labels_as_classes(offers.labels, teacher.classes)
+            count += len(offers)
             labelled += sum(label is not None for label in offers.labels)
             left_out += len(teacher.training.find(offers.keys)[0])
             agreeing += int((truth == index[:, 0]).sum())
@@ -107,7 +149,6 @@ def _write_labels(teacher: Teacher, sample: Path, out: Path, settings: TeacherSe
             step.advance(len(offers))
     temporary.replace(out / SOFT_LABELS_FILE)
     write_atomically(out / CLASSES_FILE, _json(list(teacher.classes)))
-    count = source.metadata.num_rows
     report = LabelReport(
         offers=count,
         labelled=labelled,

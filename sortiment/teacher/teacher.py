@@ -64,8 +64,11 @@ class Teacher:
     training: TrainingOffers
     scores: dict[str, Any]
 
-    def log_probabilities(self, offers: Offers, progress: Progress) -> Floats:
-        """Calibrated, float32 [n, classes]. Training offers get what the teacher would say had it not seen them."""
+    def log_probabilities(self, offers: Offers, progress: Progress, ngram_scores: Floats | None = None) -> Floats:
+        """Calibrated, float32 [n, classes]. Training offers get what the teacher would say had it not seen them.
+
+        ngram_scores: of these offers, where the n-grams' expert has been asked already; overwritten.
+        """
         rows, at = self.training.find(offers.keys)
         scores: dict[str, Floats] = {}
         for name, expert in self.experts.items():
@@ -73,7 +76,7 @@ class Teacher:
                 features = offer_features(offers, self.features, self.encoder, self.encoder_settings, progress)
                 score = expert.scores(features)
             else:
-                score = expert.scores(offers.texts)
+                score = expert.scores(offers.texts) if ngram_scores is None else ngram_scores
             if len(rows):
                 score[rows] = leave_one_out(score[rows], self.training.labels[at], self.training.leverage[name][at])
             scores[name] = score

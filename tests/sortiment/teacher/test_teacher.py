@@ -146,9 +146,12 @@ def test_what_a_killed_run_labelled_is_kept(teacher: Teacher, samples: dict[str,
     done = labels / "DE|all" / "soft_labels.parquet"
     before = done.stat().st_mtime_ns
     out = {key: labels / key for key in samples}
+    whole = (out["GB|all"] / "soft_labels.parquet").read_bytes()
     shutil.rmtree(out["GB|all"])
     again = label_samples(teacher, samples, out, SETTINGS)
     assert done.stat().st_mtime_ns == before
+    # Alone it gets what it got in the company of the other partitions.
+    assert (out["GB|all"] / "soft_labels.parquet").read_bytes() == whole
     assert again["GB|all"]["offers"] == 240
     assert again["GB|unlabelled"]["agreement"] is None
 
