@@ -104,7 +104,6 @@ class PartReader:
                     self._source(self.parts[part].uri),
                     metadata=self._metadata.get(part),
                     read_dictionary=list(REPEATING),
-                    memory_map=True,
                 )
             except (OSError, pa.ArrowException) as error:
                 raise UnreadablePart(self.parts[part], str(error)) from error

@@ -113,10 +113,10 @@ class SegmentWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._write()
-        self._writer.close()
-        self._keys.close()
+        with self._keys:
+            if kind is None:
+                self._write()
+            self._writer.close()
 
 
 def choose_rows(ledger: Ledger, horizons: Horizons, counts: PairCounts, seed: int, threads: int) -> Chosen:

@@ -9,7 +9,7 @@ import pytest
 
 from sortiment.artifacts import ArtifactStore
 from sortiment.blobs import LocalBlobs
-from sortiment.errors import SamplingError, StorageError
+from sortiment.errors import SamplingError
 from sortiment.sampling import OfferPart, UnreadablePart, build_state, draw_sample, keep_state, take_census
 from sortiment.settings import SamplingSettings
 from tests.sortiment.sampling.conftest import Offer, WritePart
@@ -108,17 +108,6 @@ def test_a_draw_with_settings_that_the_state_was_not_kept_for_is_refused(good: O
     state = build_state([good], SETTINGS, tmp_path / "state")
     with pytest.raises(SamplingError, match="kept for other settings"):
         take_census(state, SETTINGS.model_copy(update={"seed": 1}), tmp_path / "census")
-
-
-def test_a_full_disk_leaves_the_last_good_state(good: OfferPart, write_part: WritePart, tmp_path: Path) -> None:
-    store = ArtifactStore(LocalBlobs(tmp_path / "store"), tmp_path / "scratch")
-    keep_state(store, "DE", [good], SETTINGS)
-    last = store.current("sample_state", "DE").version
-    (tmp_path / "scratch" / ".building").rename(tmp_path / "scratch" / "moved")
-    (tmp_path / "scratch" / ".building").write_text("no folder can be made here")
-    with pytest.raises((StorageError, OSError)):
-        keep_state(store, "DE", [good, write_part([Offer(key(77))])], SETTINGS)
-    assert store.current("sample_state", "DE").version == last
 
 
 def test_categories_with_one_row_and_a_country_with_one_offer_end_in_training(

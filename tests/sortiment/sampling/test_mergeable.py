@@ -85,13 +85,16 @@ def bytes_of(state: State, settings: SamplingSettings, folder: Path) -> dict[str
 
 
 @hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(parts_of_rows, knobs)
+@given(parts_of_rows, knobs, st.booleans())
 def test_a_state_that_grew_equals_one_that_read_everything_at_once(
-    parts: list[list[Offer]], settings: SamplingSettings
+    parts: list[list[Offer]], settings: SamplingSettings, by_key: bool
 ) -> None:
+    def order(part: list[Offer]) -> list[Offer]:
+        return sorted(part, key=lambda offer: offer.offer_key) if by_key else part
+
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        written = [write(folder, f"part-{index}", part, 16) for index, part in enumerate(parts)]
+        written = [write(folder, f"part-{index}", order(part), 16) for index, part in enumerate(parts)]
         at_once = build_state(written, settings, folder / "once", threads=1)
         state = build_state(written[:1], settings, folder / "day-0")
         for index, part in enumerate(written[1:], start=1):
@@ -139,6 +142,11 @@ def check_against_the_definition(state: State, parts: list[list[Offer]], setting
     draw = plan_draw(state, settings)
     keys = state.reserve.keys[draw.rows]
     assert set(keys.tolist()) == draw_naively(living, mask_of_seed(settings.seed), targets, caps)
+    drawn = [offer for offer in living if offer.offer_key in set(keys.tolist())]
+    assert len(drawn) == len(keys), "a withdrawn offer was drawn"
+    of_shops = Counter((offer.category_id, offer.shop_id) for offer in drawn if offer.shop_id)
+    assert all(count <= caps[category] for (category, _), count in of_shops.items())
+    assert {offer.category_id for offer in drawn if offer.category_id} == set(sizes)
     total = Counter(offer.category_id for offer in living)
     weighed: Counter[str | None] = Counter()
     for code, probability in zip(draw.categories.tolist(), draw.probability.tolist(), strict=True):
