@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from sortiment.report import parse_report
+from sortiment.report.html import render_page
 from sortiment.report.terminal import score_summary, summarize_report
 
 MARKET = {"name": "[red]A market[/red]", "synthetic": False}
@@ -57,3 +58,11 @@ def test_names_are_not_taken_for_markup() -> None:
 def test_the_score_table_has_a_row_per_country_and_feed(report: dict[str, Any]) -> None:
     text = printed(score_summary(parse_report(report)), 80)
     assert all(f" {name} " in text for name in ("DE", "GB", "second_day", "all"))
+
+
+def test_a_drift_that_was_not_found_says_why_instead_of_scores() -> None:
+    drift = {"partition": "GB|toys", "scenario": "new_vocabulary", "before": 0.8, "why": "not judged: 5 new offers"}
+    content = {"market": MARKET, "drift": drift}
+    text = printed(summarize_report(parse_report(content)), 100)
+    assert "not found" in text and "GB|toys: not judged: 5 new offers" in text
+    assert "not judged: 5 new offers" in render_page(parse_report(content))
