@@ -1,13 +1,14 @@
 """Options that take several values in a row: `--seeds 0 1 2` beside `--seeds 0 --seeds 1 --seeds 2`."""
 
-import typer
+from typing import Any
+
 from typer.core import TyperCommand
 
 
 class ManyValuesCommand(TyperCommand):
     """A command whose repeatable options may also be given once with several values. It takes no arguments."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         repeatable = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         return super().parse_args(ctx, repeat_option_names(args, repeatable))
 

@@ -42,6 +42,10 @@ def quality(
     new_country: Annotated[
         bool, typer.Option("--new-country", help="Labels in some languages, unlabelled offers in another.")
     ] = False,
+    taxonomy: Annotated[
+        list[Path] | None,
+        typer.Option("--taxonomy", help="With --new-country: category names in several languages (repeatable)."),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--offers", min=100, help="At most so many offers of each feed.")] = None,
     settings_file: Annotated[Path | None, typer.Option("--settings", help="A YAML file of stage settings.")] = None,
     folder: Annotated[
@@ -52,21 +56,24 @@ def quality(
     from resources.profiles import read_profile
     from resources.progress import TerminalProgress
     from sortiment.feeds import load_spec
-    from sortiment.quality.running import run_bench
+    from sortiment.quality.running import run_bench, run_new_country
 
     console = Console()
     arms = choose_arms(models or MODELS, layers or LAYERS)
-    if not feed and not new_country:
-        raise SettingsError("the bench needs offers", allowed="--feed SPEC, or --new-country", fix="give a feed spec")
+    if bool(feed) == new_country:
+        raise SettingsError("the bench needs offers of one kind", allowed="--feed SPEC, or --new-country, not both")
     profile = read_profile()
     bench = _open_bench(
         folder or profile.home / FOLDER, profile.encoder_cache, settings_file, TerminalProgress(console)
     )
     tell = lambda line: console.print(f"[bold]{line}[/]", highlight=False)  # noqa: E731
-    specs = [load_spec(path) for path in feed or []]
-    regimes = [None, *dict.fromkeys(labels_per_class or [])]
     budget_s = None if budget is None else 60 * budget
-    result = run_bench(bench, specs, seeds or SEEDS, regimes, arms, budget_s, json_path, tell, limit)
+    if new_country:
+        result = run_new_country(bench, taxonomy or [], seeds or SEEDS, arms, budget_s, json_path, tell)
+    else:
+        specs = [load_spec(path) for path in feed or []]
+        regimes = [None, *dict.fromkeys(labels_per_class or [])]
+        result = run_bench(bench, specs, seeds or SEEDS, regimes, arms, budget_s, json_path, tell, limit)
     show_rows(result, console)
 
 

@@ -128,6 +128,9 @@ class TeacherSettings(StageSettings):
     class_balance: Share = Field(
         0.5, description="an offer weighs (offers of its class) to the power of minus this: 0 = none, 1 = full balance"
     )
+    tail_emphasis: Share = Field(
+        0.25, description="an answer's probability is divided by its class's share of the offers to this power"
+    )
     exact_offers: int = Field(
         10_000, ge=10, le=50_000, description="up to so many training offers the experts are solved exactly"
     )

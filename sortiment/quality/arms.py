@@ -1,6 +1,6 @@
 """What the bench compares: its arms, what each is expected to cost, and the order in which a budget is spent."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -43,12 +43,13 @@ class Arm:
 
 @dataclass(frozen=True)
 class Task:
-    """One row to be computed. feed: its name."""
+    """One row to be computed. feed: its name. hidden: the country without labels."""
 
     feed: str
     seed: int
     labels_per_class: int | None
     arm: Arm
+    hidden: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,23 +86,30 @@ def choose_arms(models: Sequence[str], layers: Sequence[int]) -> list[Arm]:
 
 
 def order_tasks(
-    feeds: Sequence[str], seeds: Sequence[int], regimes: Sequence[int | None], arms: Sequence[Arm]
+    feeds: Mapping[str, str | None], seeds: Sequence[int], regimes: Sequence[int | None], arms: Sequence[Arm]
 ) -> list[Task]:
-    """Cheap arms of all splits first, then the students: distilled before hard, all labels before few, seed by seed."""
+    """feeds: name to hidden country.
+
+    Cheap arms of all splits first, then the students: distilled before hard, all labels before few, seed by seed.
+    """
 
     def tasks(some: Iterable[Arm]) -> list[Task]:
         chosen = list(some)
         return [
-            Task(feed, seed, labels, arm) for seed in seeds for labels in regimes for feed in feeds for arm in chosen
+            Task(feed, seed, labels, arm, hidden)
+            for seed in seeds
+            for labels in regimes
+            for feed, hidden in feeds.items()
+            for arm in chosen
         ]
 
     cheap = tasks(arm for arm in arms if arm.model != "student")
     for arm in (arm for arm in arms if arm.model == "student"):
-        cheap += [Task(feed, seed, regimes[0], arm) for seed in seeds[:1] for feed in feeds]
+        cheap += [Task(feed, seeds[0], regimes[0], arm, hidden) for feed, hidden in feeds.items()]
     for labels in regimes:
         for seed in seeds:
             for arm in (arm for arm in arms if arm.model == "student"):
-                cheap += [Task(feed, seed, labels, arm) for feed in feeds]
+                cheap += [Task(feed, seed, labels, arm, hidden) for feed, hidden in feeds.items()]
     return list(dict.fromkeys(cheap))
 
 

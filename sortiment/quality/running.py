@@ -21,6 +21,7 @@ from sortiment.quality import CODE_VERSION
 from sortiment.quality.answering import answer_test_offers, labelled_side, read_split
 from sortiment.quality.arms import Arm, Size, Task, expect_seconds, order_tasks
 from sortiment.quality.lessons import Bench
+from sortiment.quality.new_country import synthetic_country, taxonomy_countries
 from sortiment.quality.offers import FeedOffers, load_offers
 from sortiment.quality.rows import score_row
 from sortiment.quality.splits import SplitOffers, draw_split
@@ -71,8 +72,27 @@ def run_bench(
     """All rows that fit the budget. limit: at most so many offers of each feed."""
     settings = bench.settings
     feeds = {spec.name: load_offers([spec], bench.store, settings.feeds, bench.progress, limit=limit) for spec in specs}
-    tasks = order_tasks(list(feeds), seeds, regimes, arms)
+    tasks = order_tasks(dict.fromkeys(feeds), seeds, regimes, arms)
     return run_tasks(bench, feeds, tasks, budget_s, json_path, tell)
+
+
+def run_new_country(
+    bench: Bench,
+    taxonomies: Sequence[Path],
+    seeds: Sequence[int],
+    arms: Sequence[Arm],
+    budget_s: float | None,
+    json_path: Path | None,
+    tell: Tell,
+    synthetic: bool = True,
+) -> BenchResult:
+    """The same arms where a country has no labels: on the synthetic market, and on the names of each taxonomy."""
+    found = [synthetic_country(bench.store, bench.progress)] if synthetic else []
+    found += [country for path in taxonomies for country in taxonomy_countries(path)]
+    tasks = order_tasks({country.offers.name: country.hidden for country in found}, seeds, [None], arms)
+    return run_tasks(
+        bench, {country.offers.name: country.offers for country in found}, tasks, budget_s, json_path, tell
+    )
 
 
 def run_tasks(
@@ -116,7 +136,7 @@ def plan_tasks(bench: Bench, feeds: dict[str, FeedOffers], tasks: Sequence[Task]
     for task in tasks:
         key = (task.feed, task.seed, task.labels_per_class)
         if key not in splits:
-            splits[key] = draw_split(feeds[task.feed], *key[1:], bench.settings.sampling, bench.store)
+            splits[key] = draw_split(feeds[task.feed], *key[1:], bench.settings.sampling, bench.store, task.hidden)
         split = splits[key]
         recipe = row_recipe(bench, split, task)
         size = Size(**split.counts)
@@ -162,7 +182,7 @@ def compute_row(bench: Bench, planned: Planned) -> dict[str, Any]:
         return {**row, "seconds": round(time.monotonic() - began, 1)}
 
     made = bench.store.build(ROW_ASSET, planned.recipe, write, resumable=True)
-    return {**made.summary, "feed": planned.task.feed}
+    return {**made.summary, "feed": planned.task.feed, "hidden": planned.task.hidden}
 
 
 def describe(task: Task) -> str:
@@ -179,6 +199,7 @@ def _names(task: Task) -> dict[str, Any]:
         "model": arm.model,
         "layers": arm.layers,
         "distilled": arm.distilled,
+        "hidden": task.hidden,
     }
 
 

@@ -65,14 +65,23 @@ class SplitOffers:
 
 
 def draw_split(
-    offers: FeedOffers, seed: int, labels_per_class: int | None, settings: SamplingSettings, store: ArtifactStore
+    offers: FeedOffers,
+    seed: int,
+    labels_per_class: int | None,
+    settings: SamplingSettings,
+    store: ArtifactStore,
+    hidden: str | None = None,
 ) -> SplitOffers:
-    """The split, found or drawn. Raises SamplingError where no test or training offer is left."""
+    """The split, found or drawn. hidden: a country whose labels are only for the test, and that alone is tested.
+
+    Raises SamplingError where no test or training offer is left.
+    """
     recipe = Recipe(
         {"offers": offers.version},
         {
             "seed": seed,
             "labels_per_class": labels_per_class,
+            **({} if hidden is None else {"hidden": hidden}),
             "sampling": settings.model_dump(mode="json", exclude=NOT_DRAWN),
         },
         CODE_VERSION,
@@ -81,6 +90,8 @@ def draw_split(
     def write(out: Path) -> dict[str, int]:
         sides = _draw_sides(offers, seed, settings)
         labelled = np.array(offers.labelled)
+        if hidden is not None:
+            labelled, sides = _hide_country(offers, labelled, sides, hidden)
         if labels_per_class is not None:
             labelled, sides = _keep_labels(offers, labelled, sides, seed, labels_per_class)
         return _write_samples(offers, labelled, sides, settings, out)
@@ -122,6 +133,15 @@ def _draw_sides(offers: FeedOffers, seed: int, settings: SamplingSettings) -> Si
         split = split_offers(reserve, labelled[rows], settings)
         sides[rows] = np.where(split.kept, split.sides, np.int8(-1))
     return sides
+
+
+def _hide_country(
+    offers: FeedOffers, labelled: npt.NDArray[np.bool_], sides: Sides, hidden: str
+) -> tuple[npt.NDArray[np.bool_], Sides]:
+    """The hidden country keeps its labels on the test side only; the test side keeps only the hidden country."""
+    own = np.array(offers.table["country"].to_pylist(), dtype=object) == hidden
+    left_out = np.where(own, sides == VALIDATION, sides == TEST)
+    return labelled & ~(own & (sides == TRAIN)), np.where(left_out, np.int8(-1), sides).astype(np.int8)
 
 
 def _keep_labels(

@@ -7,7 +7,7 @@ from sortiment.teacher.labelling import SOFT_LABELS_FILE, LabelReport, label_off
 from sortiment.teacher.teacher import Teacher, load_teacher
 from sortiment.teacher.training import TeacherReport, train_teacher
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 
 __all__ = [
     "CODE_VERSION",

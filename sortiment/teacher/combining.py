@@ -1,9 +1,11 @@
 """From the experts' scores to calibrated probabilities: three or so numbers, fitted on validation offers.
 
-    p(class | offer)  ~  (max(sum over experts of share * score, 0) + floor) ^ sharpness
+    p(class | offer)  ~  (max(sum over experts of share * score, 0) + floor) ^ sharpness  /  (class's share) ^ emphasis
 
 A ridge score on class indicators already estimates a probability, only too timidly: sharpness corrects that, and the
-floor is what a class keeps that no expert has a word for (a wrong label, a conflicting one). Fitted by log loss. A
+floor is what a class keeps that no expert has a word for (a wrong label, a conflicting one). Fitted by log loss, with
+the emphasis given: least squares are timid about small classes, and dividing by a small power of a class's share of the
+training offers gives them back what that costs (logit adjustment, Menon et al. 2021). A
 softmax of the same scores is far worse calibrated (docs/experiments.md): scores of offers unlike any training offer
 are all small, and only their ratios say something.
 """
@@ -32,8 +34,8 @@ class Link:
     sharpness: float
     floor: float
 
-    def log_probabilities(self, scores: Mapping[str, Floats]) -> Floats:
-        """float32 [n, classes], from each expert's scores of that shape."""
+    def log_probabilities(self, scores: Mapping[str, Floats], lift: Floats | None = None) -> Floats:
+        """float32 [n, classes], from each expert's scores of that shape. lift: as `lift_classes` gives it."""
         blended: Floats | None = None
         for name, share in self.shares.items():
             part = scores[name] * np.float32(share)
@@ -43,10 +45,19 @@ class Link:
         blended += np.float32(self.floor)
         np.log(blended, out=blended)
         blended *= np.float32(self.sharpness)
+        if lift is not None:
+            blended += lift
         return log_softmax(blended)
 
 
-def fit_link(scores: Mapping[str, Floats], labels: Ints) -> Link:
+def lift_classes(labels: Ints, classes: int, emphasis: float) -> Floats:
+    """What each class's logarithm is raised by: minus `emphasis` times the logarithm of its share of the labels."""
+    counts = np.maximum(np.bincount(labels, minlength=classes), 1)
+    lift: Floats = (-emphasis * np.log(counts / max(len(labels), 1))).astype(np.float32)
+    return lift
+
+
+def fit_link(scores: Mapping[str, Floats], labels: Ints, lift: Floats | None = None) -> Link:
     """The link under which the labels of offers that the experts did not see are most likely. Deterministic."""
     from scipy.optimize import minimize
 
@@ -56,7 +67,7 @@ def fit_link(scores: Mapping[str, Floats], labels: Ints) -> Link:
     seen, truth = {name: scores[name][rows] for name in names}, labels[rows]
 
     def loss(numbers: npt.NDArray[np.float64]) -> float:
-        chosen = _link(names, numbers).log_probabilities(seen)[np.arange(len(truth)), truth]
+        chosen = _link(names, numbers).log_probabilities(seen, lift)[np.arange(len(truth)), truth]
         return -float(chosen.mean(dtype=np.float64)) + 1e-3 * float(np.square(numbers).mean())
 
     start = np.zeros(len(names) + 1)

@@ -22,7 +22,7 @@ from sortiment.encoders import EncoderFolder, FeatureCache, prompted
 from sortiment.errors import TrainingError
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings
-from sortiment.teacher.combining import Link
+from sortiment.teacher.combining import Link, lift_classes
 from sortiment.teacher.encoder_expert import EncoderExpert
 from sortiment.teacher.ngram_expert import NgramExpert
 from sortiment.teacher.offers import Offers
@@ -61,6 +61,7 @@ class Teacher:
     features: FeatureCache
     experts: dict[str, EncoderExpert | NgramExpert]
     link: Link
+    lift: Floats
     training: TrainingOffers
     scores: dict[str, Any]
 
@@ -80,7 +81,7 @@ class Teacher:
             if len(rows):
                 score[rows] = leave_one_out(score[rows], self.training.labels[at], self.training.leverage[name][at])
             scores[name] = score
-        return self.link.log_probabilities(scores)
+        return self.link.log_probabilities(scores, self.lift)
 
 
 def load_teacher(folder: Path, encoder: EncoderFolder, encoder_settings: EncoderSettings, features: Path) -> Teacher:
@@ -112,6 +113,7 @@ def load_teacher(folder: Path, encoder: EncoderFolder, encoder_settings: Encoder
                 allowed=repr(trained),
                 fix="put the setting back, or train the teacher again",
             )
+    training = _load_training(folder)
     loaders: dict[str, Any] = {ENCODER: EncoderExpert.load, NGRAMS: NgramExpert.load}
     experts = {name: loaders[name](folder) for name in description["link"]["shares"]}
     return Teacher(
@@ -122,7 +124,8 @@ def load_teacher(folder: Path, encoder: EncoderFolder, encoder_settings: Encoder
         features=FeatureCache(features, encoder, encoder_settings),
         experts=experts,
         link=Link(**description["link"]),
-        training=_load_training(folder),
+        lift=lift_classes(training.labels, len(classes), description["settings"]["tail_emphasis"]),
+        training=training,
         scores=description["report"]["scores"],
     )
 

@@ -18,7 +18,7 @@ from sortiment.errors import TrainingError
 from sortiment.evaluation import calibration_error, score
 from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, EvaluationSettings, TeacherSettings
-from sortiment.teacher.combining import MIN_OFFERS, Link, fit_link
+from sortiment.teacher.combining import MIN_OFFERS, Link, fit_link, lift_classes
 from sortiment.teacher.encoder_expert import EncoderExpert, fit_encoder_expert
 from sortiment.teacher.ngram_expert import NgramExpert, fit_ngram_expert
 from sortiment.teacher.offers import TEST, TRAIN, VALIDATION, Offers, read_offers
@@ -105,8 +105,10 @@ def train_teacher(
             scores[name] = expert.scores(vectors)
         else:
             scores[name] = expert.scores(offers.texts)
-    link, linked_on = _fit_link(scores, fitted.leverage, offers, labels, train)
-    report = _report(offers, labels, classes, untaught, train, scores, link, linked_on)
+    lift = lift_classes(labels[train], len(classes), settings.tail_emphasis)
+    link, linked_on = _fit_link(scores, fitted.leverage, offers, labels, train, lift)
+    together = link.log_probabilities(scores, lift)
+    report = _report(offers, labels, classes, untaught, train, scores, together, link, linked_on)
     training = TrainingOffers(offers.keys[train], labels[train], fitted.leverage)
     _save(out, fitted.experts, training, classes, report, encoder, encoder_settings, settings)
     return report
@@ -164,16 +166,21 @@ def _fit_expert(
 
 
 def _fit_link(
-    scores: Mapping[str, Floats], leverage: Mapping[str, Floats], labelled: Offers, labels: Ints, train: Ints
+    scores: Mapping[str, Floats],
+    leverage: Mapping[str, Floats],
+    labelled: Offers,
+    labels: Ints,
+    train: Ints,
+    lift: Floats,
 ) -> tuple[Link, str]:
     """Fitted on validation offers; where these are few, also on left-out training offers."""
     rows = np.flatnonzero((labelled.split == VALIDATION) & (labels >= 0))
     seen = {name: expert[rows] for name, expert in scores.items()}
     if len(rows) >= MIN_OFFERS:
-        return fit_link(seen, labels[rows]), VALIDATION
+        return fit_link(seen, labels[rows], lift), VALIDATION
     left_out = {name: leave_one_out(scores[name][train], labels[train], leverage[name]) for name in scores}
     both = {name: np.concatenate([seen[name], left_out[name]]) for name in scores}
-    return fit_link(both, labels[np.concatenate([rows, train])]), f"{VALIDATION} and left-out {TRAIN}"
+    return fit_link(both, labels[np.concatenate([rows, train])], lift), f"{VALIDATION} and left-out {TRAIN}"
 
 
 def _report(
@@ -183,10 +190,10 @@ def _report(
     untaught: tuple[str, ...],
     train: Ints,
     scores: Mapping[str, Floats],
+    together: Floats,
     link: Link,
     linked_on: str,
 ) -> TeacherReport:
-    together = link.log_probabilities(scores)
     split_scores: dict[str, dict[str, dict[str, Any]]] = {}
     for split in (VALIDATION, TEST):
         rows = np.flatnonzero(labelled.split == split)
