@@ -18,7 +18,10 @@ from sortiment.progress import Progress
 from sortiment.report.figures import plot_category_counts, plot_coverage, to_markdown
 from sortiment.sampling import CODE_VERSION, OfferPart, State, draw_sample, keep_state, take_census
 from sortiment.settings import SamplingSettings
+from sortiment.taxonomy import load_taxonomy
 
+SHOWN = 20
+"""Categories and shops in a picture."""
 STAGE: dict[str, Any] = {"group_name": "sampling", "owners": OWNERS, "code_version": CODE_VERSION}
 
 
@@ -27,7 +30,7 @@ def offer_census(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
     """How many offers each category has, before and after the caps; shops whose labels contradict the others'."""
-    settings = market.settings.sampling
+    settings, names = market.settings.sampling, _category_names(storage)
     for country in context.partition_keys:
         loaded = storage.store.current("offers", country)
         state = open_state(storage, country, loaded, settings, progress.of(context.log))
@@ -39,7 +42,8 @@ def offer_census(
             lambda out, state=state: take_census(state, settings, out).summary(),
             country,
         )
-        context.add_asset_metadata(describe_artifact(census, _show_census(census.path)), partition_key=country)
+        shown = _show_census(census.path, names, settings.per_category)
+        context.add_asset_metadata(describe_artifact(census, shown), partition_key=country)
     return dg.MaterializeResult(metadata={"countries": len(context.partition_keys)})
 
 
@@ -82,18 +86,37 @@ def _offers_of(storage: StorageResource, country: str) -> Artifact | None:
     return storage.store.current_or_none("offers", country)
 
 
-def _show_census(folder: Path) -> dict[str, Any]:
+def _category_names(storage: StorageResource) -> dict[str, str]:
+    """The last two levels of each category's path, as far as the tree is known yet."""
+    tree = storage.store.current_or_none("taxonomy")
+    if tree is None:
+        return {}
+    return {key: " › ".join(category.path[-2:]) for key, category in load_taxonomy(tree.path).by_id.items()}
+
+
+def _show_census(folder: Path, names: dict[str, str], per_category: int) -> dict[str, Any]:
+    """What there was, what was taken and what the caps cut: all categories by rank, then departments, categories and
+    shops by name, the largest of them."""
     categories = pq.read_table(folder / "census.parquet").to_pylist()
     departments = pq.read_table(folder / "departments.parquet").to_pylist()
-    shops = pq.read_table(folder / "shops.parquet").slice(0, 40).to_pylist()
+    shops = pq.read_table(folder / "shops.parquet").to_pylist()
     quality = pq.read_table(folder / "label_quality.parquet").to_pylist()
     counts = [row["offers"] for row in categories], [row["in_sample"] for row in categories]
-    by_department = [{**row, "name": row["department"], "sampled": row["in_sample"]} for row in departments]
-    by_shop = [{**row, "name": row["shop_id"] or "no shop", "sampled": row["in_sample"]} for row in shops]
+    by_category = [{**row, "name": names.get(row["category_id"], row["category_id"])} for row in categories]
+    by_department = [{**row, "name": row["department"]} for row in departments]
+    by_shop = [{**row, "name": row["shop_id"] or "no shop"} for row in shops]
+    pictures = {
+        "counts_before_and_after": plot_category_counts(*counts, per_category),
+        "coverage_by_department": plot_coverage(_as_coverage(by_department)),
+        "coverage_by_category": plot_coverage(_as_coverage(by_category), "category", SHOWN),
+        "coverage_by_shop": plot_coverage(_as_coverage(by_shop), "shop", SHOWN),
+    }
     return {
-        "counts_before_and_after": dg.MetadataValue.md(to_markdown(plot_category_counts(*counts))),
-        "coverage_by_department": dg.MetadataValue.md(to_markdown(plot_coverage(by_department))),
-        "coverage_by_shop": dg.MetadataValue.md(to_markdown(plot_coverage(by_shop, "shop"))),
+        **{name: dg.MetadataValue.md(to_markdown(picture)) for name, picture in pictures.items()},
         "departments_table": markdown_table(departments, limit=100),
         "label_quality": markdown_table(quality),
     }
+
+
+def _as_coverage(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "sampled": row["in_sample"]} for row in rows]
