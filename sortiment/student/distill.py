@@ -23,6 +23,7 @@ from sortiment.errors import TrainingError
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings, StudentSettings
 from sortiment.student import CODE_VERSION, StudentReport
+from sortiment.student.augmentation import Augmentation
 from sortiment.student.body import (
     build_student,
     first_token_logits,
@@ -45,7 +46,7 @@ from sortiment.student.scoring import choose_device, has_bf16, map_rows
 from sortiment.student.table import teach_table
 from sortiment.student.targets import Targets, weigh_targets
 from sortiment.student.tokens import Tokens, load_tokenizer, tokenize
-from sortiment.student.words import add_words
+from sortiment.student.words import add_words, tokenizer_without_words
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def run_distillation(
     plan = _plan(rows, settings, retraining=start_from is not None)
     taught_before = resume.load()
     teaching = time.monotonic()
-    losses = _teach(student, tokens, targets, plan, resume, taught_before, hardware, progress)
+    augmentation = _augment(source, corpus, plan.rows, student, settings, encoder)
+    losses = _teach(student, tokens, targets, plan, resume, taught_before, hardware, augmentation, progress)
     resumed = taught_before.epochs if taught_before else 0
     taught_offers = len(plan.rows) * (plan.epochs - resumed)
     rate = taught_offers / max(time.monotonic() - teaching, 1e-9)
@@ -206,7 +208,8 @@ def _prepare_start(
         if first_new == 0 and settings.word_epochs:
             train = corpus.rows("train")
             epochs, gain = settings.word_epochs, settings.word_gain
-            teach_table(student, tokens, targets, train, epochs, gain, settings.seed, progress)
+            augmentation = _augment(folder, corpus, train, student, settings, encoder)
+            teach_table(student, tokens, targets, train, epochs, gain, settings.seed, progress, augmentation)
         with progress("fit the student's head", total=len(rows)) as step:
             fit_head(student, tokens, targets, rows, len(classes), first_new, settings.seed, hardware.bf16)
             step.advance(len(rows))
@@ -233,6 +236,27 @@ def _tokenize(
     return tokenize(load_tokenizer(folder, encoder.max_tokens), texts, pad_id_of(student))
 
 
+def _augment(
+    folder: Path,
+    corpus: Corpus,
+    rows: npt.NDArray[np.int64],
+    student: BertForSequenceClassification,
+    settings: StudentSettings,
+    encoder: EncoderSettings,
+) -> Augmentation | None:
+    """How the rows are read otherwise each epoch; None where the settings ask for nothing."""
+    augmentation = Augmentation(
+        texts=corpus.texts,
+        rows=rows,
+        whole=load_tokenizer(folder, encoder.max_tokens),
+        cut=tokenizer_without_words(folder, getattr(student.config, "market_words", 0)),
+        pad_id=pad_id_of(student),
+        max_tokens=encoder.max_tokens,
+        settings=settings,
+    )
+    return augmentation if augmentation.active else None
+
+
 def _plan(rows: npt.NDArray[np.int64], settings: StudentSettings, retraining: bool) -> Plan:
     rate = settings.retrain_learning_rate if retraining else settings.learning_rate
     return Plan(
@@ -256,6 +280,7 @@ def _teach(
     resume: Resume,
     state: EpochState | None,
     hardware: _Hardware,
+    augmentation: Augmentation | None,
     progress: Progress,
 ) -> list[float]:
     """Train in place, saving after each epoch. Gives each epoch's mean loss."""
@@ -275,7 +300,8 @@ def _teach(
     with progress("distill the student", total=total) as step, _quiet_lightning():
         import lightning
 
-        lesson = Lesson(student, tokens, targets, plan, first_epoch, step, save, state.optimizer if state else None)
+        optimizer = state.optimizer if state else None
+        lesson = Lesson(student, tokens, targets, plan, first_epoch, step, save, optimizer, augmentation)
         trainer = lightning.Trainer(
             accelerator="gpu" if hardware.device == "cuda" else "cpu",
             devices=1,

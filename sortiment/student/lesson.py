@@ -20,6 +20,7 @@ from transformers import BertForSequenceClassification
 
 from sortiment.errors import TrainingError
 from sortiment.progress import Step
+from sortiment.student.augmentation import Augmentation
 from sortiment.student.body import first_token_logits
 from sortiment.student.corpus import NO_CLASS
 from sortiment.student.targets import Targets
@@ -27,6 +28,7 @@ from sortiment.student.tokens import Tokens, order_batches
 
 LARGEST_GRADIENT_NORM = 1.0
 NOTE_EVERY = 10
+AUGMENTED_LESSON = 11  # stream of random numbers
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Lesson(lightning.LightningModule):
         step: Step,
         after_epoch: Callable[["Lesson", int, float], None],
         optimizer_state: dict[str, Tensor] | None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -91,6 +94,7 @@ class Lesson(lightning.LightningModule):
         self.progress = step
         self.after_epoch = after_epoch
         self.restored = optimizer_state
+        self.augmentation = augmentation
         self.step = first_epoch * plan.steps_per_epoch
         self.loss_sum = 0.0
         student.bert.embeddings.word_embeddings.sparse = True
@@ -99,6 +103,8 @@ class Lesson(lightning.LightningModule):
         """The epoch's batches as rows of the corpus."""
         plan = self.plan
         epoch = self.first_epoch + self.current_epoch
+        if self.augmentation is not None:
+            self.tokens = self.augmentation.draw(AUGMENTED_LESSON, epoch)
         lengths = self.tokens.lengths[plan.rows]
         return Batches([plan.rows[batch] for batch in order_batches(lengths, plan.batch_offers, plan.seed, epoch)])
 

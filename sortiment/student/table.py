@@ -13,6 +13,7 @@ from transformers import BertForSequenceClassification
 
 from sortiment.errors import TrainingError
 from sortiment.progress import Progress
+from sortiment.student.augmentation import Augmentation
 from sortiment.student.lesson import distillation_loss
 from sortiment.student.targets import Targets
 from sortiment.student.tokens import Tokens
@@ -20,6 +21,7 @@ from sortiment.student.tokens import Tokens
 BATCH_OFFERS = 128
 TABLE_LEARNING_RATE = 0.03  # of rows of unit spread
 HEAD_LEARNING_RATE = 0.01
+AUGMENTED_TABLE = 12  # stream of random numbers
 
 
 def teach_table(
@@ -31,6 +33,7 @@ def teach_table(
     gain: float,
     seed: int,
     progress: Progress,
+    augmentation: Augmentation | None = None,
 ) -> None:
     """Learn the targets from averaged token rows and add `gain` times the rows' change to the table, in place.
 
@@ -58,6 +61,8 @@ def teach_table(
     with progress("teach the student's words", total=len(rows) * epochs) as step:
         for epoch in range(epochs):
             order = np.random.default_rng([seed, 3, epoch]).permutation(rows)
+            if augmentation is not None:
+                tokens = augmentation.draw(AUGMENTED_TABLE, epoch)
             for at in range(0, len(order), BATCH_OFFERS):
                 batch = order[at : at + BATCH_OFFERS]
                 flat, offsets = (torch.from_numpy(part).to(device) for part in tokens.bag(batch))

@@ -45,7 +45,19 @@ def add_words(
     model["vocab"] += [[START + word, sum(scores[piece] for piece in ids) + PREFERENCE] for word, ids in cut]
     write_atomically(file, json.dumps(content, ensure_ascii=False).encode())
     _grow_table(student, [ids for _, ids in cut])
+    student.config.market_words = len(cut)
     return len(cut)
+
+
+def tokenizer_without_words(folder: Path, words: int) -> Tokenizer:
+    """The tokenizer of a folder as it was before its last `words` pieces were added."""
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    if words:
+        content["model"]["vocab"] = content["model"]["vocab"][:-words]
+    tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(content))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def _frequent_words(tokenizer: Tokenizer, texts: Sequence[str], least_offers: int) -> list[str]:

@@ -160,7 +160,7 @@ def test_a_new_category_takes_an_unused_output_and_the_others_keep_theirs(
         old.soft_labels | {"DE|garden": new.soft_labels["DE|garden"]},
         old.classes,
     )
-    settings = quick_settings.model_copy(update={"retrain_learning_rate": 1e-3, "retrain_epochs": 2})
+    settings = quick_settings.model_copy(update={"retrain_learning_rate": 1e-3, "retrain_epochs": 4})
     report = _distill(market, tiny_encoder, settings, tmp_path / "out", start_from=trained[0])
     before, after = load_classifier(trained[0], "cpu", "fp32"), load_classifier(tmp_path / "out", "cpu", "fp32")
     assert report.started_from

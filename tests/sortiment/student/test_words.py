@@ -10,7 +10,7 @@ from tokenizers.models import Unigram
 from tokenizers.pre_tokenizers import Metaspace
 from transformers import BertConfig, BertForSequenceClassification
 
-from sortiment.student.words import START, add_words
+from sortiment.student.words import START, add_words, tokenizer_without_words
 
 PIECES = [("<unk>", 0.0), (START, -3.0), *((letter, -5.0) for letter in "abcdefghijklmnopqrstuvwxyz0123456789,"),
           (START + "green", -4.0), ("tor", -6.0), ("que", -6.0), (START + "tor", -6.0)]  # fmt: skip
@@ -50,7 +50,8 @@ def test_a_repeated_word_becomes_one_piece_and_starts_as_the_mean_of_its_pieces(
 def test_other_words_keep_their_pieces(tmp_path: Path, student: BertForSequenceClassification) -> None:
     others = ["green", "to", "quetor", "12v"]
     before = [pieces_of(tmp_path, word) for word in others]
-    add_words(student, tmp_path, ["torque green", "torque"], 2, 100)
+    words = add_words(student, tmp_path, ["torque green", "torque"], 2, 100)
+    assert tokenizer_without_words(tmp_path, words).encode("torque").tokens == [START + "tor", "que"]
     assert [pieces_of(tmp_path, word) for word in others] == before
 
 

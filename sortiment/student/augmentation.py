@@ -1,0 +1,95 @@
+"""Each epoch reads the training offers a little otherwise: as other shops, or the same shop on a worse day, write them.
+
+Whole words of the market (`words.py`) are read now as one piece, now as the encoder's pieces, so that the pieces learn
+too and an unseen compound finds them taught (subword regularization, Kudo 2018). Words are mistyped, left out, and the
+title begins elsewhere. What is drawn depends on the seed and the epoch alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from sortiment.settings import StudentSettings
+from sortiment.student.tokens import Tokens
+
+LEAST_LETTERS = 4  # shorter words are not mistyped: they would become other words
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+Pieces = list[int]
+
+
+@dataclass
+class Augmentation:
+    """texts: of all offers; only `rows` are ever read. whole: the student's tokenizer; cut: the same without the
+    market's words. max_tokens: longer texts are cut, their last token kept."""
+
+    texts: Sequence[str]
+    rows: npt.NDArray[np.int64]
+    whole: Tokenizer
+    cut: Tokenizer
+    pad_id: int
+    max_tokens: int
+    settings: StudentSettings
+    known: tuple[dict[str, Pieces], dict[str, Pieces]] = field(default_factory=lambda: ({}, {}))
+
+    @property
+    def active(self) -> bool:
+        """Whether the settings ask for any of it."""
+        asked = self.settings
+        return max(asked.piece_share, asked.typo_share, asked.dropped_share, asked.turned_share) > 0
+
+    def draw(self, stream: int, epoch: int) -> Tokens:
+        """The offers as tokens, read for this epoch. stream: tells apart what is taught when. Offers outside `rows`
+        have only the tokens that stand around every text."""
+        around = self.whole.encode("").ids
+        first, last = around[:-1], around[-1:]
+        room = self.max_tokens - len(around)
+        chance = np.random.default_rng([self.settings.seed, stream, epoch])
+        offers: list[Pieces] = [around] * len(self.texts)
+        for row in self.rows:
+            pieces = self._read(self.texts[row], chance)
+            offers[row] = [*first, *pieces[:room], *last]
+        lengths = np.fromiter(map(len, offers), np.int64, len(offers))
+        flat = np.fromiter((piece for offer in offers for piece in offer), np.int32, int(lengths.sum()))
+        return Tokens(flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), self.pad_id)
+
+    def _read(self, text: str, chance: np.random.Generator) -> Pieces:
+        words = text.split()
+        if len(words) > 1 and chance.random() < self.settings.turned_share:
+            start = int(chance.integers(1, len(words)))
+            words = words[start:] + words[:start]
+        dropped, mistyped, as_pieces = chance.random((3, len(words)))
+        kept = dropped >= self.settings.dropped_share
+        if not kept.any():
+            kept[:] = True
+        pieces: Pieces = []
+        for place in np.flatnonzero(kept):
+            word = words[place]
+            if mistyped[place] < self.settings.typo_share:
+                word = mistype(word, chance)
+            pieces += self._pieces(word, bool(as_pieces[place] < self.settings.piece_share))
+        return pieces
+
+    def _pieces(self, word: str, in_pieces: bool) -> Pieces:
+        known = self.known[in_pieces]
+        if word not in known:
+            tokenizer = self.cut if in_pieces else self.whole
+            known[word] = tokenizer.encode(word, add_special_tokens=False).ids
+        return known[word]
+
+
+def mistype(word: str, chance: np.random.Generator) -> str:
+    """The word with one letter left out, doubled, replaced or exchanged with the next; the first letter stays."""
+    if len(word) < LEAST_LETTERS:
+        return word
+    place, how = int(chance.integers(1, len(word) - 1)), int(chance.integers(4))
+    before, letter, after = word[:place], word[place], word[place + 1 :]
+    if how == 0:
+        return before + after
+    if how == 1:
+        return before + letter + letter + after
+    if how == 2:
+        return before + LETTERS[int(chance.integers(len(LETTERS)))] + after
+    return before + after[0] + letter + after[1:]
