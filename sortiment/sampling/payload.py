@@ -176,23 +176,40 @@ def fetch_offers(
             step.advance(len(entries))
 
 
-def read_texts(
-    segments: Sequence[Segment], entries: Entries, columns: Sequence[str] = (), threads: int = 2
-) -> pa.Table:
-    """The texts of the entries, in their order; of all columns by default. Opens only row groups that hold one."""
+@dataclass(frozen=True)
+class Texts:
+    """Texts as they lie in their segments, and the row of each entry among them."""
+
+    table: pa.Table
+    rows: Positions
+
+    def at(self, entries: slice) -> pa.Table:
+        """The texts of these entries, in the entries' order."""
+        return self.table.take(pa.array(self.rows[entries]))
+
+
+def open_texts(segments: Sequence[Segment], entries: Entries, columns: Sequence[str] = (), threads: int = 2) -> Texts:
+    """The texts of the entries; of all columns by default. Opens only row groups that hold one."""
     names = list(columns or SCHEMA.names)
-    tables, places = [pa.schema([SCHEMA.field(name) for name in names]).empty_table()], []
+    tables = [pa.schema([SCHEMA.field(name) for name in names]).empty_table()]
+    rows, first = np.zeros(len(entries), dtype=np.int64), 0
     for index, segment in enumerate(segments):
         mine = np.flatnonzero(entries.segment == index)
         if len(mine):
             mine = mine[np.argsort(entries.row[mine])]
-            places.append(mine)
-            tables += _read_segment(segment, entries.row[mine].astype(np.int64), names, threads)
-    table = pa.concat_tables(tables).combine_chunks()
-    place = np.concatenate([np.empty(0, dtype=np.int64), *places])
-    back = np.empty(len(place), dtype=np.int64)
-    back[place] = np.arange(len(place))
-    return table if (np.diff(back) == 1).all() else table.take(pa.array(back))
+            for count, (table, place) in zip(*_read_segment(segment, entries.row[mine], names, threads), strict=True):
+                here, mine = mine[:count], mine[count:]
+                tables.append(table)
+                rows[here] = place + first
+                first += table.num_rows
+    return Texts(pa.concat_tables(tables).combine_chunks(), rows)
+
+
+def read_texts(
+    segments: Sequence[Segment], entries: Entries, columns: Sequence[str] = (), threads: int = 2
+) -> pa.Table:
+    """The texts of the entries, in their order."""
+    return open_texts(segments, entries, columns, threads).at(slice(None))
 
 
 def read_text_keys(segments: Sequence[Segment], entries: Entries) -> TextKeyRows:
@@ -213,20 +230,28 @@ def describe_entries(segments: Sequence[Segment], entries: Entries) -> Reserve:
     return Reserve(**numbers, **{name: np.ascontiguousarray(keys[name]) for name in TEXT_KEYS.names or ()})
 
 
-def _read_segment(segment: Segment, rows: npt.NDArray[np.int64], names: list[str], threads: int) -> list[pa.Table]:
-    """The rows, ascending, row group by row group."""
+def _read_segment(
+    segment: Segment, wanted: npt.NDArray[np.uint32], names: list[str], threads: int
+) -> tuple[list[int], Iterator[tuple[pa.Table, Positions]]]:
+    """For each row group that holds wanted rows (given ascending): how many, and its texts with the rows' places there.
+
+    A row group of which little is wanted is cut down to that at once, so that memory follows what is wanted.
+    """
     path = segment.folder / segment.file
     metadata = pq.read_metadata(path)
-    groups = range(metadata.num_row_groups)
-    edges = np.cumsum([0, *(metadata.row_group(group).num_rows for group in groups)])
-    cuts = np.searchsorted(rows, edges)
+    edges = np.cumsum([0, *(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))])
+    cuts = np.searchsorted(wanted, edges)
 
-    def read(group: int) -> pa.Table:
+    def read(group: int) -> tuple[pa.Table, Positions]:
         with pq.ParquetFile(path, metadata=metadata) as file:
             table = file.read_row_group(group, columns=names, use_threads=False)
-        return table.take(pa.array(rows[cuts[group] : cuts[group + 1]] - edges[group]))
+        rows = wanted[cuts[group] : cuts[group + 1]].astype(np.int64) - edges[group]
+        if 2 * len(rows) > table.num_rows:
+            return table, rows
+        return table.take(pa.array(rows)), np.arange(len(rows))
 
-    return list(run_in_order(read, (group for group in groups if cuts[group] < cuts[group + 1]), threads))
+    held = np.flatnonzero(np.diff(cuts))
+    return np.diff(cuts)[held].tolist(), run_in_order(read, held.tolist(), threads)
 
 
 def too_many(segments: Sequence[Segment], reserve: Entries) -> bool:

@@ -18,7 +18,7 @@ from sortiment.progress import Progress, silent
 from sortiment.sampling.drawing import Draw, plan_draw
 from sortiment.sampling.ledger import UNLABELLED
 from sortiment.sampling.parts import run_in_order
-from sortiment.sampling.payload import read_texts
+from sortiment.sampling.payload import open_texts
 from sortiment.sampling.policy import SLICES
 from sortiment.sampling.reserve import Mask
 from sortiment.sampling.splits import SPLITS
@@ -95,12 +95,13 @@ def draw_sample(
     rows = {name: _rows_of(draw, codes[name], draw.kept) for name in out}
     ends = np.cumsum([len(one) for one in rows.values()])
     together = np.concatenate([np.empty(0, dtype=np.int64), *rows.values()])
-    texts = read_texts(state.segments, state.reserve.at(draw.rows[together]), threads=threads)
+    texts = open_texts(state.segments, state.reserve.at(draw.rows[together]), threads=threads)
     starts = dict(zip(out, ends - [len(one) for one in rows.values()], strict=True))
 
     def write(department: str) -> SliceReport:
         out[department].mkdir(parents=True, exist_ok=True)
-        mine = texts.slice(int(starts[department]), len(rows[department]))
+        start = int(starts[department])
+        mine = texts.at(slice(start, start + len(rows[department])))
         table = _sample_table(state, draw, rows[department], mine)
         _write(table, out[department] / SAMPLE_FILE)
         return _report(state, draw, department, codes[department])
