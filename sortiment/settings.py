@@ -175,7 +175,7 @@ class StudentSettings(StageSettings):
     word_epochs: int = Field(8, ge=0, le=100, description="passes that teach the token table alone, before; 0 = none")
     word_gain: float = Field(4.0, ge=0, le=100, description="how strongly what the table learned is written into it")
     epochs: int = Field(3, ge=1, le=100, description="passes over labelled and unlabelled offers")
-    retrain_epochs: int = Field(1, ge=1, le=100, description="passes when training goes on from an earlier student")
+    retrain_epochs: int = Field(2, ge=1, le=100, description="passes when training goes on from an earlier student")
     rehearsed_offers: int = Field(
         4_000, ge=0, description="offers of unchanged partitions that retraining goes over again, rare classes whole"
     )
@@ -199,14 +199,17 @@ class StudentSettings(StageSettings):
 class FastSettings(StageSettings):
     """Distilling the fast student. How labels and teacher are weighed is in StudentSettings."""
 
-    seed: Seed = 0
-    epochs: int = Field(12, ge=1, le=1000, description="passes over labelled and unlabelled offers")
-    batch_offers: int = Field(128, ge=1, le=65_536, description="offers in one optimizer step")
-    table_learning_rate: float = Field(0.03, gt=0, le=1, description="highest learning rate of piece and n-gram rows")
-    head_learning_rate: float = Field(0.01, gt=0, le=1, description="highest learning rate of the head")
-    temperature: float = Field(1.0, ge=1, le=20, description="softens the target and the student in the loss")
+    regularization: float = Field(0.1, ge=1e-4, le=100, description="ridge penalty")
+    class_balance: Share = Field(
+        0.5, description="an offer weighs (mass of its likeliest class) to the power of minus this: 0 = none"
+    )
+    tolerance: float = Field(0.01, gt=0, lt=1, description="the solver stops when so much of the equations is left")
+    iterations: int = Field(100, ge=1, le=10_000, description="the solver's most iterations")
     max_pieces: int = Field(64, ge=1, le=4096, description="longer texts are cut")
-    ngram_least: int = Field(2, ge=1, description="a word or pair of words gets a row when seen so often in training")
+    ngram_least: int = Field(1, ge=1, description="a word or pair of words gets a row when seen so often in training")
+    most_weights: int = Field(
+        200_000_000, ge=1_000, description="rows times classes; rarer words and pairs get no row beyond that"
+    )
 
 
 class EvaluationSettings(StageSettings):
