@@ -94,6 +94,7 @@ class ReleaseLog:
             events = self.events()
             history = champions_of(events)
             if history and history[-1].model_version == model_version:
+                self._point(events)
                 return events[history[-1].number - 1]
             _refuse_stale(decision, history, model_version)
             _refuse_withdrawn(events, model_version)
@@ -161,6 +162,7 @@ class ReleaseLog:
             events = self.events()
             last = events[-1] if events else None
             if last and (last.action, last.model_version, last.decision) == ("refuse", model_version, _plain(content)):
+                self._point(events)
                 return last
             reason = "; ".join(decision.reasons)
             draft = _Draft("refuse", model_version, dict(artifacts), reason, content)
@@ -193,17 +195,22 @@ class ReleaseLog:
             decision=draft.decision,
             previous_sha256=None if last is None else hashlib.sha256(last).hexdigest(),
         )
-        data = _bytes(asdict(event))
-        if not self.blobs.create(_key(event.number), data):
+        if not self.blobs.create(_key(event.number), _bytes(asdict(event))):
             return None
-        history = champions_of([*events, event])
+        self._point([*events, event])
+        return event
+
+    def _point(self, events: list[ReleaseEvent]) -> None:
+        """Make the pointer say what the events say: a process that was killed after its event left it behind."""
+        history, last = champions_of(events), self.blobs.read(_key(len(events)))
+        assert last is not None, "events are never removed"
         pointer = {
             "champion": asdict(history[-1]) if history else None,
-            "last_event": event.number,
-            "last_event_sha256": hashlib.sha256(data).hexdigest(),
+            "last_event": events[-1].number,
+            "last_event_sha256": hashlib.sha256(last).hexdigest(),
         }
-        self.blobs.write(POINTER, _bytes(pointer))
-        return event
+        if self.blobs.read(POINTER) != _bytes(pointer):
+            self.blobs.write(POINTER, _bytes(pointer))
 
     def _check_tail(self, raw: bytes | None, events: int, digest: str | None) -> None:
         """The chain cannot notice that its own end was cut off or edited; the pointer can."""

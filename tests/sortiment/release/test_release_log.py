@@ -126,6 +126,8 @@ def test_the_log_wins_over_a_pointer_that_a_crash_left_behind(
     assert live(log) == "m2"
     (tmp_path / "releases/champion.json").unlink()
     assert live(log) == "m2"
+    promote(log, passing, "m2")  # the same command once more
+    assert json.loads((tmp_path / "releases/champion.json").read_text())["champion"]["model_version"] == "m2"
     promote(log, passing, "m3")
     assert json.loads((tmp_path / "releases/champion.json").read_text())["champion"]["model_version"] == "m3"
 
