@@ -47,6 +47,10 @@ def quality(
         typer.Option("--taxonomy", help="With --new-country: category names in several languages (repeatable)."),
     ] = None,
     limit: Annotated[int | None, typer.Option("--offers", min=100, help="At most so many offers of each feed.")] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", help="Compute nothing: write the tables of --json into this Markdown page."),
+    ] = None,
     settings_file: Annotated[Path | None, typer.Option("--settings", help="A YAML file of stage settings.")] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Where rows and models stay between runs; default in the home.")
@@ -59,6 +63,13 @@ def quality(
     from sortiment.quality.running import run_bench, run_new_country
 
     console = Console()
+    if figures is not None:
+        from sortiment.quality.markdown import write_figures
+
+        if json_path is None:
+            raise SettingsError("figures come from a JSON file", allowed="--json PATH --figures PAGE")
+        write_figures(json_path, figures)
+        return
     arms = choose_arms(models or MODELS, layers or LAYERS)
     if bool(feed) == new_country:
         raise SettingsError("the bench needs offers of one kind", allowed="--feed SPEC, or --new-country, not both")

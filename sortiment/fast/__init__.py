@@ -1,7 +1,7 @@
-"""The fast student: the encoder's token table, mean pooling, a linear head, distilled from the teacher's soft labels.
+"""The fast student: a row of class weights per piece, word and pair of words, solved for the teacher's soft labels.
 
-No attention and no matrix larger than the head: tens of thousands of offers a second on one core. It comes first in a
-cascade. Importing this is cheap: torch and sentencepiece are imported when a student is trained or loaded.
+No layers, and no arithmetic but the sum of a text's rows: tens of thousands of offers a second on one core. It comes
+first in a cascade. Importing this is cheap: torch and sentencepiece are imported when a student is trained or loaded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from sortiment.settings import EncoderSettings, FastSettings, StudentSettings
 if TYPE_CHECKING:
     from sortiment.fast.classifier import FastClassifier
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 OF_THIS_RUN = ("seconds", "offers_per_s")
 
 __all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier"]
@@ -23,7 +23,8 @@ __all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier"]
 
 @dataclass(frozen=True)
 class FastReport:
-    """What a training run gave. pieces, ngrams: rows of the two tables. Validation figures as in StudentReport."""
+    """What a training run gave. pieces, ngrams: rows of the table. iterations, residual: of the solver. Validation
+    figures as in StudentReport."""
 
     offers: int
     labelled_offers: int
@@ -31,7 +32,8 @@ class FastReport:
     pieces: int
     ngrams: int
     bytes: int
-    losses: tuple[float, ...]
+    iterations: int
+    residual: float
     validation_offers: int
     accuracy: float
     macro_f1: float
@@ -64,7 +66,7 @@ def distill_fast(
     `calibration.json`.
 
     samples, soft_labels: partition key to artifact folder, as for `sortiment.student.distill_student`. encoder_folder:
-    whose token table and unigram pieces are taken. student: how labels and teacher are weighed. Raises TrainingError.
+    whose unigram pieces are taken. student: how labels and teacher are weighed. Raises TrainingError.
     """
     from sortiment.fast.training import run_fast_distillation
 

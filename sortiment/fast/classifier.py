@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from sortiment.errors import TrainingError
-from sortiment.fast.network import fill_bags, score_bags
+from sortiment.fast.network import fill_bags, score_bags, weigh_bags
 from sortiment.fast.ngrams import BUCKETS, NO_ROW
 from sortiment.fast.pieces import Segmenter
 from sortiment.student.calibration import read_calibration
@@ -40,16 +40,15 @@ class FastClassifier:
         if not (folder / WEIGHTS_FILE).is_file():
             raise TrainingError(f"{WEIGHTS_FILE} is missing", value=str(folder), fix="train the fast student again")
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
-        self.table, self.weight = weights["table"].float(), weights["head.weight"]
-        self.bias = weights["head.bias"]
+        self.table, self.rarity = weights["table"].float(), weights["rarity"].numpy()
         self.row_of_bucket = np.full(BUCKETS, NO_ROW, np.int32)
         buckets = weights["buckets"].numpy()
         self.row_of_bucket[buckets] = np.arange(buckets.size, dtype=np.int32)
         rows = len(self.segmenter) + buckets.size
-        if self.table.shape[0] != rows or self.weight.shape != (len(self.classes), self.table.shape[1]):
+        if self.table.shape != (rows, len(self.classes)) or self.rarity.shape != (rows,):
             raise TrainingError(
                 f"the files in {folder} do not fit together",
-                value=f"table {tuple(self.table.shape)}, head {tuple(self.weight.shape)}",
+                value=f"table {tuple(self.table.shape)}, rarity {self.rarity.shape}",
                 allowed=f"{rows} rows, {len(self.classes)} classes",
                 fix="train the fast student again: the folder's files are from different runs",
             )
@@ -57,11 +56,9 @@ class FastClassifier:
     def score(self, texts: Sequence[str], batch: int = BATCH) -> npt.NDArray[np.float32]:
         """(offers, classes) logits before calibration."""
         parts = [np.zeros((0, len(self.classes)), np.float32)]
-        with torch.inference_mode():
-            for at in range(0, len(texts), batch):
-                bags = fill_bags(self.segmenter, self.row_of_bucket, list(texts[at : at + batch]), self.max_pieces)
-                flat, offsets = torch.from_numpy(bags.flat), torch.from_numpy(bags.start[:-1].astype(np.int32))
-                parts.append(score_bags(self.table, self.weight, self.bias, flat, offsets).numpy())
+        for at in range(0, len(texts), batch):
+            bags = fill_bags(self.segmenter, self.row_of_bucket, list(texts[at : at + batch]), self.max_pieces)
+            parts.append(score_bags(self.table, bags, weigh_bags(bags, self.rarity, len(self.segmenter))))
         return np.concatenate(parts)
 
     def classify(

@@ -1,4 +1,8 @@
-"""The fast student's arithmetic: mean of table rows, then a linear head."""
+"""The fast student's arithmetic: a bag of pieces, words and pairs of words per text, and one row of weights for each.
+
+An occurrence weighs its row's rarity (inverse document frequency); the pieces of a text together have length 1, and so
+have its words and pairs. What training never saw weighs nothing. The sum of the rows is a score per class.
+"""
 
 from dataclasses import dataclass
 
@@ -11,6 +15,9 @@ from sortiment.fast.ngrams import NO_ROW, Ids, Lengths, hash_ngrams
 from sortiment.fast.pieces import Segmenter
 
 Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+FLOOR = 0.02  # what a class keeps that no word of the text speaks for
 
 
 @dataclass(frozen=True)
@@ -23,13 +30,10 @@ class Bags:
     def __len__(self) -> int:
         return self.start.size - 1
 
-    def take(self, chosen: Rows) -> tuple[Tensor, Tensor]:
-        """The chosen texts' rows and each one's offset, for `embedding_bag`."""
-        lengths = (self.start[1:] - self.start[:-1])[chosen]
-        offsets = np.cumsum(lengths) - lengths
-        inside = np.arange(int(lengths.sum())) - np.repeat(offsets, lengths)
-        flat = self.flat[np.repeat(self.start[chosen], lengths) + inside]
-        return torch.from_numpy(flat.astype(np.int64)), torch.from_numpy(offsets)
+    @property
+    def owner(self) -> Rows:
+        """The text of each occurrence."""
+        return np.repeat(np.arange(len(self)), np.diff(self.start))
 
 
 def fill_bags(segmenter: Segmenter, row_of_bucket: Ids, texts: list[str], max_pieces: int) -> Bags:
@@ -55,9 +59,24 @@ def join_bags(ids: Ids, lengths: Lengths, ngram_rows: Ids, counts: Lengths, piec
     return Bags(flat, start)
 
 
-def score_bags(
-    table: Tensor, weight: Tensor, bias: Tensor, flat: Tensor, offsets: Tensor, sparse: bool = False
-) -> Tensor:
-    """(texts, outputs) logits: the mean of the texts' rows, spread to unit size, through the head."""
-    pooled = torch.nn.functional.embedding_bag(flat, table, offsets, mode="mean", sparse=sparse)
-    return pooled @ weight.T + bias
+def weigh_bags(bags: Bags, rarity: Floats, pieces: int) -> Floats:
+    """The weight of each occurrence. rarity: of each row, 0 = never seen in training. pieces: rows that are pieces."""
+    own = rarity[bags.flat]
+    group = 2 * bags.owner + (bags.flat >= pieces)
+    squares = np.bincount(group, own.astype(np.float64) ** 2, minlength=2 * len(bags))
+    weights: Floats = (own / np.sqrt(np.maximum(squares, 1e-12))[group]).astype(np.float32)
+    return weights
+
+
+def score_bags(table: Tensor, bags: Bags, weights: Floats) -> Floats:
+    """(texts, classes) logits before calibration. table: (rows, classes)."""
+    with torch.inference_mode():
+        scores = torch.nn.functional.embedding_bag(
+            torch.from_numpy(bags.flat),
+            table,
+            torch.from_numpy(bags.start[:-1].astype(np.int32)),
+            mode="sum",
+            per_sample_weights=torch.from_numpy(weights),
+        )
+        logits: Floats = scores.clamp_(min=0.0).add_(FLOOR).log_().numpy()
+    return logits

@@ -11,7 +11,7 @@ MODELS: tuple[Model, ...] = get_args(Model)
 BASELINES = ("tfidf", "fasttext")
 
 EMBEDDED_PER_S = 90.0  # offers per second and core; the rest of this table is of the same kind
-FAST_PER_S = 4_000.0
+FAST_PER_S = 400_000.0
 STUDENT_PER_S = {3: 160.0, 6: 80.0, 12: 40.0}
 STUDENT_SCORED_PER_S = {3: 500.0, 6: 250.0, 12: 125.0}
 SVM_FITS_PER_S, FASTTEXT_WORDS_PER_S = 150_000.0, 40_000_000.0
@@ -113,7 +113,7 @@ def order_tasks(
     return list(dict.fromkeys(cheap))
 
 
-def expect_seconds(task: Task, size: Size, epochs: int, fast_epochs: int) -> float:
+def expect_seconds(task: Task, size: Size, epochs: int) -> float:
     """A rough forecast for one core; a run corrects it by what its own arms took."""
     arm, labelled = task.arm, size.train
     everything = size.train + size.unlabelled
@@ -127,7 +127,7 @@ def expect_seconds(task: Task, size: Size, epochs: int, fast_epochs: int) -> flo
         return START_S + 100 * 8 * labelled * (size.classes + 50) * 2 / FASTTEXT_WORDS_PER_S
     learned = everything if arm.taught else labelled
     if arm.model == "fast":
-        return START_S + fast_epochs * learned / FAST_PER_S
+        return START_S + learned * size.classes / FAST_PER_S
     assert arm.layers is not None
     teaching = 1.25 * epochs * learned / STUDENT_PER_S[arm.layers]
     return 2 * START_S + teaching + (size.test + size.validation) / STUDENT_SCORED_PER_S[arm.layers]

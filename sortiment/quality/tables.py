@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
+HEADINGS = ("", "seeds", "accuracy", "macro-F1", "of teacher", "tail macro-F1", "ECE", "offers/s, one core")
 FIGURES = ("accuracy", "macro_f1", "macro_f1_tail", "ece", "offers_per_s")
 
 
@@ -71,7 +72,7 @@ def tabulate(rows: Sequence[Mapping[str, Any]]) -> Iterable["Table"]:
     for feed, labels in dict.fromkeys((one.feed, one.labels_per_class) for one in summaries):
         members = [one for one in summaries if (one.feed, one.labels_per_class) == (feed, labels)]
         table = Table(title=f"{feed}, {'all labels' if labels is None else f'{labels} labels a class'}")
-        for name in ("", "seeds", "accuracy", "macro-F1", "of teacher", "tail macro-F1", "ECE", "offers/s, one core"):
+        for name in HEADINGS:
             table.add_column(name, justify="right" if name else "left")
         for one in members:
             table.add_row(*cells_of(one))

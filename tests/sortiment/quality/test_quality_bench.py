@@ -1,0 +1,88 @@
+"""The bench end to end on a tiny feed: rows, resuming, budget, a new country, the page."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sortiment.errors import SettingsError
+from sortiment.feeds import FeedSpec
+from sortiment.quality.arms import choose_arms, order_tasks
+from sortiment.quality.lessons import Bench
+from sortiment.quality.markdown import write_figures
+from sortiment.quality.running import run_bench, run_new_country
+
+FIELDS = {
+    "feed", "labels_per_class", "seed", "model", "layers", "distilled",
+    "accuracy", "macro_f1", "macro_f1_tail", "ece", "offers_per_s",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_every_arm_gives_a_row_and_a_second_run_computes_none(
+    make_bench: Callable[[Path], Bench], tiny_feed: FeedSpec, tmp_path: Path
+) -> None:
+    bench, target, said = make_bench(tmp_path), tmp_path / "quality.json", []
+    arms = choose_arms(["teacher", "tfidf", "fast", "fasttext", "student"], [3])
+    first = run_bench(bench, [tiny_feed], [0], [None], arms, None, target, said.append)
+    assert all(set(row) >= FIELDS for row in first.rows)
+    assert [(row["model"], row["distilled"]) for row in first.rows] == [
+        ("teacher", None), ("tfidf", None), ("fast", True), ("fast", False),
+        ("fasttext", None), ("student", True), ("student", False),
+    ]  # fmt: skip
+    assert {row["model"]: row["accuracy"] for row in first.rows if row["model"] in ("tfidf", "fast")} == {
+        "tfidf": pytest.approx(1.0, abs=0.1),
+        "fast": pytest.approx(1.0, abs=0.1),
+    }
+    assert all(row["offers_per_s"] > 0 for row in first.rows)
+    again = run_bench(bench, [tiny_feed], [0], [None], arms, 0.0, target, said.append)
+    assert (again.rows, again.skipped) == (first.rows, [])
+    assert "7 rows, 0 to compute" in said[-8]
+    assert json.loads(target.read_text(encoding="utf-8"))["rows"] == first.rows
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- figures: quality -->\nold\n<!-- end of figures: quality -->\nb\n", encoding="utf-8")
+    write_figures(target, page)
+    assert "| tfidf | 1 |" in page.read_text(encoding="utf-8")
+    assert "old" not in page.read_text(encoding="utf-8")
+
+
+def test_what_does_not_fit_the_budget_is_listed(
+    make_bench: Callable[[Path], Bench], tiny_feed: FeedSpec, tmp_path: Path
+) -> None:
+    target = tmp_path / "quality.json"
+    result = run_bench(
+        make_bench(tmp_path), [tiny_feed], [0, 1], [None, 5], choose_arms(["tfidf"], []), 0.0, target, lambda _: None
+    )
+    assert result.rows == []
+    assert len(json.loads(target.read_text(encoding="utf-8"))["skipped"]) == 4
+
+
+def test_a_country_without_labels_is_tested_alone(make_bench: Callable[[Path], Bench], tmp_path: Path) -> None:
+    names = tmp_path / "names"
+    names.mkdir()
+    for language, marks in (("en", ""), ("de", "n")):
+        lines = [
+            f"{top}-{kind}-{number} : {top}{marks} > {word}{marks} {number}"
+            for top, words in (("Home", ["lamp", "chair"]), ("Food", ["tea", "coffee"]))
+            for kind, word in enumerate(words)
+            for number in range(30)
+        ]
+        (names / f"{language}.txt").write_text("\n".join(lines), encoding="utf-8")
+    bench = make_bench(tmp_path / "bench")
+    arms = choose_arms(["teacher", "tfidf"], [])
+    result = run_new_country(bench, [names], [0], arms, None, None, lambda _: None, synthetic=False)
+    assert {row["hidden"] for row in result.rows} == {"DE"}
+    assert [row["model"] for row in result.rows] == ["teacher", "tfidf"]
+
+
+def test_cheap_arms_come_first_and_nothing_comes_twice() -> None:
+    tasks = order_tasks({"a": None, "b": None}, [0, 1], [None, 20], choose_arms(["student", "tfidf"], [3, 6]))
+    assert [task.arm.model for task in tasks[:8]] == ["tfidf"] * 8
+    assert len(tasks) == len(set(tasks)) == 2 * 2 * 2 * 5
+    assert (tasks[8].arm.layers, tasks[8].arm.distilled) == (3, True)
+
+
+def test_a_model_that_the_bench_does_not_have_is_named() -> None:
+    with pytest.raises(SettingsError, match="no such model"):
+        choose_arms(["teacher", "bert"], [3])
