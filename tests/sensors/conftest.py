@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -45,21 +44,15 @@ def switch_on() -> Callable[..., None]:
 
 @pytest.fixture
 def run_daemon() -> Callable[[Profile], AbstractContextManager[Callable[[], str]]]:
-    """`with run_daemon(profile) as read_log:` what `make ui` starts: webserver, daemon, code server. On a free port,
-    in a process group of their own, ended by SIGTERM.
-
-    `read_log()` gives what they logged so far; it fails the test where they have ended by themselves.
-    """
+    """`with run_daemon(profile) as read_log:` a daemon and its code server in a process group of their own, ended by
+    SIGTERM. `read_log()` gives what they logged so far; it fails the test where the daemon has ended by itself."""
 
     @contextmanager
     def run(profile: Profile) -> Iterator[Callable[[], str]]:
         log = profile.dagster_home / "daemon.log"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "sortiment", "ui", "--port", str(port)],
+                [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
                 env=environment_of(profile),
                 cwd=ROOT,
                 stdout=output,
