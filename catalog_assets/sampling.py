@@ -95,19 +95,17 @@ def _category_names(storage: StorageResource) -> dict[str, str]:
 
 
 def _show_census(folder: Path, names: dict[str, str], per_category: int) -> dict[str, Any]:
-    """What there was, what was taken and what the caps cut: all categories by rank, then departments, categories and
-    shops by name, the largest of them."""
+    """What there was, what was taken and what the caps cut: all categories by rank, then the largest categories and
+    shops by name; departments as a table."""
     categories = pq.read_table(folder / "census.parquet").to_pylist()
     departments = pq.read_table(folder / "departments.parquet").to_pylist()
     shops = pq.read_table(folder / "shops.parquet").to_pylist()
     quality = pq.read_table(folder / "label_quality.parquet").to_pylist()
     counts = [row["offers"] for row in categories], [row["in_sample"] for row in categories]
     by_category = [{**row, "name": names.get(row["category_id"], row["category_id"])} for row in categories]
-    by_department = [{**row, "name": row["department"]} for row in departments]
     by_shop = [{**row, "name": row["shop_id"] or "no shop"} for row in shops]
     pictures = {
         "counts_before_and_after": plot_category_counts(*counts, per_category),
-        "coverage_by_department": plot_coverage(_as_coverage(by_department)),
         "coverage_by_category": plot_coverage(_as_coverage(by_category), "category", SHOWN),
         "coverage_by_shop": plot_coverage(_as_coverage(by_shop), "shop", SHOWN),
     }
