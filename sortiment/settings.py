@@ -203,6 +203,7 @@ class FastSettings(StageSettings):
     class_balance: Share = Field(
         0.5, description="an offer weighs (mass of its likeliest class) to the power of minus this: 0 = none"
     )
+    tail_emphasis: Share = Field(0.1, description="a class's score is divided by its share of the offers to this power")
     tolerance: float = Field(0.01, gt=0, lt=1, description="the solver stops when so much of the equations is left")
     iterations: int = Field(100, ge=1, le=10_000, description="the solver's most iterations")
     max_pieces: int = Field(64, ge=1, le=4096, description="longer texts are cut")

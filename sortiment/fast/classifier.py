@@ -41,6 +41,7 @@ class FastClassifier:
             raise TrainingError(f"{WEIGHTS_FILE} is missing", value=str(folder), fix="train the fast student again")
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
         self.table, self.rarity = weights["table"].float(), weights["rarity"].numpy()
+        self.lift = weights["lift"]
         self.row_of_bucket = np.full(BUCKETS, NO_ROW, np.int32)
         buckets = weights["buckets"].numpy()
         self.row_of_bucket[buckets] = np.arange(buckets.size, dtype=np.int32)
@@ -58,7 +59,7 @@ class FastClassifier:
         parts = [np.zeros((0, len(self.classes)), np.float32)]
         for at in range(0, len(texts), batch):
             bags = fill_bags(self.segmenter, self.row_of_bucket, list(texts[at : at + batch]), self.max_pieces)
-            parts.append(score_bags(self.table, bags, weigh_bags(bags, self.rarity, len(self.segmenter))))
+            parts.append(score_bags(self.table, self.lift, bags, weigh_bags(bags, self.rarity, len(self.segmenter))))
         return np.concatenate(parts)
 
     def classify(

@@ -68,8 +68,8 @@ def weigh_bags(bags: Bags, rarity: Floats, pieces: int) -> Floats:
     return weights
 
 
-def score_bags(table: Tensor, bags: Bags, weights: Floats) -> Floats:
-    """(texts, classes) logits before calibration. table: (rows, classes)."""
+def score_bags(table: Tensor, lift: Tensor, bags: Bags, weights: Floats) -> Floats:
+    """(texts, classes) logits before calibration. table: (rows, classes). lift: (classes,), for the small ones."""
     with torch.inference_mode():
         scores = torch.nn.functional.embedding_bag(
             torch.from_numpy(bags.flat),
@@ -78,5 +78,5 @@ def score_bags(table: Tensor, bags: Bags, weights: Floats) -> Floats:
             mode="sum",
             per_sample_weights=torch.from_numpy(weights),
         )
-        logits: Floats = scores.clamp_(min=0.0).add_(FLOOR).log_().numpy()
+        logits: Floats = scores.clamp_(min=0.0).add_(FLOOR).log_().add_(lift).numpy()
     return logits

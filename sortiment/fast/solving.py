@@ -82,4 +82,5 @@ def _squares(columns: Floats) -> npt.NDArray[np.float64]:
 
 def _dots(left: Floats, right: Floats) -> npt.NDArray[np.float64]:
     """Of each column."""
-    return np.einsum("ij,ij->j", left, right, dtype=np.float64)
+    sums: npt.NDArray[np.float64] = np.einsum("ij,ij->j", left, right, dtype=np.float64)
+    return sums

@@ -73,12 +73,10 @@ def run_fast_distillation(
             step=step,
         )
     rate = len(train) / max(time.monotonic() - teaching, 1e-9)
-    table = torch.from_numpy(solved.weights).half()
-    calibration, scores = measure_validation(
-        corpus, lambda chosen: _score(table.float(), bags, weights, chosen, len(corpus.classes))
-    )
+    table, lift = torch.from_numpy(solved.weights).half(), _lift_small(wanted, settings.tail_emphasis)
+    calibration, scores = measure_validation(corpus, lambda chosen: _score(table.float(), lift, bags, weights, chosen))
     out.mkdir(parents=True, exist_ok=True)
-    _write_weights(out, table, rarity, used)
+    _write_weights(out, table, lift, rarity, used)
     write_json(out / PIECES_FILE, [[piece.text, piece.score] for piece in pieces])
     write_json(out / CLASSES_FILE, list(corpus.classes))
     calibration.write(out)
@@ -136,19 +134,26 @@ def _balance(wanted: Floats, balance: float) -> Floats:
     return scaled
 
 
-def _score(table: Tensor, bags: Bags, weights: Floats, rows: Rows, classes: int) -> Floats:
+def _lift_small(wanted: Floats, emphasis: float) -> Tensor:
+    """What is added to each class's logit: minus `emphasis` times the logarithm of its share of the offers."""
+    sizes = np.maximum(wanted.sum(0, dtype=np.float64), 1.0)
+    return torch.from_numpy((-emphasis * np.log(sizes / sizes.sum())).astype(np.float32))
+
+
+def _score(table: Tensor, lift: Tensor, bags: Bags, weights: Floats, rows: Rows) -> Floats:
     """Logits of some of the bags' texts."""
     if not len(rows):
-        return np.zeros((0, classes), np.float32)
+        return np.zeros((0, len(lift)), np.float32)
     lengths = np.diff(bags.start)[rows]
     start = np.concatenate([[0], np.cumsum(lengths)])
     at = np.repeat(bags.start[rows] - start[:-1], lengths) + np.arange(start[-1])
-    return score_bags(table, Bags(bags.flat[at], start), weights[at])
+    return score_bags(table, lift, Bags(bags.flat[at], start), weights[at])
 
 
-def _write_weights(out: Path, table: Tensor, rarity: Floats, buckets: npt.NDArray[np.int32]) -> None:
+def _write_weights(out: Path, table: Tensor, lift: Tensor, rarity: Floats, buckets: npt.NDArray[np.int32]) -> None:
     tensors = {
         "table": table.contiguous(),
+        "lift": lift,
         "rarity": torch.from_numpy(rarity),
         "buckets": torch.from_numpy(buckets),
     }
