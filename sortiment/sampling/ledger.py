@@ -28,6 +28,7 @@ from sortiment.sampling.parts import OfferPart, run_in_order
 WITHDRAWN = np.uint32(2**32 - 1)
 UNLABELLED = 0
 BLOCK_ROWS = 1 << 17
+ROWS_AT_ONCE = 1 << 20
 KEYS_AT_ONCE = 1 << 22
 SHOPS_TOLD_APART = 1_000
 FEW = 16
@@ -93,14 +94,17 @@ class Ledger:
         return codes if self.shop_map is None else self.shop_map[codes]
 
     def at(self, positions: Positions) -> tuple[Keys, Codes, Codes]:
-        """Keys, categories and shops of some rows."""
+        """Keys, categories and shops of some rows, given ascending. Reads only blocks that hold one."""
         if not len(positions):
             return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.uint32)
-        keys, categories, shops = (
-            np.asarray(np.memmap(self.folder / name, dtype=dtype, mode="r")[positions])
-            for name, dtype in ((KEYS, "<u8"), (CATEGORIES, "<u4"), (SHOPS, "<u4"))
-        )
-        return keys, self._map_categories(categories), shops if self.shop_map is None else self.shop_map[shops]
+        found = []
+        for start, stop in self.blocks():
+            low, high = np.searchsorted(positions, [start, stop])
+            if low < high:
+                rows = positions[low:high] - start
+                found.append(tuple(read(start, stop)[rows] for read in (self.keys, self.categories, self.shops)))
+        keys, categories, shops = (np.concatenate(column) for column in zip(*found, strict=True))
+        return keys, categories, shops
 
     def dead_rows(self, start: int, stop: int) -> Mask:
         """True where a later row has the same key. `start` is a multiple of 8."""
@@ -218,14 +222,14 @@ def find_keys(ledger: Ledger, wanted: WantedKeys, parts: Sequence[PartRows], thr
         return np.empty(0, dtype=np.int64)
     bisected = [part for part in parts if part.runs and FEW * len(wanted.keys) < part.rows * len(parts)]
     scanned = [part for part in parts if part not in bisected] if len(bisected) < len(parts) else []
-    keys = np.memmap(ledger.folder / KEYS, dtype="<u8", mode="r")
 
     def bisect(part: PartRows) -> Positions:
         own, found = wanted.of(part.shops), [np.empty(0, dtype=np.int64)]
         for start, stop in zip(part.runs, [*part.runs[1:], part.rows], strict=True):
-            run = keys[part.first_row + start : part.first_row + stop]
-            place = np.minimum(np.searchsorted(run, own), len(run) - 1)
-            found.append(place[run[place] == own] + (part.first_row + start))
+            for first in range(part.first_row + start, part.first_row + stop, ROWS_AT_ONCE):
+                run = ledger.keys(first, min(first + ROWS_AT_ONCE, part.first_row + stop))
+                place = np.minimum(np.searchsorted(run, own), len(run) - 1)
+                found.append(place[run[place] == own] + first)
         return np.concatenate(found)
 
     found = _concatenate(run_in_order(bisect, bisected, threads))
