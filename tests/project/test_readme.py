@@ -8,6 +8,7 @@ import typer.main
 
 from command_line.app import app
 from definitions import STAGES, build_definitions
+from demo.pictures import SHOWN, replace_block
 from resources.profiles import Profile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,6 +64,12 @@ def test_every_link_leads_to_a_file() -> None:
         assert "TODO" not in text
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_summary_is_the_one_that_a_demo_printed() -> None:
+    printed = (SHOWN / "summary.txt").read_text(encoding="utf-8")
+    assert "SYNTHETIC MARKET" in printed and "champion" in printed
+    assert replace_block(README, printed) == README
 
 
 @pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".ci/run", "workspace.yaml"])
