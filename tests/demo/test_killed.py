@@ -58,7 +58,7 @@ def test_a_demo_that_is_killed_in_its_stages_ends_as_an_undisturbed_one(tmp_path
 def share_converted_encoder(finished: Path, home: Path) -> None:
     """Without the features that it computed: those are what a killed teacher has to find again."""
     for folder in (finished / "encoders").iterdir():
-        if folder.name != "features":
+        if folder.is_dir() and folder.name != "features":
             shutil.copytree(folder, home / "encoders" / folder.name, copy_function=os.link)
 
 
