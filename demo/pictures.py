@@ -56,9 +56,13 @@ def write_pictures(profile: Profile) -> None:
     write_atomically(SHOWN / "summary.txt", summary.encode())
     readme = ROOT / "README.md"
     write_atomically(readme, replace_block(readme.read_text(encoding="utf-8"), summary).encode())
-    browser = _find_browser()
+    browser = find_browser()
+    if browser is None:
+        raise SettingsError(
+            "no browser to draw the pages with", allowed=", ".join(BROWSERS), fix="apt-get install chromium"
+        )
     _picture(browser, f"file://{profile.home.absolute() / 'report.html'}", SHOWN / "report.png", height=2400)
-    with _open_ui(profile) as address:
+    with open_ui(profile.home) as address:
         for name, page in PAGES.items():
             _picture(browser, address + page, SHOWN / f"{name}.png", height=1000)
 
@@ -78,13 +82,9 @@ def _print_summary(home: Path) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def _find_browser() -> str:
-    for name in BROWSERS:
-        if found := shutil.which(name):
-            return found
-    raise SettingsError(
-        "no browser to draw the pages with", allowed=", ".join(BROWSERS), fix="apt-get install chromium"
-    )
+def find_browser() -> str | None:
+    """The first browser that this machine has."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
 def _picture(browser: str, url: str, out: Path, height: int) -> None:
@@ -97,14 +97,14 @@ def _picture(browser: str, url: str, out: Path, height: int) -> None:
 
 
 @contextlib.contextmanager
-def _open_ui(profile: Profile) -> Iterator[str]:
-    """The address of a Dagster UI that lives as long as the context, with all its processes."""
+def open_ui(home: Path) -> Iterator[str]:
+    """The address of a Dagster UI on a home, as `sortiment ui` starts it; all its processes end with the context."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-m", "sortiment", "ui", "--port", str(port)],
-        env=os.environ | {"SORTIMENT_HOME": str(profile.home)},
+        env=os.environ | {"SORTIMENT_HOME": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -114,7 +114,10 @@ def _open_ui(profile: Profile) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -1,14 +1,8 @@
 """What a person sees: the lineage in the Dagster UI and the report, in a real browser."""
 
 import base64
-import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +10,10 @@ from typing import Any
 
 import pytest
 
+from demo.pictures import FLAGS, find_browser, open_ui
+
 pytestmark = pytest.mark.slow
-BROWSER = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1600,1400",
-]  # fmt: skip
-SECONDS_TO_START = 120
+BROWSER = find_browser()
 
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs chromium: apt-get install chromium")
 
@@ -30,7 +21,10 @@ needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs chromium: apt-
 def browse(url: str, profile: Path, *, wait_ms: int) -> str:
     """The page's document after its scripts ran for a while."""
     assert BROWSER is not None
-    command = [BROWSER, *FLAGS, f"--user-data-dir={profile}", f"--virtual-time-budget={wait_ms}", "--dump-dom", url]
+    command = [
+        BROWSER, *FLAGS, "--window-size=1600,1400", f"--user-data-dir={profile}",
+        f"--virtual-time-budget={wait_ms}", "--dump-dom", url,
+    ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     return done.stdout
 
@@ -38,25 +32,8 @@ def browse(url: str, profile: Path, *, wait_ms: int) -> str:
 @pytest.fixture(scope="module")
 def ui(demo_run: Any) -> Iterator[str]:
     """The Dagster UI as `sortiment ui` starts it, on a free port; its whole process group ends with the test."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sortiment", "ui", "--port", str(port)],
-        env=os.environ | {"SORTIMENT_HOME": str(demo_run.home)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/server_info", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+    with open_ui(demo_run.home) as address:
+        yield address
 
 
 @needs_browser
@@ -99,18 +76,6 @@ def test_the_report_opens_offline_and_shows_its_plots(demo_run: Any, tmp_path: P
     page = browse(f"file://{demo_run.home / 'report.html'}", tmp_path, wait_ms=2_000)
     assert page.count("<svg") >= 5
     assert "drift" in page.lower() and demo_run.report["drift"]["partition"].split("|")[1] in page
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    started = time.monotonic()
-    while time.monotonic() - started < SECONDS_TO_START:
-        assert process.poll() is None, "the UI ended by itself"
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(1)
-    pytest.fail(f"the UI did not answer within {SECONDS_TO_START} s")
 
 
 def _post(url: str, query: str) -> Any:
