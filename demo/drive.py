@@ -77,7 +77,7 @@ class Driver:
 
         Returns the run requests that were carried out, or the reason why there were none.
         """
-        sensor = self.definitions.get_sensor_def(sensor_name)
+        sensor = self.definitions.resolve_sensor_def(sensor_name)
         started = time.time()
         with (
             dg.build_sensor_context(
@@ -104,7 +104,7 @@ class Driver:
         if request.run_key:
             tags[RUN_KEY_TAG] = request.run_key
         job = self.definitions.resolve_job_def(
-            request.job_name or self.definitions.get_sensor_def(sensor_name).job.name
+            request.job_name or self.definitions.resolve_sensor_def(sensor_name).job.name
         )
         result = job.execute_in_process(
             run_config=self.run_config | dict(request.run_config or {}),
