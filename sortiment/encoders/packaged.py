@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from sortiment.artifacts import content_version, file_sha256
 from sortiment.blobs import write_atomically
-from sortiment.encoders.runners import quiet_transformers
+from sortiment.encoders.quiet import quiet_transformers
 from sortiment.errors import EncoderError
 from sortiment.progress import Progress
 

@@ -12,7 +12,6 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sortiment.artifacts import content_version
+from sortiment.encoders.quiet import quiet_transformers
 from sortiment.encoders.references import EncoderFolder
 from sortiment.errors import EncoderError
 from sortiment.settings import EncoderSettings
@@ -160,23 +160,6 @@ def load_body(encoder: EncoderFolder, layers: int | None = None) -> Any:
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model.eval().requires_grad_(False)
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Without the library's own progress bars and notices, which would tear ours."""
-    from transformers.utils import logging
-
-    settings: Any = logging
-    verbosity, bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
-    settings.set_verbosity_error()
-    settings.disable_progress_bar()
-    try:
-        yield
-    finally:
-        settings.set_verbosity(verbosity)
-        if bars:
-            settings.enable_progress_bar()
 
 
 def convert_to_openvino(encoder: EncoderFolder, precision: str, layers: int | None) -> Path:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from sortiment.engines.calibration import Floats, probabilities, rank_top, read_calibration
 from sortiment.engines.folders import STUDENT_FILE, EngineSpec, read_built_spec, read_classes, read_json
-from sortiment.engines.sessions import Take, open_session
-from sortiment.engines.tokens import Batch, TextTokenizer, plan_spec
+from sortiment.engines.sessions import open_session
+from sortiment.engines.tokens import Batch, Take, TextTokenizer, plan_spec
 from sortiment.errors import EngineError
 
 

@@ -20,8 +20,7 @@ import numpy as np
 
 from sortiment.engines.calibration import Floats
 from sortiment.engines.folders import EngineSpec
-from sortiment.engines.sessions import Take
-from sortiment.engines.tokens import Batch
+from sortiment.engines.tokens import Batch, Take
 from sortiment.errors import EngineUnavailable
 
 CORES = 2  # NeuronCores of one Inferentia2 chip: inf2.xlarge and inf2.8xlarge

@@ -5,19 +5,16 @@ batches and never all logits. OpenVINO answers from its own threads, in any orde
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from sortiment.engines.calibration import Floats
 from sortiment.engines.folders import EngineSpec
 from sortiment.engines.machine import count_cores
-from sortiment.engines.tokens import Batch
+from sortiment.engines.tokens import Batch, Take
 from sortiment.errors import EngineError
-
-Take = Callable[[Batch, Floats], None]
 
 
 class Session(Protocol):

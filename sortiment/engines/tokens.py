@@ -4,7 +4,7 @@ Sorting halves the work against batches as they come: titles have 5 to 60 tokens
 Rows are rounded up to a multiple of tokens so that few shapes occur: an engine prepares its kernels once per shape.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sortiment.engines.calibration import Floats
 from sortiment.engines.folders import EngineSpec
 from sortiment.errors import EngineError
 
@@ -25,6 +26,10 @@ class Batch:
     rows: Ids
     ids: Ids
     mask: Ids
+
+
+Take = Callable[[Batch, Floats], None]
+"""What is done with a batch's logits, float32 [rows, head width]."""
 
 
 class TextTokenizer:
