@@ -1,6 +1,8 @@
 """Of massively unbalanced offers, a sample to learn from: bounded per category and shop, and the same on every run."""
 
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -15,8 +17,9 @@ from resources.storage import StorageResource
 from sortiment.artifacts import Artifact, Recipe
 from sortiment.feeds import PART_ASSET, offers_file, read_parts
 from sortiment.progress import Progress
+from sortiment.release import ReleaseLog
 from sortiment.report.figures import plot_category_counts, plot_coverage, to_markdown
-from sortiment.sampling import CODE_VERSION, OfferPart, State, draw_sample, keep_state, take_census
+from sortiment.sampling import CODE_VERSION, OfferPart, State, build_fresh_state, draw_sample, keep_state, take_census
 from sortiment.settings import SamplingSettings
 from sortiment.taxonomy import load_taxonomy
 
@@ -47,30 +50,89 @@ def offer_census(
     return dg.MaterializeResult(metadata={"countries": len(context.partition_keys)})
 
 
+class SampleConfig(dg.Config):
+    """fresh: draw the offers that came since the champion's training with more weight, as for a slice that drifted."""
+
+    fresh: bool = False
+
+
 @dg.asset(partitions_def=slices, backfill_policy=one_run, deps=[offer_census], kinds={"parquet"}, **STAGE)
 def training_sample(
-    context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
+    context: dg.AssetExecutionContext,
+    config: SampleConfig,
+    market: MarketResource,
+    storage: StorageResource,
+    progress: ProgressResource,
 ) -> dg.MaterializeResult[Any]:
     """The offers to learn from and to be tested on: per category and shop at most so many, split by product."""
-    settings, rows = market.settings.sampling, 0
+    settings, rows, shown = market.settings.sampling, 0, progress.of(context.log)
     for country, departments in keys_by_country(context.partition_keys).items():
         loaded = _offers_of(storage, country)
         if loaded is None:
             context.log.info(f"{country} has no offers: its samples are not made")
             continue
-        state = open_state(storage, country, loaded, settings, progress.of(context.log))
-        recipe = Recipe({"offers": loaded.version}, settings, CODE_VERSION)
-
-        def write(folders: dict[str, Path], state: State = state) -> dict[str, Any]:
-            report = draw_sample(state, settings, {key.split("|", 1)[1]: out for key, out in folders.items()})
-            return {key: report.slices[key.split("|", 1)[1]].summary() for key in folders}
-
-        made = storage.store.build_many("training_sample", {f"{country}|{name}": recipe for name in departments}, write)
-        for key, sample in made.items():
-            storage.store.point(sample)
-            describe_partition(context, key, describe_artifact(sample))
-            rows += sample.summary["rows"]
+        state = open_state(storage, country, loaded, settings, shown)
+        for since, names in _group_by_training(storage, country, departments, config.fresh).items():
+            inputs = {"offers": loaded.version} | ({"fresh_since": since} if since else {})
+            write = partial(_draw, storage, country, loaded, since, state, settings, shown)
+            recipes = {f"{country}|{name}": Recipe(inputs, settings, CODE_VERSION) for name in names}
+            for key, sample in storage.store.build_many("training_sample", recipes, write).items():
+                storage.store.point(sample)
+                describe_partition(context, key, describe_artifact(sample))
+                rows += sample.summary["rows"]
     return dg.MaterializeResult(metadata={"offers": rows})
+
+
+def _draw(
+    storage: StorageResource,
+    country: str,
+    loaded: Artifact,
+    since: str | None,
+    state: State,
+    settings: SamplingSettings,
+    progress: Progress,
+    folders: dict[str, Path],
+) -> dict[str, Any]:
+    """Write the samples of some slices of a country. since: the offers after which new ones are drawn beside."""
+    out = {key.split("|", 1)[1]: folder for key, folder in folders.items()}
+    parts = _new_parts(storage, country, loaded, since, state)
+    storage.store.scratch.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="fresh-", dir=storage.store.scratch) as folder:
+        fresh = None
+        if parts and settings.fresh_per_category:
+            fresh = build_fresh_state(parts, settings, Path(folder), s3=storage.s3_options(), progress=progress)
+        report = draw_sample(state, settings, out, fresh=fresh, progress=progress)
+    return {key: report.slices[key.split("|", 1)[1]].summary() for key in folders}
+
+
+def _group_by_training(
+    storage: StorageResource, country: str, departments: list[str], fresh: bool
+) -> dict[str | None, list[str]]:
+    """The departments by the version of the offers that the champion's student learned them from; None where no new
+    offers are asked for, or where no champion has learned the slice. The same for as long as the champion is."""
+    store, live = storage.store, ReleaseLog(storage.blobs).champion() if fresh else None
+    student = store.find("student_checkpoint", live.artifacts["student_checkpoint"]) if live else None
+    trained_on = student.summary["trained_on"] if student else {}
+    grouped: dict[str | None, list[str]] = {}
+    for department in departments:
+        key = f"{country}|{department}"
+        labels = store.find("teacher_soft_labels", trained_on[key], key) if key in trained_on else None
+        sample = store.find("training_sample", labels.manifest["inputs"]["sample"], key) if labels else None
+        grouped.setdefault(sample.manifest["inputs"]["offers"] if sample else None, []).append(department)
+    return grouped
+
+
+def _new_parts(
+    storage: StorageResource, country: str, loaded: Artifact, since: str | None, state: State
+) -> list[OfferPart]:
+    """The state's parts after those that both lists begin with: later parts win, so none of theirs is replaced."""
+    earlier = storage.store.find("offers", since, country) if since else None
+    if earlier is None:
+        return []
+    before, now = ([part["version"] for part in read_parts(each.path)] for each in (earlier, loaded))
+    shared = next((at for at, pair in enumerate(zip(before, now, strict=False)) if pair[0] != pair[1]), len(before))
+    new = set(now[shared:])
+    return [part for part in state.parts if part.identity in new]
 
 
 def open_state(

@@ -26,14 +26,27 @@ STAGE: dict[str, Any] = {"group_name": "teacher", "owners": OWNERS, "code_versio
 PACKAGES = ("torch", "transformers", "openvino")
 
 
+class TeacherConfig(dg.Config):
+    """keep: leave the teacher as it is, whatever samples have come since."""
+
+    keep: bool = False
+
+
 @dg.asset(deps=[training_sample], kinds={"pytorch", "huggingface"}, **STAGE)
 def teacher_model(
-    context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
+    context: dg.AssetExecutionContext,
+    config: TeacherConfig,
+    market: MarketResource,
+    storage: StorageResource,
+    progress: ProgressResource,
 ) -> dg.MaterializeResult[Any]:
-    """What the large model knows, fitted once on all partitions' labelled offers. Its labels are paid for once."""
+    """What the large model knows, fitted on all partitions' labelled offers. Fitted anew where a slice drifted, it
+    knows the slice's new words when it labels it; what it has labelled elsewhere stays."""
     from sortiment.teacher import train_teacher
 
     store, settings, shown = storage.store, market.settings, progress.of(context.log)
+    if config.keep:
+        return materialized(store.current("teacher_model"))
     samples = store.current_partitions("training_sample")
     encoder = market.encoder(shown)
     recipe = Recipe(

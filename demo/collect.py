@@ -259,14 +259,16 @@ def _drift(journal: Journal, storage: StorageResource, driver: Driver) -> dict[s
         return None
     arrived, before = journal.facts("day-2"), journal.facts("before")
     found_it = journal.done("after")
-    after = journal.facts("after") if found_it else {"offers": 0, "champion": None, "student": None}
+    unscored = {"offers": 0, "undrifted": None, "champion": None, "student": None}
+    after = journal.facts("after") if found_it else unscored
+    undrifted = before["student"] if after["undrifted"] is None else after["undrifted"]
     verdicts = storage.store.current_partitions("drift_report")
     measured = storage.store.find(MEASUREMENT, next(iter(verdicts.values())).manifest["inputs"]["measurement"])
     assert measured is not None, "the verdicts are of this measurement"
     report = read_report(measured.path)
     relabelled = relabelled_partitions(driver, journal)
     live = "student" if found_it and journal.facts("release-2")["passed"] else "champion"
-    lost, won = _difference(before["student"], after["champion"]), _difference(after[live], after["champion"])
+    lost, won = _difference(undrifted, after["champion"]), _difference(after[live], after["champion"])
     decisions = [
         {
             "partition": found.slice,
@@ -285,11 +287,12 @@ def _drift(journal: Journal, storage: StorageResource, driver: Driver) -> dict[s
         "partition": arrived["partition"],
         "why": own[0].why if own else f"not judged: {arrived['partition']} has no offers to compare",
         "scenario": arrived["scenario"],
-        "before": before["student"],
+        "before": undrifted,
         "drifted": after["champion"],
         "after": after[live],
         "recovered_share": won / lost if lost and won is not None and lost > 0 else None,
-        "test_offers": {"before": before["offers"], "after": after["offers"]},
+        "test_offers": {"first_day": before["offers"], "second_day": after["offers"]},
+        "before_on_first_day": before["student"],
         "partitions_relabelled": relabelled,
         "signals": [signal for found in own for signal in found.signals],
         "decisions": decisions,

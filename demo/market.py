@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
+from demo.undrifted import draw_undrifted, keep_undrifted
 from resources.market import MARKET_FILE, open_feed_store
 from resources.profiles import Profile
 from sortiment import __version__
@@ -33,7 +34,7 @@ from sortiment.progress import Progress
 from sortiment.settings import Settings, parse_settings
 from sortiment.taxonomy import slugify
 
-DEMO_VERSION = "1"
+DEMO_VERSION = "2"
 FIRST_DAY_SHARE = 0.85
 SECOND_DAY = "day-2"
 SCENARIO: Literal["new_vocabulary"] = "new_vocabulary"
@@ -114,6 +115,7 @@ def write_second_day(demo: DemoMarket, partition: str | None, progress: Progress
         report = generate_second_day(
             demo.settings.market, SCENARIO, country, department, demo.folder, progress=progress
         )
+        keep_undrifted(demo.folder, draw_undrifted(demo.settings.market, country, department), country)
         return {"partition": partition, "scenario": SCENARIO, "offers": report.offers}
     offers = _held_back(demo, progress)
     partition = _choose_slice(demo, offers)
@@ -121,6 +123,7 @@ def write_second_day(demo: DemoMarket, partition: str | None, progress: Progress
         why = f"of {offers.num_rows:,} offers that were held back as a second day none has a label of the first day's"
         return {"partition": None, "scenario": None, "offers": 0, "why": why}
     country, department = partition.split("|", 1)
+    keep_undrifted(demo.folder, offers, country)
     drifted = inject_drift(offers, SCENARIO, country, department, demo.settings.market.seed)
     write_drifted_feed(drifted.offers, demo.folder / "feeds", SECOND_DAY)
     return {"partition": partition, "scenario": f"{SCENARIO} (injected)", "offers": offers.num_rows}

@@ -120,7 +120,7 @@ def _drift_and_recover(show: "_Show", driver: Driver, demo: DemoMarket, progress
     show.step(
         "after",
         "Compare the drifted slice before and after",
-        lambda: score_second_day(storage, driver.settings, drifted),
+        lambda: score_second_day(storage, driver.settings, drifted, demo.folder),
     )
     show.step("release-2", "Gate and release the challenger", lambda: _release(driver, storage))
     show.step("predict-3", "Classify the new offers again", lambda: _make(driver, ["offer_predictions"], "country"))

@@ -1,5 +1,6 @@
-"""What the drift did to one slice, and what retraining won back: the same offers before and after."""
+"""What the drift did to one slice, and what retraining won back: on the same offers, without the drift and with it."""
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 from catalog_assets.predictions import local_part
 from catalog_assets.student import champion_student
 from demo.market import SECOND_DAY
+from demo.undrifted import read_undrifted
 from resources.storage import StorageResource
 from sortiment.encoders import offer_texts
 from sortiment.evaluation import macro_f1, read_answers
@@ -17,7 +19,7 @@ from sortiment.sampling.splits import TEST, side_of
 from sortiment.sampling.text_keys import key_offers
 from sortiment.settings import Settings
 
-COLUMNS = ("offer_key", "country", "department", "category_id", "title", "product_id", "gtin")
+COLUMNS = ("offer_key", "offer_id", "country", "department", "category_id", "title", "product_id", "gtin")
 
 
 def score_first_day(storage: StorageResource, partition: str) -> dict[str, Any]:
@@ -28,26 +30,34 @@ def score_first_day(storage: StorageResource, partition: str) -> dict[str, Any]:
     return {"offers": len(truth), "student": macro_f1(truth, answers["student_id"].to_pylist()) if truth else None}
 
 
-def score_second_day(storage: StorageResource, settings: Settings, partition: str) -> dict[str, Any]:
+def score_second_day(
+    storage: StorageResource, settings: Settings, partition: str, market_folder: Path
+) -> dict[str, Any]:
     """Macro-F1 of champion and new student on the slice's new offers that nothing was trained on.
 
     All of the second day's labelled offers whose product belongs to the test side, not only those that the sample
-    drew. Returns `{offers, champion, student}`; None without offers.
+    drew. Returns `{offers, undrifted, champion, student}`, `undrifted` the champion's on the same offers as they were
+    before the drift was made; None without offers.
     """
     from sortiment.student import load_classifier
 
     store, champion = storage.store, champion_student(storage)
     assert champion is not None, "the second day comes after the first release"
     offers = _unseen_offers(storage, settings, partition)
-    truth = offers["category_id"].to_pylist()
+    truth, countries = offers["category_id"].to_pylist(), offers["country"].to_pylist()
     if not truth:
-        return {"offers": 0, "champion": None, "student": None}
-    inputs = settings.encoder.inputs
-    texts = offer_texts({name: offers[name].to_pylist() for name in inputs}, inputs)
-    scored = {}
-    for name, student in (("champion", champion), ("student", store.current("student_checkpoint"))):
+        return {"offers": 0, "undrifted": None, "champion": None, "student": None}
+    undrifted = read_undrifted(market_folder, offers)
+    answering = {
+        "undrifted": (champion, undrifted),
+        "champion": (champion, offers),
+        "student": (store.current("student_checkpoint"), offers),
+    }
+    inputs, scored = settings.encoder.inputs, {}
+    for name, (student, texts) in answering.items():
         classifier = load_classifier(student.path)
-        top = classifier.classify(texts, offers["country"].to_pylist()).top_index[:, 0]
+        titles = offer_texts({column: texts[column].to_pylist() for column in inputs}, inputs)
+        top = classifier.classify(titles, countries).top_index[:, 0]
         scored[name] = macro_f1(truth, [classifier.classes[index] for index in top])
     return {"offers": len(truth), **scored}
 

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from catalog_assets.sampling import SampleConfig
+from catalog_assets.teacher import TeacherConfig
 from resources.market import MarketResource
 from resources.storage import StorageResource
 from sensors.jobs import relabel_slice
@@ -14,7 +16,8 @@ from sortiment.drift import partitions_to_relabel
 def drifted_slices(
     context: dg.SensorEvaluationContext, market: MarketResource, storage: StorageResource
 ) -> dg.SensorResult | dg.SkipReason:
-    """Samples and labels anew each slice that a drift report found drifted, alone, once per report."""
+    """Samples and labels anew each slice that a drift report found drifted, alone, once per report; its new offers are
+    drawn with more weight."""
     store = storage.store
     verdicts = store.current_partitions("drift_report")
     if not verdicts:
@@ -36,11 +39,20 @@ def drifted_slices(
     if not wanted.partitions:
         return dg.SkipReason(wanted.why)
     version_of = {key: version for version, keys in reports.items() for key in keys}
+    refit = market.settings.drift.refit_teacher
+    config = dg.RunConfig(
+        ops={"training_sample": SampleConfig(fresh=True), "teacher_model": TeacherConfig(keep=not refit)}
+    )
     now = datetime.now(UTC)
     asked |= {key: (version_of[key], now) for key in wanted.partitions}
     return dg.SensorResult(
         run_requests=[
-            dg.RunRequest(run_key=f"{key}/{version_of[key]}", partition_key=key, tags={"sortiment/why": "drift"})
+            dg.RunRequest(
+                run_key=f"{key}/{version_of[key]}",
+                partition_key=key,
+                tags={"sortiment/why": "drift"},
+                run_config=config,
+            )
             for key in wanted.partitions
         ],
         cursor=_write_cursor(asked),

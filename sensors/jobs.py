@@ -5,8 +5,8 @@ import dagster as dg
 load_feeds = dg.define_asset_job("load_feeds", ["feed_files", "taxonomy"], description="Read new feed files.")
 relabel_slice = dg.define_asset_job(
     "relabel_slice",
-    ["training_sample", "teacher_soft_labels"],
-    description="Draw a drifted slice's sample anew, with its new offers, and label it; the teacher stays as it is.",
+    ["training_sample", "teacher_model", "teacher_soft_labels"],
+    description="Draw a drifted slice's sample anew, with more of its new offers, show them to the teacher, label it.",
 )
 retrain_student = dg.define_asset_job(
     "retrain_student",

@@ -52,6 +52,13 @@ class SamplingSettings(StageSettings):
     )
     temperature: Share = Field(0.3, description="power of the policy temperature: 0 = equal, 1 = proportional")
     per_category: int = Field(200, ge=1, le=1_000_000, description="most offers asked of a country's category")
+    fresh_per_category: int = Field(
+        200,
+        ge=0,
+        le=1_000_000,
+        description="offers asked of a category beside those, of what came since the last training, where a slice "
+        "drifted; 0 = none",
+    )
     minimum_per_category: int = Field(
         20, ge=1, le=1_000_000, description="least offers asked of a category, where per_category is not less still"
     )
@@ -178,6 +185,9 @@ class StudentSettings(StageSettings):
     retrain_epochs: int = Field(2, ge=1, le=100, description="passes when training goes on from an earlier student")
     rehearsed_offers: int = Field(
         4_000, ge=0, description="offers of unchanged partitions that retraining goes over again, rare classes whole"
+    )
+    changed_passes: int = Field(
+        2, ge=1, le=20, description="retraining: how often each epoch goes over the offers of changed partitions"
     )
     batch_offers: int = Field(32, ge=1, le=4096, description="offers in one optimizer step")
     learning_rate: float = Field(6e-4, gt=0, le=0.1, description="highest learning rate of body and head")
@@ -320,6 +330,9 @@ class DriftSettings(StageSettings):
     min_category_psi: float = Field(0.25, ge=0.0, description="a smaller PSI of the predicted categories is no drift")
     min_length_shift: float = Field(
         1.0, ge=0.0, description="a smaller shift of title length, in deviations, is no drift"
+    )
+    refit_teacher: bool = Field(
+        True, description="the teacher learns a drifted slice's new offers before it labels them, or stays as it is"
     )
     cooldown_hours: float = Field(24.0, ge=0.0, description="a slice is not labelled anew again before this")
     retrain_cooldown_hours: float = Field(0.0, ge=0.0, description="the student is not trained again before this")

@@ -5,6 +5,7 @@ One row per labelled test offer, ordered by offer_key: `offer_key, country, depa
 `teacher` (its soft labels, made before), `student`, `int8` (the engine that will be served) and `champion`, if any.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from sortiment.settings import EvaluationSettings
 ANSWERS_FILE = "answers.parquet"
 SAMPLE_FILE = "sample.parquet"
 SOFT_LABELS_FILE = "soft_labels.parquet"
+CLASSES_FILE = "classes.json"
 KEPT_COLUMNS = ["offer_key", "country", "department", "slice", "feed", "title", "category_id"]
 TEXT_COLUMNS = ["brand", "shop_category", "description"]
 
@@ -46,9 +48,9 @@ def answer_test_offers(
 ) -> dict[str, pa.Table]:
     """Each partition's answers; partitions without labelled test offers have an empty table.
 
-    samples, soft_labels: partition key to artifact folder. inputs: the offer columns that make a model's text. All
-    partitions are classified in one pass, so that batches stay full. Raises TrainingError where no partition has a
-    labelled test offer.
+    samples, soft_labels: partition key to artifact folder. teacher_classes: of soft labels that list none. inputs: the
+    offer columns that make a model's text. All partitions are classified in one pass, so that batches stay full.
+    Raises TrainingError where no partition has a labelled test offer.
     """
     tables = {key: _test_offers(key, samples[key], soft_labels[key], teacher_classes) for key in samples}
     everything = pa.concat_tables(tables.values())
@@ -124,7 +126,9 @@ def _test_offers(key: str, sample: Path, soft_labels: Path, teacher_classes: Seq
         pc.list_element(labels["top_index"], 0).to_numpy(zero_copy_only=False) if labels.num_rows else np.zeros(0, int)
     )
     sure = pc.exp(pc.list_element(labels["top_logit"], 0)) if labels.num_rows else pa.array([], pa.float32())
-    classes = np.asarray(teacher_classes, dtype=object)
+    own = soft_labels / CLASSES_FILE  # another teacher's, where only this partition was labelled anew
+    known = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else teacher_classes
+    classes = np.asarray(known, dtype=object)
     weight = pc.divide(1.0, offers["inclusion_probability"])
     table = offers.select(
         [*KEPT_COLUMNS, *(c for c in ("brand", "shop_category", "description") if c in offers.column_names)]

@@ -6,7 +6,7 @@ checked. `inject_drift` changes real offers instead, and calls that what it is: 
 """
 
 from sortiment.market.day import SCENARIOS, Scenario
-from sortiment.market.generate import MarketReport, generate_market, generate_second_day
+from sortiment.market.generate import MarketReport, draw_second_day, generate_market, generate_second_day
 from sortiment.market.injection import INJECTED_SCENARIOS, InjectedDrift, inject_drift, write_drifted_feed
 from sortiment.market.vocabulary import LANGUAGE_OF, LANGUAGES, Vocabulary, load_vocabulary
 
@@ -19,6 +19,7 @@ __all__ = [
     "MarketReport",
     "Scenario",
     "Vocabulary",
+    "draw_second_day",
     "generate_market",
     "generate_second_day",
     "inject_drift",

@@ -79,6 +79,12 @@ def generate_market(settings: MarketSettings, out: Path, progress: Progress = si
     return _report(settings, vocabulary, offers, 1, scenario=None, feeds=feeds, truth=truth, out=out)
 
 
+def draw_second_day(settings: MarketSettings, scenario: Scenario, country: str, department: str) -> pa.Table:
+    """The second day's offers (OFFER_SCHEMA) as `generate_second_day` writes them; `none` has the same products, shops
+    and ids as `new_vocabulary`."""
+    return draw_day(settings, 2, Drift(scenario, country, department))
+
+
 def generate_second_day(
     settings: MarketSettings,
     scenario: Scenario,

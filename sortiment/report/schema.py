@@ -170,9 +170,11 @@ class Drift(Section):
     partition: str | None = None
     scenario: str | None = None
     why: str | None = Field(None, description="the verdict on the partition in words")
-    before: Number = None
-    drifted: Number = None
-    after: Number = None
+    before: Number = Field(
+        None, description="champion on the second day's test offers as they were without the drift, where it was made"
+    )
+    drifted: Number = Field(None, description="champion on the same offers with the drift")
+    after: Number = Field(None, description="the student that was live in the end, on the same offers")
     recovered_share: Number = Field(None, description="(after - drifted) / (before - drifted)")
     partitions_relabelled: tuple[str, ...] = ()
     signals: tuple[DriftSignal, ...] = ()

@@ -7,6 +7,7 @@ report = draw_sample(state, settings, {"garden": folder})  sample.parquet per de
 
 from sortiment.sampling.building import build_state, keep_state, merge_states
 from sortiment.sampling.census import CensusReport, take_census
+from sortiment.sampling.fresh import build_fresh_state
 from sortiment.sampling.order import mask_of_seed, rank_keys
 from sortiment.sampling.parts import OfferPart, S3Options, UnreadablePart
 from sortiment.sampling.samples import SAMPLE_FILE, SampleReport, SliceReport, draw_sample
@@ -28,6 +29,7 @@ __all__ = [
     "State",
     "UnreadablePart",
     "balanced_weights",
+    "build_fresh_state",
     "build_state",
     "draw_sample",
     "keep_state",

@@ -200,7 +200,7 @@ def _write_conflicts(state: State, draw: Draw, rows: npt.NDArray[np.int64], out:
     conflicts = draw.conflicts
     contested = np.flatnonzero(conflicts.conflicting)
     drawn = rows[contested]
-    entries = state.reserve.at(draw.rows[drawn])
+    entries = draw.entries.at(drawn)
     categories = np.array([name or "" for name in state.category_ids], dtype=object)
     table = pa.table(
         {
@@ -208,7 +208,7 @@ def _write_conflicts(state: State, draw: Draw, rows: npt.NDArray[np.int64], out:
             "evidence": pa.array(np.array(EVIDENCE, dtype=object)[conflicts.evidence[contested]], pa.string()),
             "offer_key": entries.keys,
             "shop_id": pa.array([state.shop_ids[code] for code in draw.shops[drawn]], pa.string()),
-            "title": read_texts(state.segments, entries, ("title",))["title"],
+            "title": read_texts(draw.segments, entries, ("title",))["title"],
             "category_id": pa.array(categories[draw.categories[drawn]], pa.string()),
             "majority_category_id": pa.array(categories[conflicts.majority[contested]], pa.string()),
             "group_offers": conflicts.offers[contested],

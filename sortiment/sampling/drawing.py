@@ -11,14 +11,15 @@ import numpy.typing as npt
 
 from sortiment.errors import SamplingError
 from sortiment.sampling.counts import SHOP_BITS, Offers, Pairs
-from sortiment.sampling.eligible import ReserveRows, draw_rows, find_eligible
+from sortiment.sampling.eligible import ReserveRows, draw_rows, find_binding
+from sortiment.sampling.fresh import join_fresh
 from sortiment.sampling.horizons import Demand
 from sortiment.sampling.ledger import UNLABELLED
-from sortiment.sampling.order import HIGHEST_RANK, rank_keys
-from sortiment.sampling.payload import describe_entries
+from sortiment.sampling.order import rank_keys
+from sortiment.sampling.payload import Segment, describe_entries
 from sortiment.sampling.policy import ask_of, slice_categories
 from sortiment.sampling.quality import LabelConflicts, compare_labels
-from sortiment.sampling.reserve import Mask, Reserve
+from sortiment.sampling.reserve import Entries, Mask, Reserve
 from sortiment.sampling.splits import Split, split_offers
 from sortiment.sampling.state import State, check_shaping
 from sortiment.settings import SamplingSettings
@@ -28,12 +29,14 @@ from sortiment.settings import SamplingSettings
 class Draw:
     """One entry per drawn offer, ordered by offer key.
 
-    rows: row in the reserve. kept: False for what the settings leave out after the draw (near duplicates, suspects).
+    entries: the drawn offers; segments: what they point into. kept: False for what the settings leave out after the
+    draw (near duplicates, suspects).
     conflicts: of the labelled offers only, in the same order. asked, offers, slices, drawn: by category code.
     binding: the (category, shop) pairs whose cap cut offers.
     """
 
-    rows: npt.NDArray[np.int64]
+    entries: Entries
+    segments: tuple[Segment, ...]
     categories: npt.NDArray[np.uint32]
     shops: npt.NDArray[np.uint32]
     probability: npt.NDArray[np.float64]
@@ -54,8 +57,11 @@ class Draw:
         return mask
 
 
-def plan_draw(state: State, settings: SamplingSettings, threads: int = 2) -> Draw:
-    """Decide a country's draw. Raises SamplingError where the state was kept for other settings or holds no offer."""
+def plan_draw(state: State, settings: SamplingSettings, threads: int = 2, fresh: State | None = None) -> Draw:
+    """Decide a country's draw. fresh: the state of the parts whose offers are drawn with more weight (`fresh.py`).
+
+    Raises SamplingError where a state was kept for other settings or holds no offer.
+    """
     check_shaping(state, settings)
     if not state.offers:
         raise SamplingError(
@@ -69,25 +75,30 @@ def plan_draw(state: State, settings: SamplingSettings, threads: int = 2) -> Dra
     count = len(state.category_ids)
     asked = ask_of(state.counts, count, settings)
     mask = draw_rows(reserve, asked.targets, asked.caps)
-    rows = np.flatnonzero(mask)
-    rows = rows[np.argsort(entries.keys[rows])]
     probability, binding = _inclusion(state, reserve, mask, asked)
-    categories = reserve.categories[rows]
+    entries, probability, segments = entries.at(mask), probability[mask], state.segments
+    if fresh is not None:
+        entries, probability = join_fresh(state, entries, probability, binding, fresh, settings)
+        segments = (*segments, *fresh.segments)
+    by_key = np.argsort(entries.keys)
+    entries, probability = entries.at(by_key), probability[by_key]
+    categories = entries.categories
     labelled = categories != UNLABELLED
-    drawn = describe_entries(state.segments, entries.at(rows))
+    drawn = describe_entries(segments, entries)
     _, alphabetical = np.unique([name or "" for name in state.category_ids], return_inverse=True)
     conflicts = compare_labels(drawn.at(labelled), alphabetical)
-    suspect = np.zeros(len(rows), dtype=np.bool_)
+    suspect = np.zeros(len(entries), dtype=np.bool_)
     suspect[labelled] = conflicts.suspect
-    left_in = ~suspect if settings.suspect_labels == "drop" else np.ones(len(rows), dtype=np.bool_)
+    left_in = ~suspect if settings.suspect_labels == "drop" else np.ones(len(entries), dtype=np.bool_)
     split, kept = _split(drawn, labelled, left_in, settings, threads)
     weight = np.where(suspect & (settings.suspect_labels == "down_weight"), settings.suspect_weight, 1.0)
     offers = state.counts.by_category(count)
     return Draw(
-        rows=rows,
+        entries=entries,
+        segments=segments,
         categories=categories,
-        shops=reserve.shops[rows],
-        probability=probability[rows],
+        shops=entries.shops,
+        probability=probability,
         split=split,
         suspect=suspect,
         kept=kept,
@@ -122,11 +133,7 @@ def _inclusion(state: State, reserve: ReserveRows, drawn: Mask, asked: Demand) -
     """
     count = len(asked.targets)
     taken = np.bincount(reserve.categories[drawn], minlength=count)
-    last = np.zeros(count, dtype=np.uint64)
-    np.maximum.at(last, reserve.categories[drawn], reserve.ranks[drawn])
-    last[taken < asked.targets] = HIGHEST_RANK
-    cut = ~find_eligible(reserve, asked.caps) & (reserve.ranks <= last[reserve.categories])
-    binding = np.unique(reserve.pairs[cut])
+    binding = find_binding(reserve, drawn, asked)
     of = (binding >> SHOP_BITS).astype(np.int64)
     bound_offers = state.counts.of(binding)
     offers = state.counts.by_category(count)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from sortiment.sampling.codes import Codes
 from sortiment.sampling.counts import SHOP_BITS, Offers, Pairs, pair_codes
-from sortiment.sampling.horizons import Horizons
+from sortiment.sampling.horizons import Demand, Horizons
 from sortiment.sampling.ledger import UNLABELLED
 from sortiment.sampling.membership import maybe_among, maybe_crowded
 from sortiment.sampling.order import HIGHEST_RANK, Keys
@@ -73,6 +73,17 @@ def first_of_group(groups: npt.NDArray[np.uint64], ranks: Keys, limits: Offers) 
 def _is_ordered(groups: npt.NDArray[np.uint64], ranks: Keys) -> bool:
     same = groups[1:] == groups[:-1]
     return bool(np.where(same, ranks[1:] > ranks[:-1], groups[1:] > groups[:-1]).all())
+
+
+def find_binding(rows: ReserveRows, drawn: Mask, asked: Demand) -> Pairs:
+    """The (category, shop) pairs whose cap cut an offer that would else have been drawn; ascending."""
+    count = len(asked.targets)
+    taken = np.bincount(rows.categories[drawn], minlength=count)
+    last = np.zeros(count, dtype=np.uint64)
+    np.maximum.at(last, rows.categories[drawn], rows.ranks[drawn])
+    last[taken < asked.targets] = HIGHEST_RANK
+    cut = ~find_eligible(rows, asked.caps) & (rows.ranks <= last[rows.categories])
+    return np.unique(rows.pairs[cut])
 
 
 def short_categories(rows: ReserveRows, horizons: Horizons, needed: Offers, caps: Offers) -> Mask:

@@ -81,21 +81,23 @@ def draw_sample(
     settings: SamplingSettings,
     out: Mapping[str, Path],
     *,
+    fresh: State | None = None,
     threads: int = 2,
     progress: Progress = silent,
 ) -> SampleReport:
     """Write `sample.parquet` into each department's folder; one row per offer, ordered by offer_key.
 
-    out: department (or `unlabelled`) to folder. A department of which the country has no offer gets an empty file. The
-    bytes do not depend on which other departments are asked for.
+    out: department (or `unlabelled`) to folder. A department of which the country has no offer gets an empty
+    file. fresh: the state of the last parts, whose offers are drawn with more weight (`fresh.py`). The bytes do not
+    depend on which other departments are asked for.
     Raises SamplingError where the country has no offer or the state was kept for other settings.
     """
-    draw = plan_draw(state, settings, threads)
+    draw = plan_draw(state, settings, threads, fresh)
     codes = {department: np.flatnonzero([name == department for name in state.departments]) for department in out}
     rows = {name: _rows_of(draw, codes[name], draw.kept) for name in out}
     ends = np.cumsum([len(one) for one in rows.values()])
     together = np.concatenate([np.empty(0, dtype=np.int64), *rows.values()])
-    texts = open_texts(state.segments, state.reserve.at(draw.rows[together]), threads=threads)
+    texts = open_texts(draw.segments, draw.entries.at(together), threads=threads)
     starts = dict(zip(out, ends - [len(one) for one in rows.values()], strict=True))
 
     def write(department: str) -> SliceReport:
@@ -126,7 +128,7 @@ def _sample_table(state: State, draw: Draw, rows: npt.NDArray[np.int64], texts: 
     categories, shops = draw.categories[rows], draw.shops[rows]
     labelled = categories != UNLABELLED
     columns = {
-        "offer_key": pa.array(state.reserve.keys[draw.rows[rows]]),
+        "offer_key": pa.array(draw.entries.keys[rows]),
         "shop_id": pa.array(state.shop_ids, pa.string()).take(pa.array(shops)),
         "category_id": pa.array(state.category_ids, pa.string()).take(pa.array(categories)),
         "department": pa.array([None, *state.departments[1:]], pa.string()).take(pa.array(categories)),

@@ -15,7 +15,7 @@ from sortiment.student.prediction import Classification, Classifier
 if TYPE_CHECKING:
     from sortiment.student.classifier import StudentClassifier
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 OF_THIS_RUN = ("seconds", "offers_per_s", "resumed_epochs")
 
 __all__ = ["CODE_VERSION", "Classification", "Classifier", "StudentReport", "distill_student", "load_classifier"]

@@ -81,14 +81,16 @@ def run_distillation(
     known = _fingerprint(samples, soft_labels, corpus, encoder_folder, settings, encoder, start_from, changed)
     resume = Resume(out, known)
     source = resume.start or _prepare_start(
-        resume, corpus, targets, encoder_folder, settings, encoder, start_from, hardware, progress
+        resume, corpus, targets, encoder_folder, settings, encoder, start_from, changed, hardware, progress
     )
     student = move_student(load_student(source), hardware.device)
     tokens = _tokenize(source, corpus.texts, student, encoder)
-    plan = _plan(rows, settings, retraining=start_from is not None)
+    again = _rows_of(corpus, changed) if start_from is not None and changed is not None else rows[:0]
+    taught_rows = np.concatenate([rows, np.tile(again, settings.changed_passes - 1)])
+    plan = _plan(taught_rows, settings, retraining=start_from is not None)
     taught_before = resume.load()
     teaching = time.monotonic()
-    augmentation = _augment(source, corpus, plan.rows, student, settings, encoder)
+    augmentation = _augment(source, corpus, rows, student, settings, encoder)
     losses = _teach(student, tokens, targets, plan, resume, taught_before, hardware, augmentation, progress)
     resumed = taught_before.epochs if taught_before else 0
     taught_offers = len(plan.rows) * (plan.epochs - resumed)
@@ -97,9 +99,9 @@ def run_distillation(
         corpus, lambda rows: map_rows(student, tokens, rows, first_token_logits, hardware.bf16)
     )
     report = StudentReport(
-        offers=len(plan.rows),
-        labelled_offers=int((corpus.labels[plan.rows] != NO_CLASS).sum()),
-        overruled_labels=int((targets.label_kept[plan.rows] < 0.5).sum()),
+        offers=len(rows),
+        labelled_offers=int((corpus.labels[rows] != NO_CLASS).sum()),
+        overruled_labels=int((targets.label_kept[rows] < 0.5).sum()),
         classes=len(corpus.classes),
         new_classes=len(corpus.classes) - len(earlier) if start_from else 0,
         head_width=student.classifier.out_features,
@@ -163,9 +165,17 @@ def _rows_to_learn(corpus: Corpus, changed: Collection[str] | None, settings: St
     train = corpus.rows("train")
     if changed is None:
         return train
-    new = np.isin(corpus.partition[train], [place for place, key in enumerate(corpus.partitions) if key in changed])
-    rehearsed = choose_rows(corpus.labels, train[~new], settings.rehearsed_offers, settings.seed)
-    return np.union1d(train[new], rehearsed)
+    new = _rows_of(corpus, changed)
+    rehearsed = choose_rows(corpus.labels, np.setdiff1d(train, new), settings.rehearsed_offers, settings.seed)
+    return np.union1d(new, rehearsed)
+
+
+def _rows_of(corpus: Corpus, partitions: Collection[str]) -> npt.NDArray[np.int64]:
+    """The training offers of some partitions."""
+    train = corpus.rows("train")
+    places = [place for place, key in enumerate(corpus.partitions) if key in partitions]
+    rows: npt.NDArray[np.int64] = train[np.isin(corpus.partition[train], places)]
+    return rows
 
 
 def _prepare_start(
@@ -176,6 +186,7 @@ def _prepare_start(
     settings: StudentSettings,
     encoder: EncoderSettings,
     start_from: Path | None,
+    changed: Collection[str] | None,
     hardware: _Hardware,
     progress: Progress,
 ) -> Path:
@@ -201,6 +212,8 @@ def _prepare_start(
         first_new = len(read_classes(start_from))
         student = grow_head(load_student(start_from), classes, width)
         copy_tokenizer(start_from, folder, encoder.max_tokens)
+        if changed is not None and settings.word_least_offers:
+            _learn_new_words(student, folder, corpus, targets, changed, settings, encoder, hardware, progress)
     if first_new < len(classes):
         move_student(student, hardware.device)
         rows = _rows_for_head(corpus, first_new, settings)
@@ -215,6 +228,32 @@ def _prepare_start(
             step.advance(len(rows))
     write_network(student, folder)
     return resume.keep_start()
+
+
+def _learn_new_words(
+    student: BertForSequenceClassification,
+    folder: Path,
+    corpus: Corpus,
+    targets: Targets,
+    changed: Collection[str],
+    settings: StudentSettings,
+    encoder: EncoderSettings,
+    hardware: _Hardware,
+    progress: Progress,
+) -> None:
+    """Words that the changed partitions repeat and the student does not have become pieces too, in place; they alone
+    are taught, so that they mean what the words that are known already mean."""
+    before = student.config.vocab_size
+    texts = [corpus.texts[row] for row in _rows_of(corpus, changed)]
+    room = settings.most_words - getattr(student.config, "market_words", 0)
+    if not add_words(student, folder, texts, settings.word_least_offers, max(room, 0)) or not settings.word_epochs:
+        return
+    move_student(student, hardware.device)
+    rows = _rows_to_learn(corpus, changed, settings)
+    tokens = _tokenize(folder, corpus.texts, student, encoder)
+    augmentation = _augment(folder, corpus, rows, student, settings, encoder)
+    epochs, gain = settings.word_epochs, settings.word_gain
+    teach_table(student, tokens, targets, rows, epochs, gain, settings.seed, progress, augmentation, first=before)
 
 
 def _rows_for_head(corpus: Corpus, first_new: int, settings: StudentSettings) -> npt.NDArray[np.int64]:

@@ -34,10 +34,12 @@ def teach_table(
     seed: int,
     progress: Progress,
     augmentation: Augmentation | None = None,
+    first: int = 0,
 ) -> None:
     """Learn the targets from averaged token rows and add `gain` times the rows' change to the table, in place.
 
-    Tokens that the rows' offers do not have keep their rows; so do the special tokens of every offer.
+    Tokens that the rows' offers do not have keep their rows; so do the special tokens of every offer, and tokens before
+    `first`: then the head learns what the old rows say, and the new ones are moved to where it finds their categories.
     Raises TrainingError where the loss is not a number.
     """
     weight = student.bert.embeddings.word_embeddings.weight
@@ -79,6 +81,9 @@ def teach_table(
                     optimizer.param_groups[0]["lr"] = rate * (1 - done / steps)
                     optimizer.zero_grad()
                 torch.autograd.backward(loss)
+                if first and table.grad is not None:
+                    table.grad = table.grad.coalesce()
+                    table.grad.values().mul_((table.grad.indices()[0] >= first)[:, None])
                 for optimizer in optimizers:
                     optimizer.step()
                 done += 1

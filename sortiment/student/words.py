@@ -45,7 +45,7 @@ def add_words(
     model["vocab"] += [[START + word, sum(scores[piece] for piece in ids) + PREFERENCE] for word, ids in cut]
     write_atomically(file, json.dumps(content, ensure_ascii=False).encode())
     _grow_table(student, [ids for _, ids in cut])
-    student.config.market_words = len(cut)
+    student.config.market_words = getattr(student.config, "market_words", 0) + len(cut)
     return len(cut)
 
 

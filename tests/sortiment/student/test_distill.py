@@ -192,6 +192,38 @@ def test_retraining_learns_what_changed_whole_and_rehearses_some_of_the_rest(
     assert report.offers < trained[1].offers
 
 
+def test_words_that_came_with_a_changed_partition_become_pieces_and_mean_its_categories(
+    trained: tuple[Path, StudentReport],
+    tiny_encoder: Path,
+    quick_settings: StudentSettings,
+    workshop: Any,
+    tmp_path: Path,
+) -> None:
+    words = {"coffee": ["zorbuk", "flimpat"], "tea": ["quarnel", "droskit"]}
+    old = workshop.market(tmp_path / "old", per_category=30, unlabelled=20, countries=("GB",))
+    new = workshop.market(
+        tmp_path / "new", per_category=40, unlabelled=0, departments={"food": ["coffee", "tea"]}, words=words,
+        countries=("DE",),
+    )  # fmt: skip
+    market = _market(
+        old.samples | {"DE|food": new.samples["DE|food"]},
+        old.soft_labels | {"DE|food": new.soft_labels["DE|food"]},
+        old.classes,
+    )
+    settings = quick_settings.model_copy(update={"retrain_learning_rate": 1e-3})
+    report = _distill(market, tiny_encoder, settings, tmp_path / "out", start_from=trained[0], changed=["DE|food"])
+    before, after = load_classifier(trained[0], "cpu", "fp32"), load_classifier(tmp_path / "out", "cpu", "fp32")
+    titles = ["red zorbuk", "flimpat set", "new quarnel", "best droskit mini"]
+    truth = ["coffee", "coffee", "tea", "tea"]
+    assert [after.classes[index] for index in after.classify(titles).index] == truth
+    assert [before.classes[index] for index in before.classify(titles).index] != truth
+    assert report.vocabulary == trained[1].vocabulary + 4
+    rows = [load_file(folder / "model.safetensors")["bert.embeddings.word_embeddings.weight"] for folder in
+            (trained[0], tmp_path / "out" )]  # fmt: skip
+    assert len(rows[1]) == len(rows[0]) + 4
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").tokenize("red zorbuk") == ["▁red", "▁zorbuk"]
+
+
 def test_a_partition_without_soft_labels_is_refused(
     tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
 ) -> None:
