@@ -58,7 +58,8 @@ def answer_test_offers(
         raise TrainingError(
             "no labelled offer is in the test split",
             value=f"{len(samples)} partitions",
-            fix="give labelled offers, or raise sampling.test_share",
+            fix="give more labelled offers of the same categories (one that has a single offer needs it for training), "
+            "or raise sampling.test_share",
         )
     columns = {column: everything[column].to_pylist() for column in inputs}
     texts, countries = offer_texts(columns, inputs), everything["country"].to_pylist()

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from resources.profiles import Profile, read_profile
+
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """
 market: {offers: 5000, countries: [DE, FR, GB], departments: [electronics, garden, pets], second_day_offers: 900,
@@ -34,6 +36,10 @@ class DemoRun:
     def market(self) -> Path:
         current = json.loads((self.home / "current.json").read_text(encoding="utf-8"))
         return self.home / "markets" / current["market"]
+
+    @property
+    def profile(self) -> Profile:
+        return read_profile({"SORTIMENT_HOME": str(self.home)})
 
 
 def run_demo(home: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -56,11 +56,24 @@ def test_only_the_drifted_partition_was_labelled_anew(demo_run: Any, instance: d
     assert drift["partitions_relabelled"] == [drift["partition"]]
 
 
+def test_the_drifted_slice_alone_was_drawn_with_its_new_offers_and_labelled_by_a_teacher_that_knows_them(
+    demo_run: Any,
+) -> None:
+    store, drifted = demo_run.profile.storage().store, demo_run.report["drift"]["partition"]
+    samples, labels = store.current_partitions("training_sample"), store.current_partitions("teacher_soft_labels")
+    assert [key for key, sample in samples.items() if "fresh_since" in sample.manifest["inputs"]] == [drifted]
+    teachers = {key: found.manifest["inputs"]["teacher"] for key, found in labels.items()}
+    assert teachers.pop(drifted) == store.current("teacher_model").version
+    assert set(teachers.values()).isdisjoint({store.current("teacher_model").version})
+    feeds = pq.read_table(samples[drifted].path / "sample.parquet")["feed"].to_pylist()
+    assert sum(feed.startswith("day-2") for feed in feeds) > len(feeds) / 2
+
+
 def test_the_drifted_slice_recovers(demo_run: Any) -> None:
     drift = demo_run.report["drift"]
     assert drift["drifted"] < drift["before"] - 0.1
     assert drift["after"] > drift["drifted"]
-    assert drift["recovered_share"] > 0.5
+    assert drift["recovered_share"] > 0.7
 
 
 def test_sensor_ticks_are_on_record(instance: dg.DagsterInstance) -> None:
