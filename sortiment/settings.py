@@ -187,7 +187,10 @@ class StudentSettings(StageSettings):
         4_000, ge=0, description="offers of unchanged partitions that retraining goes over again, rare classes whole"
     )
     changed_passes: int = Field(
-        2, ge=1, le=20, description="retraining: how often each epoch goes over the offers of changed partitions"
+        2,
+        ge=1,
+        le=20,
+        description="retraining: how often an epoch goes over changed partitions' offers, while these are fewer",
     )
     batch_offers: int = Field(32, ge=1, le=4096, description="offers in one optimizer step")
     learning_rate: float = Field(6e-4, gt=0, le=0.1, description="highest learning rate of body and head")

@@ -85,9 +85,8 @@ def run_distillation(
     )
     student = move_student(load_student(source), hardware.device)
     tokens = _tokenize(source, corpus.texts, student, encoder)
-    again = _rows_of(corpus, changed) if start_from is not None and changed is not None else rows[:0]
-    taught_rows = np.concatenate([rows, np.tile(again, settings.changed_passes - 1)])
-    plan = _plan(taught_rows, settings, retraining=start_from is not None)
+    again = _rows_to_repeat(corpus, rows, changed if start_from else None, settings)
+    plan = _plan(np.concatenate([rows, again]), settings, retraining=start_from is not None)
     taught_before = resume.load()
     teaching = time.monotonic()
     augmentation = _augment(source, corpus, rows, student, settings, encoder)
@@ -168,6 +167,14 @@ def _rows_to_learn(corpus: Corpus, changed: Collection[str] | None, settings: St
     new = _rows_of(corpus, changed)
     rehearsed = choose_rows(corpus.labels, np.setdiff1d(train, new), settings.rehearsed_offers, settings.seed)
     return np.union1d(new, rehearsed)
+
+
+def _rows_to_repeat(
+    corpus: Corpus, rows: npt.NDArray[np.int64], changed: Collection[str] | None, settings: StudentSettings
+) -> npt.NDArray[np.int64]:
+    """What an epoch goes over once more: the changed partitions' offers, where they are fewer than the rehearsed."""
+    own = rows[:0] if changed is None else _rows_of(corpus, changed)
+    return np.tile(own, settings.changed_passes - 1 if 2 * len(own) < len(rows) else 0)
 
 
 def _rows_of(corpus: Corpus, partitions: Collection[str]) -> npt.NDArray[np.int64]:
