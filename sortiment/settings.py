@@ -190,7 +190,7 @@ class StudentSettings(StageSettings):
         2,
         ge=1,
         le=20,
-        description="retraining: how often an epoch goes over changed partitions' offers, while these are fewer",
+        description="retraining: passes of an epoch over changed partitions, while their offers are fewer",
     )
     batch_offers: int = Field(32, ge=1, le=4096, description="offers in one optimizer step")
     learning_rate: float = Field(6e-4, gt=0, le=0.1, description="highest learning rate of body and head")
