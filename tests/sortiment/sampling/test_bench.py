@@ -52,7 +52,7 @@ def test_the_window_functions_that_it_is_compared_with_draw_the_same_offers(tmp_
     limits = {"memory_mb": 500, "spill_mb": 500, "scratch": str(tmp_path), "folder": str(tmp_path / "window")}
     assert window_same_offers({**asked, **limits}) == {"out_of_memory": False}
     drawn = pq.read_table(tmp_path / "window" / WINDOW_FILE)["offer_key"].to_pylist()
-    assert sorted(drawn) == state.reserve.keys[draw.rows[draw.labelled]].tolist()
+    assert sorted(drawn) == draw.entries.keys[draw.labelled].tolist()
 
 
 def test_generated_offers_are_the_same_bytes_for_the_same_arguments(tmp_path: Path) -> None:

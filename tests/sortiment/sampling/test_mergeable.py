@@ -140,7 +140,7 @@ def check_against_the_definition(state: State, parts: list[list[Offer]], setting
         max(free.values(), default=1),
     )
     draw = plan_draw(state, settings)
-    keys = state.reserve.keys[draw.rows]
+    keys = draw.entries.keys
     assert set(keys.tolist()) == draw_naively(living, mask_of_seed(settings.seed), targets, caps)
     drawn = [offer for offer in living if offer.offer_key in set(keys.tolist())]
     assert len(drawn) == len(keys), "a withdrawn offer was drawn"
