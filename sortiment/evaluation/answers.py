@@ -52,7 +52,8 @@ def answer_test_offers(
     offer columns that make a model's text. All partitions are classified in one pass, so that batches stay full.
     Raises TrainingError where no partition has a labelled test offer.
     """
-    tables = {key: _test_offers(key, samples[key], soft_labels[key], teacher_classes) for key in samples}
+    known = {key: _classes_of(soft_labels[key], teacher_classes) for key in samples}
+    tables = {key: _test_offers(key, samples[key], soft_labels[key], known[key]) for key in samples}
     everything = pa.concat_tables(tables.values())
     if not everything.num_rows:
         raise TrainingError(
@@ -127,9 +128,7 @@ def _test_offers(key: str, sample: Path, soft_labels: Path, teacher_classes: Seq
         pc.list_element(labels["top_index"], 0).to_numpy(zero_copy_only=False) if labels.num_rows else np.zeros(0, int)
     )
     sure = pc.exp(pc.list_element(labels["top_logit"], 0)) if labels.num_rows else pa.array([], pa.float32())
-    own = soft_labels / CLASSES_FILE  # another teacher's, where only this partition was labelled anew
-    known = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else teacher_classes
-    classes = np.asarray(known, dtype=object)
+    classes = np.asarray(teacher_classes, dtype=object)
     weight = pc.divide(1.0, offers["inclusion_probability"])
     table = offers.select(
         [*KEPT_COLUMNS, *(c for c in ("brand", "shop_category", "description") if c in offers.column_names)]
@@ -138,3 +137,10 @@ def _test_offers(key: str, sample: Path, soft_labels: Path, teacher_classes: Seq
     table = table.append_column("teacher_id", pa.array(classes[first], pa.string()))
     table = table.append_column("teacher_confidence", sure.cast(pa.float32()))
     return table.append_column("partition", pa.array([key] * table.num_rows, pa.string()))
+
+
+def _classes_of(soft_labels: Path, otherwise: Sequence[str]) -> Sequence[str]:
+    """The classes of the teacher that labelled a partition: another one where only that was labelled anew."""
+    own = soft_labels / CLASSES_FILE
+    classes: Sequence[str] = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else otherwise
+    return classes
