@@ -107,7 +107,7 @@ class Driver:
             request.job_name or self.definitions.resolve_sensor_def(sensor_name).job.name
         )
         result = job.execute_in_process(
-            run_config=self.run_config | dict(request.run_config or {}),
+            run_config=self.run_config | {name: part for name, part in request.run_config.items() if part},
             instance=self.instance,
             partition_key=request.partition_key,
             tags=tags,

@@ -76,6 +76,11 @@ def test_the_drifted_slice_recovers(demo_run: Any) -> None:
     assert drift["recovered_share"] > 0.7
 
 
+def test_what_a_sensor_asks_for_shows_its_progress_like_everything_else(demo_run: Any) -> None:
+    assert "dagster - INFO" not in demo_run.output
+    assert demo_run.output.count("fit the teacher") >= 2
+
+
 def test_sensor_ticks_are_on_record(instance: dg.DagsterInstance) -> None:
     names = {sensor.name for sensor in SENSORS}
     runs = instance.get_runs()
