@@ -15,7 +15,7 @@ from resources.storage import StorageResource
 from sortiment.encoders import offer_texts
 from sortiment.evaluation import macro_f1, read_answers
 from sortiment.feeds import read_parts
-from sortiment.sampling.splits import TEST, side_of
+from sortiment.sampling.splits import TRAIN, side_of
 from sortiment.sampling.text_keys import key_offers
 from sortiment.settings import Settings
 
@@ -35,9 +35,10 @@ def score_second_day(
 ) -> dict[str, Any]:
     """Macro-F1 of champion and new student on the slice's new offers that nothing was trained on.
 
-    All of the second day's labelled offers whose product belongs to the test side, not only those that the sample
-    drew. Returns `{offers, undrifted, champion, student}`, `undrifted` the champion's on the same offers as they were
-    before the drift was made; None without offers.
+    All of the second day's labelled offers whose product belongs to the test or the validation side (which tunes only
+    how sure a student is, not what it answers), not only those that the sample drew. Returns
+    `{offers, undrifted, champion, student}`, `undrifted` the champion's on the same offers as they were before the
+    drift was made; None without offers.
     """
     from sortiment.student import load_classifier
 
@@ -63,7 +64,7 @@ def score_second_day(
 
 
 def _unseen_offers(storage: StorageResource, settings: Settings, partition: str) -> pa.Table:
-    """The second day's labelled offers of the slice on the test side, ordered by offer_key."""
+    """The second day's labelled offers of the slice that are not on the training side, ordered by offer_key."""
     store = storage.store
     country, department = partition.split("|", 1)
     columns = [*COLUMNS, *(name for name in settings.encoder.inputs if name not in COLUMNS)]
@@ -75,7 +76,7 @@ def _unseen_offers(storage: StorageResource, settings: Settings, partition: str)
     offers = pa.concat_tables(tables)
     offers = offers.filter((pc.field("department") == department) & pc.field("category_id").is_valid())
     keys = key_offers(*(offers[name].combine_chunks() for name in ("title", "product_id", "gtin")))
-    offers = offers.filter(pa.array(side_of(keys.group, settings.sampling) == TEST))
+    offers = offers.filter(pa.array(side_of(keys.group, settings.sampling) != TRAIN))
     sample = pq.read_table(store.current("training_sample", partition).path / "sample.parquet")
-    trained = sample.filter(pc.field("split") != "test")["offer_key"]  # a category without training offers lends some
+    trained = sample.filter(pc.field("split") == "train")["offer_key"]  # a category without training offers lends some
     return offers.filter(pc.invert(pc.is_in(offers["offer_key"], trained))).sort_by("offer_key")
