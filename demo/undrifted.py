@@ -20,34 +20,33 @@ FILE = "undrifted-day-2.parquet"
 IDENTITY = ("country", "offer_id")
 """What tells offers apart within the second day's feed of a country."""
 INPUTS = ("title", "brand", "shop_category", "description")
+TRUTH = "category_id"
+"""The true category, which a synthetic market knows; of anybody's offers the label."""
 
 
 def draw_undrifted(settings: MarketSettings, country: str, department: str) -> pa.Table:
     """A synthetic second day without its drift, texts cleaned as the loader cleans them."""
     offers = draw_second_day(settings, "none", country, department)
-    columns = {
-        name: clean_column(offers[name].combine_chunks()) if name in INPUTS else offers[name]
-        for name in (*IDENTITY, *INPUTS)
-    }
-    return pa.table(columns)
+    cleaned = {name: clean_column(offers[name].combine_chunks()) for name in INPUTS}
+    return pa.table({name: offers[name] for name in (*IDENTITY, TRUTH)} | cleaned)
 
 
 def keep_undrifted(folder: Path, offers: pa.Table, country: str) -> None:
     """Write one country's offers into the market's folder."""
-    own = offers.filter(pc.equal(offers["country"], country)).select([*IDENTITY, *INPUTS])
+    own = offers.filter(pc.equal(offers["country"], country)).select([*IDENTITY, TRUTH, *INPUTS])
     sink = pa.BufferOutputStream()
     pq.write_table(own, sink, compression="zstd")
     write_atomically(folder / FILE, bytes(sink.getvalue()))
 
 
 def read_undrifted(folder: Path, offers: pa.Table) -> pa.Table:
-    """The texts of the same offers, in their order, without the drift. offers: with the columns of IDENTITY.
+    """The same offers in their order, without the drift: their texts and TRUTH. offers: with IDENTITY, texts and label.
 
-    An offer that is not there (its feed row was broken) keeps its own text.
+    An offer that is not there keeps what it has.
     """
     kept = pq.read_table(folder / FILE).to_pylist()
     texts = {tuple(row[name] for name in IDENTITY): row for row in kept}
     rows = offers.to_pylist()
     found = [texts.get(tuple(row[name] for name in IDENTITY), row) for row in rows]
-    names = [name for name in INPUTS if name in offers.column_names]
+    names = [name for name in (TRUTH, *INPUTS) if name in offers.column_names]
     return pa.table({name: pa.array([row[name] for row in found], pa.string()) for name in names})

@@ -30,6 +30,8 @@ def test_the_day_without_its_drift_has_the_same_offers_with_other_titles(tmp_pat
 def test_an_offer_that_is_not_known_keeps_its_text(tmp_path: Path) -> None:
     empty = pa.nulls(1, pa.string())
     known = {"country": ["GB"], "offer_id": ["1"], "title": ["a lamp"], "brand": empty, "shop_category": empty}
-    keep_undrifted(tmp_path, pa.table(known | {"description": empty}), "GB")
-    asked = pa.table({"country": ["GB", "GB"], "offer_id": ["2", "1"], "title": ["zorb", "flim"]})
-    assert read_undrifted(tmp_path, asked)["title"].to_pylist() == ["zorb", "a lamp"]
+    keep_undrifted(tmp_path, pa.table(known | {"description": empty, "category_id": ["lamps"]}), "GB")
+    asked = {"country": ["GB", "GB"], "offer_id": ["2", "1"], "title": ["zorb", "flim"], "category_id": ["a", "b"]}
+    found = read_undrifted(tmp_path, pa.table(asked))
+    assert found["title"].to_pylist() == ["zorb", "a lamp"]
+    assert found["category_id"].to_pylist() == ["a", "lamps"]
