@@ -57,11 +57,20 @@ class Draw:
         return mask
 
 
-def plan_draw(state: State, settings: SamplingSettings, threads: int = 2, fresh: State | None = None) -> Draw:
-    """Decide a country's draw. fresh: the state of the parts whose offers are drawn with more weight (`fresh.py`).
+@dataclass(frozen=True)
+class Taken:
+    """The drawn offers, ordered by offer key, and the segments that they point into; what was asked of each category;
+    each one's inclusion probability; the (category, shop) pairs whose cap cut offers."""
 
-    Raises SamplingError where a state was kept for other settings or holds no offer.
-    """
+    entries: Entries
+    segments: tuple[Segment, ...]
+    asked: Demand
+    probability: npt.NDArray[np.float64]
+    binding: Pairs
+
+
+def take_rows(state: State, settings: SamplingSettings, fresh: State | None = None) -> Taken:
+    """Decide which offers are drawn. fresh, errors: as in `plan_draw`."""
     check_shaping(state, settings)
     if not state.offers:
         raise SamplingError(
@@ -72,8 +81,7 @@ def plan_draw(state: State, settings: SamplingSettings, threads: int = 2, fresh:
         )
     entries = state.reserve
     reserve = ReserveRows(rank_keys(entries.keys, settings.seed), entries.categories, entries.shops)
-    count = len(state.category_ids)
-    asked = ask_of(state.counts, count, settings)
+    asked = ask_of(state.counts, len(state.category_ids), settings)
     mask = draw_rows(reserve, asked.targets, asked.caps)
     probability, binding = _inclusion(state, reserve, mask, asked)
     entries, probability, segments = entries.at(mask), probability[mask], state.segments
@@ -81,7 +89,24 @@ def plan_draw(state: State, settings: SamplingSettings, threads: int = 2, fresh:
         entries, probability = join_fresh(state, entries, probability, binding, fresh, settings)
         segments = (*segments, *fresh.segments)
     by_key = np.argsort(entries.keys)
-    entries, probability = entries.at(by_key), probability[by_key]
+    return Taken(entries.at(by_key), segments, asked, probability[by_key], binding)
+
+
+def plan_draw(
+    state: State,
+    settings: SamplingSettings,
+    threads: int = 2,
+    fresh: State | None = None,
+    taken: Taken | None = None,
+) -> Draw:
+    """Decide a country's draw.
+
+    fresh: the state of the parts whose offers are drawn with more weight (`fresh.py`). taken: what `take_rows` says,
+    where the caller has it already. Raises SamplingError where a state was kept for other settings or holds no offer.
+    """
+    taken = taken or take_rows(state, settings, fresh)
+    entries, segments, asked, probability = taken.entries, taken.segments, taken.asked, taken.probability
+    count = len(state.category_ids)
     categories = entries.categories
     labelled = categories != UNLABELLED
     drawn = describe_entries(segments, entries)
@@ -108,7 +133,7 @@ def plan_draw(state: State, settings: SamplingSettings, threads: int = 2, fresh:
         offers=offers,
         slices=slice_categories(offers, settings),
         drawn=np.bincount(categories, minlength=count),
-        binding=binding,
+        binding=taken.binding,
     )
 
 
