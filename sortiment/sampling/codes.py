@@ -53,9 +53,12 @@ class CodeBook:
 
 def code_column(column: pa.ChunkedArray) -> Coded:
     """From a column that was read as dictionary codes."""
-    array = column.unify_dictionaries().combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))
+    if column.num_chunks == 1:
+        array = column.chunk(0)
+    else:
+        array = column.unify_dictionaries().combine_chunks()
+        if isinstance(array, pa.ChunkedArray):
+            array = array.chunk(0) if array.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))
     places = array.indices
     if places.null_count:
         places = places.fill_null(len(array.dictionary))

@@ -16,7 +16,7 @@ import pyarrow as pa
 from sortiment.errors import SamplingError
 from sortiment.progress import Progress
 from sortiment.sampling.codes import CodeBook, Coded, Codes, code_column
-from sortiment.sampling.counts import PairCounter, PairCounts, pair_codes
+from sortiment.sampling.counts import PairCounter, PairCounts, PartCounter, pair_codes
 from sortiment.sampling.ledger import WITHDRAWN, Ledger, LedgerWriter, PartRows, Positions, alive, find_repeats
 from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import LIGHT, PartReader, UnreadablePart, run_in_order
@@ -89,6 +89,7 @@ def count_parts(reader: PartReader, base: State, folder: Path, threads: int, pro
     categories, shops = CodeBook(base.category_ids), CodeBook(base.shop_ids)
     departments = dict(zip(base.category_ids, base.departments, strict=True))
     counter = PairCounter()
+    of_part: tuple[int, PartCounter] = (-1, PartCounter(counter))
     rows = np.zeros(len(reader.parts), dtype=np.int64)
     part_shops: list[set[int]] = [set() for _ in reader.parts]
     runs = [Runs() for _ in reader.parts]
@@ -105,13 +106,16 @@ def count_parts(reader: PartReader, base: State, folder: Path, threads: int, pro
                 codes = categories.register(batch.categories), shops.register(batch.shops)
                 _write(writer, batch, codes)
             category_codes, shop_codes = codes
-            of_category, of_shop, offers = batch.pairs
-            counter.add(pair_codes(category_codes[of_category], shop_codes[of_shop]), offers)
+            if of_part[0] != batch.group.part:
+                of_part[1].close()
+                of_part = (batch.group.part, PartCounter(counter))
+            of_part[1].add(category_codes, shop_codes, batch.pairs)
             rows[batch.group.part] += len(batch.keys)
             runs[batch.group.part].append(batch)
-            named = of_shop if batch.withdrawn is None else batch.shops.places
-            part_shops[batch.group.part].update(shop_codes[np.unique(named)].tolist())
+            named = np.bincount(batch.pairs[1] if batch.withdrawn is None else batch.shops.places)
+            part_shops[batch.group.part].update(shop_codes[np.flatnonzero(named)].tolist())
             step.advance(len(batch.keys))
+    of_part[1].close()
     homeless = [category for category in categories.values if departments.get(category) is None]
     if homeless:
         raise SamplingError(
@@ -198,9 +202,11 @@ def _withdrawn(column: pa.ChunkedArray) -> npt.NDArray[np.bool_] | None:
 
 def _count_pairs(categories: Any, shops: Any, shop_count: int) -> tuple[Numbers, Numbers, Numbers]:
     """Distinct (category, shop) and how often each occurs."""
-    pairs = categories.astype(np.int64) * shop_count + shops
-    top = int(pairs.max(initial=-1)) + 1
-    if top <= max(4 * len(pairs), 65_536):
+    top = (int(categories.max(initial=-1)) + 1) * shop_count
+    dense = top <= max(4 * len(categories), 65_536)
+    pairs = categories * np.int32(shop_count) if dense else categories.astype(np.int64) * shop_count
+    pairs += shops
+    if dense:
         counted = np.bincount(pairs, minlength=top)
         distinct = np.flatnonzero(counted)
         offers = counted[distinct]
