@@ -80,6 +80,10 @@ class Ledger:
         keys: Keys = np.fromfile(self.folder / KEYS, dtype="<u8", count=stop - start, offset=8 * start)
         return keys
 
+    def mapped_keys(self) -> Keys:
+        """All keys, read where they are looked at."""
+        return np.memmap(self.folder / KEYS, dtype="<u8", mode="r")
+
     def categories(self, start: int, stop: int) -> Codes:
         return self._map_categories(_read_codes(self.folder / CATEGORIES, start, stop))
 
@@ -138,10 +142,10 @@ class Ledger:
         for part in self.parts if only is None else only:
             first = max(part.first_row & ~7, stop & ~7)
             if first > stop:
-                yield from _cut(start, stop)
+                yield from cut_rows(start, stop)
                 start = first
             stop = part.first_row + part.rows
-        yield from _cut(start, stop)
+        yield from cut_rows(start, stop)
 
     def locate(self, positions: Positions) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Index into `parts` and row within that part, for each position."""
@@ -317,7 +321,8 @@ def _read_codes(path: Path, start: int, stop: int) -> Codes:
     return codes
 
 
-def _cut(start: int, stop: int) -> Iterator[tuple[int, int]]:
+def cut_rows(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The range in pieces that are worth a task."""
     for first in range(start, stop, BLOCK_ROWS):
         yield first, min(first + BLOCK_ROWS, stop)
 

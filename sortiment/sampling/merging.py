@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sortiment.progress import Progress
+from sortiment.sampling.choosing import choose_rows
 from sortiment.sampling.codes import CodeBook, Codes
 from sortiment.sampling.compaction import is_mostly_dead, keep_living
 from sortiment.sampling.counting import bury
@@ -36,7 +37,7 @@ from sortiment.sampling.ledger import (
 from sortiment.sampling.membership import is_among
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
 from sortiment.sampling.parts import S3Options
-from sortiment.sampling.payload import SegmentWriter, choose_rows, fetch_offers, read_text_keys, read_texts, too_many
+from sortiment.sampling.payload import SegmentWriter, fetch_offers, read_text_keys, read_texts, too_many
 from sortiment.sampling.reserve import Entries, empty_entries, join_entries, order_entries
 from sortiment.sampling.state import LedgerReference, State, write_state
 from sortiment.settings import SamplingSettings

@@ -1,4 +1,4 @@
-"""Choosing the reserve's offers from a ledger, fetching their texts from the parts, and keeping those in segments.
+"""Fetching the chosen offers' texts from the parts, and keeping those in segments.
 
 A segment is what a state wrote for the offers that it added, in the order in which they came: a Parquet file of their
 texts, and 96 bytes an offer of keys of those texts (`text_keys.py`), so that no text is looked at twice.
@@ -19,11 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sortiment.progress import Progress
+from sortiment.sampling.choosing import Chosen
 from sortiment.sampling.codes import Codes
-from sortiment.sampling.counts import PairCounts, pair_codes
-from sortiment.sampling.horizons import Horizons
-from sortiment.sampling.ledger import UNLABELLED, WITHDRAWN, Ledger, Positions
-from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
+from sortiment.sampling.ledger import Ledger, Positions
+from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import PRODUCT, TEXTS, PartReader, S3Options, UnreadablePart, run_in_order
 from sortiment.sampling.reserve import Entries, Reserve, join_entries
 from sortiment.sampling.text_keys import SIGNATURE_VALUES, key_offers
@@ -46,20 +45,6 @@ TextKeyRows = npt.NDArray[np.void]
 REPEATING = ["country", "brand", "shop_category", "feed"]
 ROWS_PER_GROUP = 32_768
 SEGMENTS_KEPT = 32
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Rows of one ledger that a reserve must hold, by position, ascending."""
-
-    positions: Positions
-    keys: Keys
-    categories: Codes
-    shops: Codes
-
-    def at(self, mask: npt.NDArray[np.bool_]) -> "Chosen":
-        """The rows where the mask is true."""
-        return Chosen(self.positions[mask], self.keys[mask], self.categories[mask], self.shops[mask])
 
 
 @dataclass(frozen=True)
@@ -117,39 +102,6 @@ class SegmentWriter:
             if kind is None:
                 self._write()
             self._writer.close()
-
-
-def choose_rows(ledger: Ledger, horizons: Horizons, counts: PairCounts, seed: int, threads: int) -> Chosen:
-    """The living rows of the ledger at or below their horizons. counts: of all living rows, also of other ledgers."""
-    category_limit = horizons.deepest(counts)
-    deepest = category_limit.max(initial=0)
-    free_limit = _limits_of_unlabelled(horizons)
-
-    def choose(block: tuple[int, int]) -> Chosen:
-        keys = ledger.keys(*block)
-        near = np.flatnonzero(rank_keys(keys, seed) <= deepest)
-        near = near[~ledger.dead_rows(*block)[near]]
-        keys, categories, shops = keys[near], ledger.categories(*block)[near], ledger.shops(*block)[near]
-        ranks = rank_keys(keys, seed)
-        known = np.minimum(categories, np.uint32(len(category_limit) - 1))
-        rows = np.flatnonzero((ranks <= category_limit[known]) & (categories != WITHDRAWN))
-        free = categories[rows] == UNLABELLED
-        if free.any() and len(free_limit):
-            limit = np.append(free_limit, HIGHEST_RANK)[np.minimum(shops[rows[free]], np.uint32(len(free_limit)))]
-            kept = ~free
-            kept[free] = ranks[rows[free]] <= limit
-            rows = rows[kept]
-        rows = rows[ranks[rows] <= horizons.of_pairs(pair_codes(categories[rows], shops[rows]))]
-        return Chosen(near[rows] + block[0], keys[rows], categories[rows], shops[rows])
-
-    found = [Chosen(*(np.empty(0, dtype=kind) for kind in ("i8", "u8", "u4", "u4")))]
-    found += run_in_order(choose, ledger.blocks(), threads)
-    return Chosen(
-        np.concatenate([one.positions for one in found]),
-        np.concatenate([one.keys for one in found]),
-        np.concatenate([one.categories for one in found]),
-        np.concatenate([one.shops for one in found]),
-    )
 
 
 def fetch_offers(
@@ -259,15 +211,6 @@ def too_many(segments: Sequence[Segment], reserve: Entries) -> bool:
     return (
         len(segments) > SEGMENTS_KEPT or sum(segment.rows for segment in segments) > 2 * len(reserve) + ROWS_PER_GROUP
     )
-
-
-def _limits_of_unlabelled(horizons: Horizons) -> Keys:
-    """Shop horizons of the pool without a label, by shop code: most of its rows are decided by one look-up."""
-    mine = (horizons.pairs >> np.uint64(32)) == UNLABELLED
-    shops = (horizons.pairs[mine] & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    limits = np.full(int(shops.max(initial=-1)) + 1, HIGHEST_RANK)
-    limits[shops] = horizons.shops[mine]
-    return limits
 
 
 @dataclass(frozen=True)
