@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 
 from sortiment.artifacts import ArtifactStore, Recipe
 from sortiment.cleaning import map_distinct
-from sortiment.feeds.offer_files import ROW_GROUP_ROWS, open_writer
+from sortiment.feeds.offer_files import open_writer
 from sortiment.feeds.parts import PART_ASSET, OfferPart, open_part
 from sortiment.feeds.report import LABELS_FILE, REPORT_FILE
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import plan_departments, slugify
 
-GROUPING_VERSION = "1"
+GROUPING_VERSION = "2"
 
 
 def group_departments(
@@ -74,8 +74,8 @@ def _group_part(part: OfferPart, moved: Mapping[str, str], store: ArtifactStore)
 
 def _rewrite_offers(source: Path, target: Path, moved: Mapping[str, str]) -> None:
     with pq.ParquetFile(source) as file, open_writer(target) as writer:
-        for batch in file.iter_batches(ROW_GROUP_ROWS):
-            writer.write_table(_replace_department(pa.Table.from_batches([batch]), moved))
+        for group in range(file.metadata.num_row_groups):
+            writer.write_table(_replace_department(file.read_row_group(group), moved))
 
 
 def _replace_department(table: pa.Table, moved: Mapping[str, str]) -> pa.Table:

@@ -1,14 +1,18 @@
 """Offers as Parquet, a file per country, written while the feed is read: docs/contracts.md has the columns.
 
-Rows are ordered by offer_key within runs of a million rows (fewer where texts are long), and a run has many row groups:
-whoever wants the offers of a range of keys, as sampling does, opens only the row groups whose statistics overlap it.
+Rows are ordered by offer_key within runs of a million rows (fewer where texts are long), and each row group of a run is
+an equal share of the key space, a sixteenth for a full run: whoever wants the offers of a range of keys opens only the
+row groups that overlap it, and the smallest ranks of sampling, which are keys with some bits flipped, are whole groups.
 The bytes depend on the file's rows alone.
 """
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -52,6 +56,19 @@ LAYOUT: dict[str, Any] = {
 
 def offers_file(country: str) -> str:
     return f"offers-{country}.parquet"
+
+
+def cut_run(keys: npt.NDArray[np.uint64]) -> Iterator[slice]:
+    """The row groups of a run, given its keys in order: equal shares of the key space, about ROW_GROUP_ROWS rows each.
+
+    Their number is a power of two, so that flipping bits of the keys turns row groups into row groups.
+    """
+    bits = max(0, round(math.log2(max(1, len(keys)) / ROW_GROUP_ROWS)))
+    inner = np.arange(1, 2**bits, dtype=np.uint64) << np.uint64(64 - bits) if bits else keys[:0]
+    edges = [0, *np.searchsorted(keys, inner).tolist(), len(keys)]
+    for start, stop in zip(edges, edges[1:], strict=False):
+        if start < stop:
+            yield slice(start, stop)
 
 
 def open_writer(path: Path) -> pq.ParquetWriter:
@@ -98,9 +115,11 @@ class OfferFiles:
         target = self.folder / offers_file(country)
         kept = target.with_suffix(".kept")
         with pq.ParquetFile(target) as file, open_writer(kept) as writer:
-            for batch in file.iter_batches(ROW_GROUP_ROWS):
-                gone = pc.is_in(batch.column("source_row"), value_set=source_rows)
-                writer.write_table(pa.Table.from_batches([batch.filter(pc.invert(gone))]))
+            for group in range(file.metadata.num_row_groups):
+                offers = file.read_row_group(group)
+                staying = offers.filter(pc.invert(pc.is_in(offers["source_row"], value_set=source_rows)))
+                if staying.num_rows:
+                    writer.write_table(staying)
         kept.replace(target)
 
     def _write_all(self) -> None:
@@ -117,6 +136,7 @@ class OfferFiles:
         if country not in self.writers:
             self.writers[country] = open_writer(self.folder / offers_file(country))
         run = run.combine_chunks()
-        order = np.argsort(run["offer_key"].to_numpy(), kind="stable")
-        for start in range(0, run.num_rows, ROW_GROUP_ROWS):
-            self.writers[country].write_table(run.take(pa.array(order[start : start + ROW_GROUP_ROWS])))
+        keys = run["offer_key"].to_numpy()
+        order = np.argsort(keys, kind="stable")
+        for group in cut_run(keys[order]):
+            self.writers[country].write_table(run.take(pa.array(order[group])))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS, RUN_ROWS, open_writer
+from sortiment.feeds.offer_files import OFFER_SCHEMA, RUN_ROWS, cut_run, open_writer
 from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import OfferPart, run_in_order
 from sortiment.sampling.text_keys import mix
@@ -70,8 +70,8 @@ def write_parts(
             for first in range(0, len(numbers), RUN_ROWS):
                 run = numbers[first : first + RUN_ROWS]
                 run = run[np.argsort(keys_of(run))]
-                for start in range(0, len(run), ROW_GROUP_ROWS):
-                    chunk = run[start : start + ROW_GROUP_ROWS]
+                for group in cut_run(keys_of(run)):
+                    chunk = run[group]
                     own = first_shop + index * market.shops_per_part + _scatter(chunk, 1) % market.shops_per_part
                     shops = _scatter(chunk, 1) % first_shop if spread else own
                     writer.write_table(_offers(market, words, chunk, shops))

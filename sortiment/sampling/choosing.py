@@ -96,7 +96,9 @@ def _near_blocks(ledger: Ledger, horizons: Horizons, counts: PairCounts, seed: i
 def _near_ranges(ledger: Ledger, horizons: Horizons, counts: PairCounts, seed: int) -> Iterator[tuple[int, int]]:
     by_shop = _deepest_by_shop(horizons, counts)
     for part in ledger.parts:
-        limit = int(by_shop[np.array([shop for shop in part.shops if shop < len(by_shop)], dtype=np.int64)].max(initial=0))
+        limit = int(
+            by_shop[np.array([shop for shop in part.shops if shop < len(by_shop)], dtype=np.int64)].max(initial=0)
+        )
         if len(part.runs) * ROWS_OF_A_RUN > part.rows or not part.runs or limit == int(HIGHEST_RANK):
             yield part.first_row, part.first_row + part.rows
         else:

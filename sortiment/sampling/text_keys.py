@@ -27,6 +27,8 @@ Signatures = npt.NDArray[np.uint16]
 SIGNATURE_VALUES = 32
 GROUP_VALUES = 2
 EMPTY = np.uint16(65_535)
+AWAY = np.uint16(1_950)
+"""What an empty bin's value changes by for each bin that it is away from the one it is taken from."""
 SPACE = 32
 BASE = 0x100000001B3
 PRODUCT_SALT = np.uint64(0x9E3779B97F4A7C15)
@@ -158,14 +160,18 @@ FOLDED = _fold_table()
 
 def _fill_empty(bins: Signatures) -> None:
     """Each empty bin takes the value of the next filled bin, around the end, changed by the distance. [32, titles]"""
-    following, distance = np.full(bins.shape[1], EMPTY), np.zeros(bins.shape[1], dtype=np.uint16)
-    for turn in range(2 * SIGNATURE_VALUES - 1, -1, -1):
-        own = bins[turn % SIGNATURE_VALUES]
+    first = np.argmax(bins != EMPTY, axis=0)
+    following = bins[first, np.arange(bins.shape[1])]
+    blank = following == EMPTY
+    distance = first.astype(np.uint16) * AWAY
+    for own in bins[::-1]:
         filled = own != EMPTY
-        distance = np.where(filled, np.uint16(0), distance + np.uint16(1_950))
-        following = np.where(filled, own, following)
-        if turn < SIGNATURE_VALUES:
-            own[:] = np.where(following == EMPTY, EMPTY, (following + distance) & np.uint16(0xFFFE))
+        distance += AWAY
+        np.copyto(distance, np.uint16(0), where=filled)
+        np.copyto(following, own, where=filled)
+        np.add(following, distance, out=own)
+        own &= np.uint16(0xFFFE)
+    bins[:, blank] = EMPTY
 
 
 def _hash_texts(texts: Texts) -> U64:
