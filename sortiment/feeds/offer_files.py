@@ -8,6 +8,7 @@ The bytes depend on the file's rows alone.
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def cut_run(keys: npt.NDArray[np.uint64]) -> Iterator[slice]:
     bits = max(0, round(math.log2(max(1, len(keys)) / ROW_GROUP_ROWS)))
     inner = np.arange(1, 2**bits, dtype=np.uint64) << np.uint64(64 - bits) if bits else keys[:0]
     edges = [0, *np.searchsorted(keys, inner).tolist(), len(keys)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         if start < stop:
             yield slice(start, stop)
 

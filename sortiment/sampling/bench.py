@@ -28,6 +28,17 @@ ROWS_THAT_FIT = 3_000_000
 """Up to so many rows pandas and polars are asked too."""
 REFERENCE_ROWS = 4_500_000_000
 INCREMENT_SHARE = 0.01
+KEPT_FILE = "generated.json"
+LAYOUT_VERSION = 2
+"""Of generated parts: raise it when the same arguments give other bytes."""
+DEFINITIONS = {
+    "full_read_s": "the faster of Arrow and DuckDB reading the sample's columns; mean of before and after the rest",
+    "sample_s": "from the parts alone: state, draw and samples of all departments",
+    "increment_share": "seconds until the state holds 1 % more offers / seconds until the first state was made; the "
+    "costlier of new and of known shops; no sample is written in either",
+    "increment_of_first_run_share": "the same seconds / sample_s",
+    "increment_with_samples_share": "the same and all samples written anew / sample_s",
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class BenchResult:
     window_out_of_memory: bool
     peak_rss_mb: float
     increment_share: float
+    increment_of_first_run_share: float
     increment_with_samples_share: float
     measured: Mapping[str, Any]
     machine: Mapping[str, Any]
@@ -61,6 +73,7 @@ class BenchResult:
         extrapolated = {"rows": REFERENCE_ROWS, "sample_s": self.extrapolated_sample_s, "measured": False}
         return {
             **figures,
+            "definitions": DEFINITIONS,
             "extrapolated": extrapolated,
             "arguments": dict(self.arguments),
             "machine": dict(self.machine),
@@ -82,15 +95,17 @@ def run_bench(
     window_timeout_s: float | None = None,
     seed: int = 0,
     folder: Path | None = None,
+    keep: Path | None = None,
     json_path: Path | None = None,
     plot_path: Path | None = None,
     progress: Progress = silent,
 ) -> BenchResult:
-    """Generate, measure, compare; what was generated is deleted at the end.
+    """Generate, measure, compare; what was generated is deleted at the end, but for what `keep` says.
 
     parts: files; by default one per million rows. memory_mb: DuckDB's limit for the window functions, which may spill
     to disk. window_timeout_s: when to stop one; by default after 20 times what the sample took. folder: where the
-    offers go; by default the system's temporary folder.
+    offers go; by default the system's temporary folder. keep: a folder where the generated offers stay, and are found
+    again by the next run that asks for the same.
     Raises SamplingError where the disk is too small or a measurement fails.
     """
     knobs = settings or SamplingSettings(seed=seed)
@@ -100,7 +115,7 @@ def run_bench(
     with tempfile.TemporaryDirectory(prefix="sortiment-bench-", dir=base) as temporary:
         work = Path(temporary)
         market = BenchMarket(categories, zipf, shops_per_part, seed)
-        made = _generate(work, market, rows, files, threads, progress)
+        made = _generate(work if keep is None else keep, market, rows, files, threads, progress)
         common = {
             "threads": threads,
             "memory_mb": memory_mb,
@@ -141,6 +156,15 @@ class _Generated:
 
 
 def _generate(work: Path, market: BenchMarket, rows: int, files: int, threads: int, progress: Progress) -> _Generated:
+    """Write the offers, or find them: a folder that holds them says, last of all, what was asked for."""
+    asked = {"market": vars(market), "rows": rows, "files": files, "layout": LAYOUT_VERSION}
+    made = work / KEPT_FILE
+    if made.is_file() and (content := json.loads(made.read_text(encoding="utf-8")))["asked"] == asked:
+        return _Generated(
+            [str(work / "parts" / name) for name in content["parts"]],
+            *(str(work / content[name]) for name in ("new_shops", "known_shops")),
+        )
+    made.unlink(missing_ok=True)
     parts = []
     with progress("generate offers", total=rows) as step:
         for part in write_parts(work / "parts", market, rows, parts=files, threads=threads):
@@ -151,7 +175,11 @@ def _generate(work: Path, market: BenchMarket, rows: int, files: int, threads: i
     spread = write_parts(
         work, market, new_rows, parts=1, first_number=2 * rows, first_shop=shops, spread=True, name="known-shops"
     )
-    return _Generated(parts, next(own).uri, next(spread).uri)
+    generated = _Generated(parts, next(own).uri, next(spread).uri)
+    names = {"new_shops": Path(generated.new_shops).name, "known_shops": Path(generated.known_shops).name}
+    content = {"asked": asked, "parts": [Path(part).name for part in parts], **names}
+    write_atomically(made, json.dumps(content).encode())
+    return generated
 
 
 def _measure_all(
@@ -216,6 +244,7 @@ def _sum_up(rows: int, measured: dict[str, Any], arguments: dict[str, Any]) -> B
         window_out_of_memory=bool(window.get("out_of_memory", False)),
         peak_rss_mb=max(one["peak_rss_mb"] for one in (drawn, *grown)),
         increment_share=max(one["state_s"] for one in grown) / drawn["state_s"],
+        increment_of_first_run_share=max(one["state_s"] for one in grown) / drawn["seconds"],
         increment_with_samples_share=max(one["seconds"] for one in grown) / drawn["seconds"],
         measured=measured,
         machine=_machine(),

@@ -23,6 +23,9 @@ def sampling(
     window: Annotated[bool, typer.Option(help="Run the window functions too; the slowest part.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of the offers and of the draw.")] = 0,
     folder: Annotated[Path | None, typer.Option(help="Where the offers go; default the temporary folder.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep the generated offers in this folder, and find them there again.")
+    ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     plot_path: Annotated[Path | None, typer.Option("--plot", help="Draw the seconds here (png, svg or pdf).")] = None,
 ) -> None:
@@ -41,6 +44,7 @@ def sampling(
         window=window,
         seed=seed,
         folder=folder,
+        keep=keep,
         json_path=json_path,
         plot_path=plot_path,
         progress=LogProgress(lambda line: console.print(f"[dim]{line}[/]", highlight=False)),
@@ -71,8 +75,9 @@ def show_result(result: BenchResult, console: Console) -> None:
         window = f"out of memory at {result.arguments['memory_mb']} MB"
     console.print(f"sample / full read  {result.sample_over_full_read:.2f}")
     console.print(
-        f"one percent more    {result.increment_share:.1%} of the first run; {result.increment_with_samples_share:.1%} "
-        "with writing all samples anew (of new and of known shops, the costlier)"
+        f"one percent more    {result.increment_share:.1%} of the first state, "
+        f"{result.increment_of_first_run_share:.1%} of the first run; {result.increment_with_samples_share:.1%} of it "
+        "with all samples written anew (of new and of known shops, the costlier)"
     )
     console.print(f"window functions    {window}, for the same offers")
     console.print(f"peak memory         {result.peak_rss_mb:,.0f} MB")

@@ -1,7 +1,7 @@
 """Choosing the reserve's offers from a ledger: the living rows at or below their horizons.
 
-A part's keys ascend in runs, and ranks are keys whose bits a mask flips: the smallest ranks of a run are a few ranges of
-its rows, found by bisection. Only those rows are looked at; how many follows from the deepest horizon of the part's own
+A part's keys ascend in runs, and ranks are keys whose bits a mask flips: the smallest ranks of a run are a few ranges
+of its rows, found by bisection. Only those rows are looked at; how many follows from the deepest horizon of the part's own
 shops. A part whose keys are in no order is looked at row by row.
 """
 

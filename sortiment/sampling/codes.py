@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Codes = npt.NDArray[np.uint32]
+FEW = 8
+"""A column with so many times fewer values than are known is looked up value by value."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class CodeBook:
 
     def look_up(self, column: Coded) -> Codes | None:
         """The code of each dictionary entry; None where one has none yet."""
+        if FEW * len(column) < len(self._codes):
+            codes = [self._codes.get(value) for value in [*column.values.to_pylist(), None]]
+            return None if None in codes else np.array(codes, dtype=np.uint32)
         found = pc.index_in(column.values, value_set=self._known)
         if found.null_count:
             return None

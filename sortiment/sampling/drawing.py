@@ -54,8 +54,18 @@ class Draw:
         return mask
 
 
-def plan_draw(state: State, settings: SamplingSettings, threads: int = 2) -> Draw:
-    """Decide a country's draw. Raises SamplingError where the state was kept for other settings or holds no offer."""
+@dataclass(frozen=True)
+class Taken:
+    """The reserve, what is asked of each category, and the reserve's rows that are drawn, ordered by offer key."""
+
+    reserve: ReserveRows
+    asked: Demand
+    mask: Mask
+    rows: npt.NDArray[np.int64]
+
+
+def take_rows(state: State, settings: SamplingSettings) -> Taken:
+    """Decide which rows are drawn. Raises SamplingError as `plan_draw` does."""
     check_shaping(state, settings)
     if not state.offers:
         raise SamplingError(
@@ -66,12 +76,21 @@ def plan_draw(state: State, settings: SamplingSettings, threads: int = 2) -> Dra
         )
     entries = state.reserve
     reserve = ReserveRows(rank_keys(entries.keys, settings.seed), entries.categories, entries.shops)
-    count = len(state.category_ids)
-    asked = ask_of(state.counts, count, settings)
+    asked = ask_of(state.counts, len(state.category_ids), settings)
     mask = draw_rows(reserve, asked.targets, asked.caps)
     rows = np.flatnonzero(mask)
-    rows = rows[np.argsort(entries.keys[rows])]
-    probability, binding = _inclusion(state, reserve, mask, asked)
+    return Taken(reserve, asked, mask, rows[np.argsort(entries.keys[rows])])
+
+
+def plan_draw(state: State, settings: SamplingSettings, threads: int = 2, taken: Taken | None = None) -> Draw:
+    """Decide a country's draw. taken: what `take_rows` says, where the caller has it already.
+
+    Raises SamplingError where the state was kept for other settings or holds no offer.
+    """
+    taken = taken or take_rows(state, settings)
+    reserve, asked, rows, entries = taken.reserve, taken.asked, taken.rows, state.reserve
+    count = len(state.category_ids)
+    probability, binding = _inclusion(state, reserve, taken.mask, asked)
     categories = reserve.categories[rows]
     labelled = categories != UNLABELLED
     drawn = describe_entries(state.segments, entries.at(rows))

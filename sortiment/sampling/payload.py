@@ -135,7 +135,7 @@ class Texts:
     table: pa.Table
     rows: Positions
 
-    def at(self, entries: slice) -> pa.Table:
+    def at(self, entries: slice | Positions) -> pa.Table:
         """The texts of these entries, in the entries' order."""
         return self.table.take(pa.array(self.rows[entries]))
 

@@ -5,6 +5,7 @@ where those are down-weighted.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sortiment.progress import Progress, silent
-from sortiment.sampling.drawing import Draw, plan_draw
+from sortiment.sampling.drawing import Draw, plan_draw, take_rows
 from sortiment.sampling.ledger import UNLABELLED
 from sortiment.sampling.parts import run_in_order
 from sortiment.sampling.payload import open_texts
@@ -90,18 +91,22 @@ def draw_sample(
     bytes do not depend on which other departments are asked for.
     Raises SamplingError where the country has no offer or the state was kept for other settings.
     """
-    draw = plan_draw(state, settings, threads)
+    taken = take_rows(state, settings)
     codes = {department: np.flatnonzero([name == department for name in state.departments]) for department in out}
+    wanted = np.zeros(len(state.category_ids), dtype=np.bool_)
+    wanted[np.concatenate([np.empty(0, dtype=np.int64), *codes.values()])] = True
+    candidates = np.flatnonzero(wanted[taken.reserve.categories[taken.rows]])
+    with ThreadPoolExecutor(1) as pool:
+        opened = pool.submit(open_texts, state.segments, state.reserve.at(taken.rows[candidates]), threads=1)
+        draw = plan_draw(state, settings, threads, taken)
+        texts = opened.result()
+    place = np.zeros(len(taken.rows), dtype=np.int64)
+    place[candidates] = np.arange(len(candidates))
     rows = {name: _rows_of(draw, codes[name], draw.kept) for name in out}
-    ends = np.cumsum([len(one) for one in rows.values()])
-    together = np.concatenate([np.empty(0, dtype=np.int64), *rows.values()])
-    texts = open_texts(state.segments, state.reserve.at(draw.rows[together]), threads=threads)
-    starts = dict(zip(out, ends - [len(one) for one in rows.values()], strict=True))
 
     def write(department: str) -> SliceReport:
         out[department].mkdir(parents=True, exist_ok=True)
-        start = int(starts[department])
-        mine = texts.at(slice(start, start + len(rows[department])))
+        mine = texts.at(place[rows[department]])
         table = _sample_table(state, draw, rows[department], mine)
         _write(table, out[department] / SAMPLE_FILE)
         return _report(state, draw, department, codes[department])

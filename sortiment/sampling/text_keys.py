@@ -164,13 +164,14 @@ def _fill_empty(bins: Signatures) -> None:
     following = bins[first, np.arange(bins.shape[1])]
     blank = following == EMPTY
     distance = first.astype(np.uint16) * AWAY
-    for own in bins[::-1]:
+    for turn in range(SIGNATURE_VALUES - 1, -1, -1):
+        own = bins[turn]
         filled = own != EMPTY
         distance += AWAY
         np.copyto(distance, np.uint16(0), where=filled)
         np.copyto(following, own, where=filled)
         np.add(following, distance, out=own)
-        own &= np.uint16(0xFFFE)
+        np.bitwise_and(own, np.uint16(0xFFFE), out=own)
     bins[:, blank] = EMPTY
 
 
