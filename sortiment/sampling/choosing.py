@@ -1,8 +1,8 @@
 """Choosing the reserve's offers from a ledger: the living rows at or below their horizons.
 
 A part's keys ascend in runs, and ranks are keys whose bits a mask flips: the smallest ranks of a run are a few ranges
-of its rows, found by bisection. Only those rows are looked at; how many follows from the deepest horizon of the part's own
-shops. A part whose keys are in no order is looked at row by row.
+of its rows, found by bisection. Only those rows are looked at; how many follows from the deepest horizon of the part's
+own shops. A part whose keys are in no order is looked at row by row.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from sortiment.sampling.order import HIGHEST_RANK, Keys, mask_of_seed, rank_keys
 from sortiment.sampling.parts import run_in_order
 
 PRECISION_BITS = 5
-"""The ranges hold at most a sixteenth of the key space more than the limit asks for, in relation to it."""
+"""The ranges hold at most a sixteenth more of the key space than the limit asks for."""
 ROWS_OF_A_RUN = 4_096
 """In a part whose runs are shorter in the mean, bisection is not worth it."""
 

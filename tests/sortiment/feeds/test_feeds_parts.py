@@ -311,3 +311,8 @@ def test_rows_of_a_part_are_ordered_by_key_so_that_a_range_of_keys_opens_few_row
         assert file.read(columns=["offer_key"])["offer_key"].to_numpy().tolist() == sorted(keys.tolist())
         halves = [file.metadata.row_group(group).column(0).statistics for group in range(file.num_row_groups)]
     assert [(half.min >> 63, half.max >> 63) for half in halves] == [(0, 0), (1, 1)]
+    files.remove_rows("DE", pa.array(np.arange(100)))
+    with pq.ParquetFile(tmp_path / "offers-DE.parquet") as file:
+        assert file.metadata.num_rows == len(keys) - 100
+        halves = [file.metadata.row_group(group).column(0).statistics for group in range(file.num_row_groups)]
+    assert [(half.min >> 63, half.max >> 63) for half in halves] == [(0, 0), (1, 1)]
