@@ -31,13 +31,14 @@ def teacher_model(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
     """What the large model knows, fitted once on all partitions' labelled offers. Its labels are paid for once."""
-    from sortiment.teacher import train_teacher
+    from sortiment.taxonomy import load_taxonomy
+    from sortiment.teacher import names_of, train_teacher
 
     store, settings, shown = storage.store, market.settings, progress.of(context.log)
     samples = store.current_partitions("training_sample")
-    encoder = market.encoder(shown)
+    encoder, tree = market.encoder(shown), store.current("taxonomy")
     recipe = Recipe(
-        {"samples": versions_of(samples), "encoder": encoder.version},
+        {"samples": versions_of(samples), "encoder": encoder.version, "taxonomy": tree.version},
         {"teacher": settings.teacher.model_dump(mode="json"), "encoder": settings.encoder.model_dump(mode="json")},
         CODE_VERSION,
         PACKAGES,
@@ -47,7 +48,14 @@ def teacher_model(
         "teacher_model",
         recipe,
         lambda out: train_teacher(
-            partition_paths(samples), encoder, settings.encoder, settings.teacher, out, market.features, shown
+            partition_paths(samples),
+            encoder,
+            settings.encoder,
+            settings.teacher,
+            out,
+            market.features,
+            shown,
+            names_of(load_taxonomy(tree.path)),
         ).summary(),
     )
     return materialized(teacher)
