@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from catalog_assets.feeds import taxonomy
 from catalog_assets.partitions import one_run, slices
 from catalog_assets.results import (
     OWNERS,
@@ -26,11 +27,11 @@ STAGE: dict[str, Any] = {"group_name": "teacher", "owners": OWNERS, "code_versio
 PACKAGES = ("torch", "transformers", "openvino")
 
 
-@dg.asset(deps=[training_sample], kinds={"pytorch", "huggingface"}, **STAGE)
+@dg.asset(deps=[taxonomy, training_sample], kinds={"pytorch", "huggingface"}, **STAGE)
 def teacher_model(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
-    """What the large model knows, fitted once on all partitions' labelled offers. Its labels are paid for once."""
+    """What the large model knows, fitted once on all labelled offers and the categories' names, and paid for once."""
     from sortiment.taxonomy import load_taxonomy
     from sortiment.teacher import names_of, train_teacher
 
