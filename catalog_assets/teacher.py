@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from catalog_assets.feeds import taxonomy
 from catalog_assets.partitions import one_run, slices
 from catalog_assets.results import (
     OWNERS,
@@ -32,7 +33,7 @@ class TeacherConfig(dg.Config):
     keep: bool = False
 
 
-@dg.asset(deps=[training_sample], kinds={"pytorch", "huggingface"}, **STAGE)
+@dg.asset(deps=[taxonomy, training_sample], kinds={"pytorch", "huggingface"}, **STAGE)
 def teacher_model(
     context: dg.AssetExecutionContext,
     config: TeacherConfig,
@@ -40,17 +41,18 @@ def teacher_model(
     storage: StorageResource,
     progress: ProgressResource,
 ) -> dg.MaterializeResult[Any]:
-    """What the large model knows, fitted on all partitions' labelled offers. Fitted anew where a slice drifted, it
-    knows the slice's new words when it labels it; what it has labelled elsewhere stays."""
-    from sortiment.teacher import train_teacher
+    """What the large model knows, fitted on all partitions' labelled offers and the categories' names. Fitted anew
+    where a slice drifted, it knows the slice's new words when it labels it; what it has labelled elsewhere stays."""
+    from sortiment.taxonomy import load_taxonomy
+    from sortiment.teacher import names_of, train_teacher
 
     store, settings, shown = storage.store, market.settings, progress.of(context.log)
     if config.keep:
         return materialized(store.current("teacher_model"))
     samples = store.current_partitions("training_sample")
-    encoder = market.encoder(shown)
+    encoder, tree = market.encoder(shown), store.current("taxonomy")
     recipe = Recipe(
-        {"samples": versions_of(samples), "encoder": encoder.version},
+        {"samples": versions_of(samples), "encoder": encoder.version, "taxonomy": tree.version},
         {"teacher": settings.teacher.model_dump(mode="json"), "encoder": settings.encoder.model_dump(mode="json")},
         CODE_VERSION,
         PACKAGES,
@@ -60,7 +62,14 @@ def teacher_model(
         "teacher_model",
         recipe,
         lambda out: train_teacher(
-            partition_paths(samples), encoder, settings.encoder, settings.teacher, out, market.features, shown
+            partition_paths(samples),
+            encoder,
+            settings.encoder,
+            settings.teacher,
+            out,
+            market.features,
+            shown,
+            names_of(load_taxonomy(tree.path)),
         ).summary(),
     )
     return materialized(teacher)

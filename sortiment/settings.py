@@ -132,6 +132,13 @@ class TeacherSettings(StageSettings):
     encoder_kernel_width: float = Field(1.0, ge=0.1, le=10, description="of the encoder's kernel, as a distance")
     encoder_regularization: float = Field(0.05, ge=1e-4, le=100, description="ridge penalty of the encoder's expert")
     ngram_regularization: float = Field(0.3, ge=1e-4, le=100, description="ridge penalty of the n-grams' expert")
+    name_regularization: float = Field(0.1, ge=1e-4, le=100, description="ridge penalty of what category names say")
+    name_landmarks: int = Field(
+        1_000,
+        ge=10,
+        le=50_000,
+        description="more names than this are averaged by category and language, or by category",
+    )
     class_balance: Share = Field(
         0.5, description="an offer weighs (offers of its class) to the power of minus this: 0 = none, 1 = full balance"
     )

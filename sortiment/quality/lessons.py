@@ -61,7 +61,16 @@ def make_teacher(bench: Bench, split: SplitOffers) -> Artifact:
 
     def write(out: Path) -> dict[str, int]:
         folder = out / "teacher"
-        train_teacher(split.samples, bench.encoder, encoder_settings, settings, folder, bench.features, bench.progress)
+        train_teacher(
+            split.samples,
+            bench.encoder,
+            encoder_settings,
+            settings,
+            folder,
+            bench.features,
+            bench.progress,
+            split.category_names,
+        )
         teacher = load_teacher(folder, bench.encoder, encoder_settings, bench.features)
         labels = {country: out / "labels" / country for country in split.samples}
         label_samples(teacher, split.samples, labels, settings, bench.progress)

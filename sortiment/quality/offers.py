@@ -1,7 +1,7 @@
 """The bench's offers: any feed spec through the platform's own loader, with the keys that splits go by."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ from sortiment.feeds import FeedSpec, load_parts
 from sortiment.progress import Progress
 from sortiment.sampling.order import rank_keys
 from sortiment.settings import FeedSettings
-from sortiment.taxonomy import Taxonomy
+from sortiment.taxonomy import Taxonomy, derive_taxonomy
+from sortiment.teacher import CategoryNames, names_of
 
 COLUMNS = [
     "offer_key", "country", "shop_id", "title", "brand", "description", "shop_category", "price",
@@ -28,12 +29,13 @@ COLUMNS = [
 class FeedOffers:
     """One feed. table: one row per offer, ordered by offer_key, columns COLUMNS. version: hash of its content.
 
-    departments: each category's department.
+    names: each category's paths, in the languages of the taxonomy, or as the offers' labels have them.
     """
 
     name: str
     table: pa.Table
     version: str
+    names: CategoryNames = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -81,7 +83,8 @@ def load_offers(
         ranks = rank_keys(table["offer_key"].to_numpy(), 0)
         table = table.take(pa.array(np.sort(np.argsort(ranks, kind="stable")[:limit])))
     content = content_version([sorted(part.version for part in parts), limit])
-    return FeedOffers(name or specs[0].name, table.combine_chunks(), content)
+    tree = taxonomy or derive_taxonomy(parts)
+    return FeedOffers(name or specs[0].name, table.combine_chunks(), content, names_of(tree))
 
 
 def bench_store(folder: Path) -> ArtifactStore:

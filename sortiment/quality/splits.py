@@ -29,6 +29,7 @@ from sortiment.sampling.reserve import Reserve
 from sortiment.sampling.splits import SPLITS, TEST, TRAIN, VALIDATION, split_offers
 from sortiment.sampling.text_keys import key_offers, mix
 from sortiment.settings import SamplingSettings
+from sortiment.teacher import CategoryNames
 
 SPLIT_ASSET = "bench_split"
 LABEL_STREAM = 20
@@ -42,13 +43,14 @@ Codes = npt.NDArray[np.int64]
 class SplitOffers:
     """One split in one regime. artifact: holds COUNTRY/sample.parquet with the columns of `training_sample`.
 
-    summary: `{classes, train, unlabelled, validation, test}`, offers of each kind.
+    summary: `{classes, train, unlabelled, validation, test}`, offers of each kind. category_names: for the teacher.
     """
 
     feed: str
     seed: int
     labels_per_class: int | None
     artifact: Artifact
+    category_names: CategoryNames
 
     @property
     def version(self) -> str:
@@ -96,7 +98,7 @@ def draw_split(
             labelled, sides = _keep_labels(offers, labelled, sides, seed, labels_per_class)
         return _write_samples(offers, labelled, sides, settings, out)
 
-    return SplitOffers(offers.name, seed, labels_per_class, store.build(SPLIT_ASSET, recipe, write))
+    return SplitOffers(offers.name, seed, labels_per_class, store.build(SPLIT_ASSET, recipe, write), offers.names)
 
 
 def category_codes(offers: FeedOffers) -> Codes:

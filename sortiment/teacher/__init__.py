@@ -4,19 +4,22 @@ Importing this is cheap: encoders, solvers and vectorizers are imported when the
 """
 
 from sortiment.teacher.labelling import SOFT_LABELS_FILE, LabelReport, label_offers, label_samples
+from sortiment.teacher.names import CategoryNames, names_of
 from sortiment.teacher.teacher import Teacher, load_teacher
 from sortiment.teacher.training import TeacherReport, train_teacher
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 
 __all__ = [
     "CODE_VERSION",
     "SOFT_LABELS_FILE",
+    "CategoryNames",
     "LabelReport",
     "Teacher",
     "TeacherReport",
     "label_offers",
     "label_samples",
     "load_teacher",
+    "names_of",
     "train_teacher",
 ]

@@ -8,6 +8,9 @@ the emphasis given: least squares are timid about small classes, and dividing by
 training offers gives them back what that costs (logit adjustment, Menon et al. 2021). A
 softmax of the same scores is far worse calibrated (docs/experiments.md): scores of offers unlike any training offer
 are all small, and only their ratios say something.
+
+What an expert adds from the categories' names has a share of its own, so names that say nothing (codes, numbers) get
+none: they are left out altogether unless the log loss is better by more than their numbers could gain by chance.
 """
 
 from collections.abc import Mapping
@@ -24,6 +27,7 @@ START_STEP = 0.7
 MAX_EVALUATIONS = 160
 NUMBERS_AT_MOST = 4_000_000
 LIMIT = 6.0  # of the logarithms that are fitted
+NAMES = "names of "
 
 
 @dataclass(frozen=True)
@@ -62,18 +66,52 @@ def fit_link(scores: Mapping[str, Floats], labels: Ints, lift: Floats | None = N
     from scipy.optimize import minimize
 
     names = list(scores)
-    limit = max(500, NUMBERS_AT_MOST // next(iter(scores.values())).shape[1])
-    rows = np.unique(np.linspace(0, len(labels) - 1, min(limit, len(labels))).astype(np.int64))
+    rows = rows_to_fit(len(labels), next(iter(scores.values())).shape[1])
     seen, truth = {name: scores[name][rows] for name in names}, labels[rows]
 
     def loss(numbers: npt.NDArray[np.float64]) -> float:
-        chosen = _link(names, numbers).log_probabilities(seen, lift)[np.arange(len(truth)), truth]
-        return -float(chosen.mean(dtype=np.float64)) + 1e-3 * float(np.square(numbers).mean())
+        return log_loss(_link(names, numbers), seen, truth, lift) + 1e-3 * float(np.square(numbers).mean())
 
     start = np.zeros(len(names) + 1)
     simplex = np.vstack([start, START_STEP * np.eye(len(start))])
     options = {"maxfev": MAX_EVALUATIONS, "xatol": 0.01, "fatol": 1e-4, "initial_simplex": simplex}
     return _link(names, minimize(loss, start, method="Nelder-Mead", options=options).x)
+
+
+def fit_link_with_names(
+    scores: Mapping[str, Floats], added: Mapping[str, Floats], labels: Ints, lift: Floats | None = None
+) -> tuple[Link, dict[str, float]]:
+    """The link, and how strongly each expert takes what the names add to it: nothing where names do not help.
+
+    added: of each expert that knows names, of its scores' shape. The link is for scores + strength * added.
+    """
+    plain = fit_link(scores, labels, lift)
+    if not added:
+        return plain, {}
+    every = {**scores, **{NAMES + name: extra for name, extra in added.items()}}
+    named = fit_link(every, labels, lift)
+    rows = rows_to_fit(len(labels), next(iter(scores.values())).shape[1])
+    seen = {name: part[rows] for name, part in every.items()}
+    gain = len(rows) * (log_loss(plain, seen, labels[rows], lift) - log_loss(named, seen, labels[rows], lift))
+    if gain <= len(added):  # Akaike's criterion: a number that is fitted gains one by chance
+        return plain, {}
+    own = sum(named.shares[name] for name in scores)
+    shares = {name: named.shares[name] / own for name in scores}
+    strengths = {name: named.shares[NAMES + name] / named.shares[name] for name in added}
+    return Link(shares, named.sharpness, named.floor / own), strengths
+
+
+def rows_to_fit(offers: int, classes: int) -> Ints:
+    """Evenly spread offers, as many as are worth their time."""
+    limit = max(500, NUMBERS_AT_MOST // classes)
+    rows: Ints = np.unique(np.linspace(0, offers - 1, min(limit, offers)).astype(np.int64))
+    return rows
+
+
+def log_loss(link: Link, scores: Mapping[str, Floats], labels: Ints, lift: Floats | None) -> float:
+    """Mean of minus the log probability of each offer's label."""
+    chosen = link.log_probabilities(scores, lift)[np.arange(len(labels)), labels]
+    return -float(chosen.mean(dtype=np.float64))
 
 
 def _link(names: list[str], numbers: npt.NDArray[np.float64]) -> Link:

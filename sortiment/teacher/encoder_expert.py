@@ -2,7 +2,7 @@
 
 Embeddings are standardized, then scaled so that two unrelated offers are about sqrt(2) apart whatever the encoder's
 width, and one kernel width fits all encoders. Compared with logistic regression on the same features in
-docs/experiments.md.
+docs/experiments.md. What it knows of the categories' names is a ridge regression on the names alone, its prior.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sortiment.teacher.names import NameFeatures
 from sortiment.teacher.ridge import (
     Floats,
     Ints,
@@ -39,6 +40,12 @@ class EncoderExpert:
             rows = slice(start, start + ROWS_PER_BLOCK)
             scores[rows] = gaussian_kernel(standard[rows], self.landmarks, self.width) @ self.coefficients
         return scores
+
+    def joined(self, added: "EncoderExpert", strength: float) -> "EncoderExpert":
+        """One expert whose scores are its own and `strength` times those of another that begins with its landmarks."""
+        coefficients = np.float32(strength) * added.coefficients
+        coefficients[: len(self.coefficients)] += self.coefficients
+        return EncoderExpert(self.center, self.scale, added.landmarks, coefficients, self.width)
 
     def save(self, folder: Path) -> None:
         from safetensors.numpy import save_file
@@ -78,23 +85,44 @@ def fit_encoder_expert(
     exact_offers: int,
     landmarks: int,
     seed: int,
-) -> tuple[EncoderExpert, RidgeFit]:
-    """features: [n, hidden] of the training offers; labels, weights: of each."""
+    names: NameFeatures | None = None,
+) -> tuple[EncoderExpert, RidgeFit, EncoderExpert | None]:
+    """features: [n, hidden] of the training offers; labels, weights: of each. names: of the classes, with vectors
+    [names, hidden]. The second expert says what the names add to the first (`ridge`); None without names."""
     center = features.mean(0, dtype=np.float64).astype(np.float32)
     spread = features.std(0, dtype=np.float64)
     scale = (1.0 / np.maximum(spread, 1e-6) / np.sqrt(features.shape[1])).astype(np.float32)
     standard = (features - center) * scale
+    prior = None if names is None else _fit_prior(names, center, scale, classes, width)
     if len(labels) <= exact_offers:
-        fit = fit_exact(gaussian_kernel(standard, standard, width), labels, classes, weights, regularization)
-        return EncoderExpert(center, scale, standard, fit.coefficients, width), fit
-    means = _means(standard, group_landmarks(labels, landmarks, seed))
+        means, kernel = standard, gaussian_kernel(standard, standard, width)
+        known = None if prior is None else prior.scores(features)
+        fit = fit_exact(kernel, labels, classes, weights, regularization, known)
+    else:
+        means = _means(standard, group_landmarks(labels, landmarks, seed))
 
-    def blocks(start: int, stop: int) -> Floats:
-        return gaussian_kernel(standard[start:stop], means, width)
+        def blocks(start: int, stop: int) -> Floats:
+            return gaussian_kernel(standard[start:stop], means, width)
 
-    kernel = gaussian_kernel(means, means, width)
-    fit = fit_on_landmarks(blocks, kernel, labels, classes, weights, regularization)
-    return EncoderExpert(center, scale, means, fit.coefficients, width), fit
+        def prior_blocks(start: int, stop: int) -> Floats:
+            assert prior is not None
+            return prior.scores(features[start:stop])
+
+        kernel = gaussian_kernel(means, means, width)
+        fit = fit_on_landmarks(
+            blocks, kernel, labels, classes, weights, regularization, None if prior is None else prior_blocks
+        )
+    own = EncoderExpert(center, scale, means, fit.coefficients, width)
+    if prior is None or fit.smoothing is None:
+        return own, fit, None
+    rows, values = np.vstack([means, prior.landmarks]), np.vstack([-fit.smoothing, prior.coefficients])
+    return own, fit, EncoderExpert(center, scale, rows, values, width)
+
+
+def _fit_prior(names: NameFeatures, center: Floats, scale: Floats, classes: int, width: float) -> EncoderExpert:
+    rows = (names.vectors - center) * scale
+    fit = fit_exact(gaussian_kernel(rows, rows, width), names.classes, classes, names.weights, names.regularization)
+    return EncoderExpert(center, scale, rows, fit.coefficients, width)
 
 
 def gaussian_kernel(left: Floats, right: Floats, width: float) -> Floats:

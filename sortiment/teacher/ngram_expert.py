@@ -2,7 +2,8 @@
 
 It sees what encoders blur (model numbers, brands, units). Words and word pairs, and characters within words, each
 group of unit length, so that both count the same. An offer in a language that it never saw shares few n-grams with
-the training offers and gets scores near 0 for every class: the sum then follows the encoder.
+the training offers and gets scores near 0 for every class: the sum then follows the encoder. What it knows of the
+categories' names is a ridge regression on the names alone, its prior.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from sortiment.teacher.names import NameTexts
 from sortiment.teacher.ridge import (
     Floats,
     Ints,
@@ -35,7 +37,7 @@ FILE = "ngram_expert.safetensors"
 
 
 class NgramExpert:
-    """columns: int64, the hashed n-grams of the training offers, ascending. idf: [columns]. landmarks: sparse
+    """columns: int64, the hashed n-grams of training offers and names, ascending. idf: [columns]. landmarks: sparse
     [m, columns]. coefficients: [m, classes]."""
 
     def __init__(
@@ -46,8 +48,11 @@ class NgramExpert:
 
     def scores(self, texts: Sequence[str]) -> Floats:
         """float32 [n, classes]."""
-        vectors = weigh(count_ngrams(texts), self.columns, self.idf)
-        scores = np.empty((len(texts), self.coefficients.shape[1]), np.float32)
+        return self.score_vectors(weigh(count_ngrams(texts), self.columns, self.idf))
+
+    def score_vectors(self, vectors: "csr_matrix") -> Floats:
+        """float32 [n, classes]. vectors: as `weigh` gives them."""
+        scores = np.empty((vectors.shape[0], self.coefficients.shape[1]), np.float32)
         for at, weights in self._class_blocks():
             scores[:, at : at + weights.shape[1]] = vectors @ weights
         return scores
@@ -66,6 +71,12 @@ class NgramExpert:
         for start in range(0, classes, CLASSES_PER_BLOCK):
             block = np.ascontiguousarray(self.coefficients[:, start : start + CLASSES_PER_BLOCK])
             yield start, self.landmarks.T @ block
+
+    def joined(self, added: "NgramExpert", strength: float) -> "NgramExpert":
+        """One expert whose scores are its own and `strength` times those of another that begins with its landmarks."""
+        coefficients = np.float32(strength) * added.coefficients
+        coefficients[: len(self.coefficients)] += self.coefficients
+        return NgramExpert(self.columns, self.idf, added.landmarks, coefficients)
 
     def save(self, folder: Path) -> None:
         from safetensors.numpy import save_file
@@ -104,28 +115,55 @@ def fit_ngram_expert(
     exact_offers: int,
     landmarks: int,
     seed: int,
-) -> tuple[NgramExpert, RidgeFit]:
-    """texts: of the training offers, without a prompt; labels, weights: of each."""
+    names: NameTexts | None = None,
+) -> tuple[NgramExpert, RidgeFit, NgramExpert | None]:
+    """texts: of the training offers, without a prompt; labels, weights: of each. names: of the classes. The second
+    expert says what the names add to the first (`ridge`); None without names."""
     counts = count_ngrams(texts)
-    columns = np.unique(np.concatenate([part.indices for part in counts]))
+    named = count_ngrams(names.texts) if names is not None else ()
+    columns = np.unique(np.concatenate([part.indices for part in (*counts, *named)]))
     idf = _idf(counts, columns, len(texts))
     vectors = weigh(counts, columns, idf)
+    prior = None if names is None else _fit_prior(names, columns, idf, classes)
     if len(labels) <= exact_offers:
-        fit = fit_exact(_linear_kernel(vectors, vectors), labels, classes, weights, regularization)
-        return NgramExpert(columns, idf, vectors, fit.coefficients), fit
-    means = _means(vectors, group_landmarks(labels, landmarks, seed))
+        means, known = vectors, None if prior is None else prior.score_vectors(vectors)
+        fit = fit_exact(_linear_kernel(vectors, vectors), labels, classes, weights, regularization, known)
+    else:
+        means = _means(vectors, group_landmarks(labels, landmarks, seed))
 
-    def blocks(start: int, stop: int) -> Floats:
-        return _linear_kernel(vectors[start:stop], means)
+        def blocks(start: int, stop: int) -> Floats:
+            return _linear_kernel(vectors[start:stop], means)
 
-    fit = fit_on_landmarks(blocks, _linear_kernel(means, means), labels, classes, weights, regularization)
-    return NgramExpert(columns, idf, means, fit.coefficients), fit
+        def prior_blocks(start: int, stop: int) -> Floats:
+            assert prior is not None
+            return prior.score_vectors(vectors[start:stop])
+
+        kernel = _linear_kernel(means, means)
+        fit = fit_on_landmarks(
+            blocks, kernel, labels, classes, weights, regularization, None if prior is None else prior_blocks
+        )
+    own = NgramExpert(columns, idf, means, fit.coefficients)
+    if prior is None or fit.smoothing is None:
+        return own, fit, None
+    from scipy.sparse import vstack
+
+    rows = vstack([means, prior.landmarks], format="csr")
+    return own, fit, NgramExpert(columns, idf, rows, np.vstack([-fit.smoothing, prior.coefficients]))
+
+
+def _fit_prior(names: NameTexts, columns: npt.NDArray[np.int64], idf: Floats, classes: int) -> NgramExpert:
+    rows = names.gathered(weigh(count_ngrams(names.texts), columns, idf))
+    fit = fit_exact(_linear_kernel(rows, rows), names.classes, classes, names.weights, names.regularization)
+    return NgramExpert(columns, idf, rows, fit.coefficients)
 
 
 def count_ngrams(texts: Sequence[str]) -> tuple["csr_matrix", "csr_matrix"]:
     """Hashed counts of word n-grams, and of character n-grams: each sparse [n, 2 ** 22]; characters in odd columns."""
+    from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import HashingVectorizer
 
+    if not len(texts):  # the vectorizer asks for one at least
+        return csr_matrix((0, 2**HASH_BITS), dtype=np.float32), csr_matrix((0, 2**HASH_BITS), dtype=np.float32)
     shared = {"n_features": 2 ** (HASH_BITS - 1), "alternate_sign": False, "norm": None, "dtype": np.float32}
     words = HashingVectorizer(ngram_range=WORD_GRAMS, token_pattern=WORD, **shared).transform(texts)
     characters = HashingVectorizer(analyzer="char_wb", ngram_range=CHARACTER_GRAMS, **shared).transform(texts)

@@ -9,8 +9,13 @@ One factorization also gives each offer's leverage h, and with it what the model
 had it not been trained on it: (f - h y) / (1 - h). So labels for training offers cost no cross-validation.
 Regularized least squares classify as well as support vector machines (Rifkin and Klautau 2004, "In Defense of
 One-Vs-All Classification"); the leave-one-out identity is PRESS (Allen 1974).
+
+A prior is scores g(x) that are known before any offer is seen. Fitting y - g instead of y gives g + (f - smoothed g),
+where the smoothed g is the same regression of g's values at the training offers: it takes the prior's word where there
+are few offers, and the offers' where there are many. The leave-one-out identity holds for it unchanged.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +26,7 @@ from sortiment.errors import TrainingError
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Blocks = Callable[[int, int], Floats]
 
 FIRST_STEP, GROWTH_STEPS = 1e-9, 7
 JITTER = 1e-5  # of the mean diagonal: landmarks that nearly coincide leave single precision nothing to solve
@@ -30,14 +36,24 @@ EXACT_IN_DOUBLE = 3000  # beyond so many offers single precision halves the time
 
 @dataclass(frozen=True)
 class RidgeFit:
-    """coefficients: float32 [landmarks, classes]. leverage: float32 [offers], below 1."""
+    """coefficients: float32 [landmarks, classes]. leverage: float32 [offers], below 1. smoothing: the coefficients of
+    the prior's values at the training offers, float32 [landmarks, classes]; None without a prior."""
 
     coefficients: Floats
     leverage: Floats
+    smoothing: Floats | None = None
 
 
-def fit_exact(kernel: Floats, labels: Ints, classes: int, weights: Floats, regularization: float) -> RidgeFit:
-    """kernel: [n, n] between the training offers, overwritten. labels, weights: of each, the mean weight about 1."""
+def fit_exact(
+    kernel: Floats,
+    labels: Ints,
+    classes: int,
+    weights: Floats,
+    regularization: float,
+    prior: Floats | None = None,
+) -> RidgeFit:
+    """kernel: [n, n] between the training offers, overwritten. labels, weights: of each, the mean weight about 1.
+    prior: [n, classes], its scores of the training offers."""
     from scipy.linalg import lapack
 
     penalty = (regularization / weights).astype(np.float64)
@@ -52,18 +68,28 @@ def fit_exact(kernel: Floats, labels: Ints, classes: int, weights: Floats, regul
     if failed:
         raise _not_solvable(regularization)
     leverage = 1.0 - penalty * np.diag(inverse).astype(np.float64)
-    return _checked(_times_indicators(inverse, labels, classes), leverage, regularization)
+    coefficients = _times_indicators(inverse, labels, classes)
+    smoothing = None if prior is None else inverse @ prior
+    return _checked(coefficients, leverage, smoothing, regularization)
 
 
 def fit_on_landmarks(
-    kernel_blocks: Any, kernel: Floats, labels: Ints, classes: int, weights: Floats, regularization: float
+    kernel_blocks: Blocks,
+    kernel: Floats,
+    labels: Ints,
+    classes: int,
+    weights: Floats,
+    regularization: float,
+    prior_blocks: Blocks | None = None,
 ) -> RidgeFit:
-    """kernel_blocks(start, stop): [rows, m] between training offers and landmarks. kernel: [m, m] of the landmarks."""
+    """kernel_blocks(start, stop): [rows, m] between training offers and landmarks. kernel: [m, m] of the landmarks.
+    prior_blocks(start, stop): [rows, classes], the prior's scores of these training offers."""
     from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
     landmarks, offers = len(kernel), len(labels)
     system = regularization * kernel.astype(np.float64)
     moments = np.zeros((landmarks, classes))
+    smoothed = np.zeros((landmarks, classes if prior_blocks is not None else 0), np.float32)
     for start in range(0, offers, ROWS_PER_BLOCK):
         rows = slice(start, min(start + ROWS_PER_BLOCK, offers))
         block = kernel_blocks(rows.start, rows.stop)
@@ -71,6 +97,8 @@ def fit_on_landmarks(
         system += weighted.T @ block
         for label in np.unique(labels[rows]):
             moments[:, label] += weighted[labels[rows] == label].sum(0)
+        if prior_blocks is not None:
+            smoothed += weighted.T @ prior_blocks(rows.start, rows.stop)
     diagonal = np.arange(landmarks)
     system[diagonal, diagonal] += JITTER * system.trace() / landmarks
     try:
@@ -78,13 +106,14 @@ def fit_on_landmarks(
     except (np.linalg.LinAlgError, ValueError) as error:
         raise _not_solvable(regularization) from error
     coefficients = cho_solve(factor, moments)
+    smoothing = None if prior_blocks is None else cho_solve(factor, smoothed)
     triangle = factor[0].astype(np.float32)
     leverage = np.empty(offers)
     for start in range(0, offers, ROWS_PER_BLOCK):
         rows = slice(start, min(start + ROWS_PER_BLOCK, offers))
         half = solve_triangular(triangle, kernel_blocks(rows.start, rows.stop).T, lower=True)
         leverage[rows] = weights[rows] * np.square(half).sum(0, dtype=np.float64)
-    return _checked(coefficients, leverage, regularization)
+    return _checked(coefficients, leverage, smoothing, regularization)
 
 
 def leave_one_out(scores: Floats, labels: Ints, leverage: Floats) -> Floats:
@@ -138,10 +167,19 @@ def _lapack(lapack: Any, name: str, array: npt.NDArray[Any]) -> Any:
     return getattr(lapack, ("d" if array.dtype == np.float64 else "s") + name)
 
 
-def _checked(coefficients: npt.NDArray[Any], leverage: npt.NDArray[Any], regularization: float) -> RidgeFit:
-    if not np.isfinite(coefficients).all() or not np.isfinite(leverage).all():
+def _checked(
+    coefficients: npt.NDArray[Any],
+    leverage: npt.NDArray[Any],
+    smoothing: npt.NDArray[Any] | None,
+    regularization: float,
+) -> RidgeFit:
+    if not all(np.isfinite(part).all() for part in (coefficients, leverage, smoothing) if part is not None):
         raise _not_solvable(regularization)
-    return RidgeFit(coefficients.astype(np.float32), np.clip(leverage, 0.0, 0.999).astype(np.float32))
+    return RidgeFit(
+        coefficients.astype(np.float32),
+        np.clip(leverage, 0.0, 0.999).astype(np.float32),
+        None if smoothing is None else smoothing.astype(np.float32),
+    )
 
 
 def _not_solvable(regularization: float) -> TrainingError:

@@ -31,6 +31,27 @@ def test_leaving_one_out_equals_training_without_it() -> None:
         np.testing.assert_allclose(answers[row], kernel[row, rest] @ without.coefficients, atol=2e-4)
 
 
+def test_leaving_one_out_of_a_fit_with_a_prior_equals_training_without_it() -> None:
+    points, labels = draw(40)
+    weights = class_weights(labels, CLASSES, 0.5)
+    kernel = gaussian_kernel(points, points, 2.0)
+    prior = np.random.default_rng(5).normal(size=(40, CLASSES)).astype(np.float32)
+    fit = fit_exact(kernel.copy(), labels, CLASSES, weights, 0.3, prior)
+    assert fit.smoothing is not None
+    answers = leave_one_out(prior + kernel @ (fit.coefficients - fit.smoothing), labels, fit.leverage)
+    for row in range(0, 40, 7):
+        rest = np.delete(np.arange(40), row)
+        own = (kernel[np.ix_(rest, rest)], labels[rest], CLASSES, weights[rest], 0.3, prior[rest])
+        without = fit_exact(*own)
+        assert without.smoothing is not None
+        expected = prior[row] + kernel[row, rest] @ (without.coefficients - without.smoothing)
+        np.testing.assert_allclose(answers[row], expected, atol=5e-4)
+    blocks = (lambda start, stop: kernel[start:stop], kernel, labels, CLASSES, weights, 0.3)
+    landmarks = fit_on_landmarks(*blocks, lambda start, stop: prior[start:stop])
+    assert landmarks.smoothing is not None
+    np.testing.assert_allclose(kernel @ landmarks.smoothing, kernel @ fit.smoothing, atol=5e-3)
+
+
 def test_landmarks_that_are_all_offers_give_the_exact_solution() -> None:
     points, labels = draw(60)
     weights = class_weights(labels, CLASSES, 0.5)
@@ -53,8 +74,8 @@ def test_few_landmarks_answer_nearly_as_well_as_all_offers() -> None:
     probes, truth = draw(400, seed=1)
     shared = {"regularization": 0.1, "width": 1.0, "seed": 0}
     weights = class_weights(labels, CLASSES, 0.0)
-    every, _ = fit_encoder_expert(points, labels, CLASSES, weights, exact_offers=1_000, landmarks=10, **shared)
-    few, _ = fit_encoder_expert(points, labels, CLASSES, weights, exact_offers=10, landmarks=100, **shared)
+    every, _, _ = fit_encoder_expert(points, labels, CLASSES, weights, exact_offers=1_000, landmarks=10, **shared)
+    few, _, _ = fit_encoder_expert(points, labels, CLASSES, weights, exact_offers=10, landmarks=100, **shared)
     right = [(expert.scores(probes).argmax(1) == truth).mean() for expert in (every, few)]
     assert right[0] > 0.6
     assert right[1] > right[0] - 0.05
@@ -77,7 +98,7 @@ def test_equations_without_a_solution_are_an_error() -> None:
 def test_a_text_of_unknown_words_scores_nothing() -> None:
     texts = ["red lamp", "green lamp", "phone case", "phone cover"]
     labels = np.array([0, 0, 1, 1])
-    expert, _ = fit_ngram_expert(
+    expert, _, _ = fit_ngram_expert(
         texts, labels, 2, np.ones(4, np.float32), regularization=0.3, exact_offers=10, landmarks=10, seed=0
     )
     scores = expert.scores(["lamp", "qqq www", ""])
@@ -87,7 +108,7 @@ def test_a_text_of_unknown_words_scores_nothing() -> None:
 
 def test_many_classes_are_scored_in_blocks_with_the_same_answer() -> None:
     texts = [f"word{number} thing{number}" for number in range(600)]
-    expert, _ = fit_ngram_expert(
+    expert, _, _ = fit_ngram_expert(
         texts,
         np.arange(600),
         600,

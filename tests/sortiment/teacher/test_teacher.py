@@ -17,6 +17,14 @@ from sortiment.teacher import Teacher, TeacherReport, label_samples, load_teache
 FP32 = EncoderSettings(precision="fp32")
 SETTINGS = TeacherSettings(label_top_k=3)
 WORDS = {"a" * 12: "lamp bulb", "b" * 12: "phone galaxy", "c" * 12: "tea matcha", "d" * 12: "coffee espresso"}
+THINGS = [
+    ("lamp", "bulb"),
+    ("phone", "galaxy"),
+    ("tea", "matcha"),
+    ("coffee", "espresso"),
+    ("cactus", "ficus"),
+    ("sofa", "couch"),
+]
 ONCE, TEST_ONLY = "e" * 12, "f" * 12
 
 
@@ -183,6 +191,34 @@ def test_without_validation_offers_the_link_is_fitted_on_left_out_training_offer
     }
     report = train_teacher(alone, encoder, FP32, SETTINGS, tmp_path / "teacher", home / "features")
     assert report.linked_on == "validation and left-out train"
+
+
+def test_names_help_where_offers_are_few_and_are_left_out_where_they_say_nothing(
+    samples: dict[str, Path], encoder: EncoderFolder, home: Path, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(1)
+    things = {f"{number:012d}": f"{thing} {kind}" for number, (thing, kind) in enumerate(THINGS)}
+    rows: list[tuple[str, str | None, str]] = []
+    for label, thing in things.items():
+        for number in range(30):
+            title = " ".join([*draw.choice(["new", "set", "xl", "red"], 2), draw.choice(thing.split())])
+            rows.append((title, label, "train" if number < 2 else ("validation", "test")[number % 2]))
+    folder = {"GB|few": write_sample(tmp_path / "few", "GB", rows, 1)}
+    named = {label: [("Everything", *thing.split())] for label, thing in things.items()}
+    codes = {label: [("A1", f"Q{number}")] for number, label in enumerate(things)}
+
+    def train(name: str, names: dict[str, list[tuple[str, ...]]]) -> TeacherReport:
+        return train_teacher(folder, encoder, FP32, SETTINGS, tmp_path / name, home / "features", names=names)
+
+    without, with_names, with_codes = train("without", {}), train("names", named), train("codes", codes)
+    assert set(with_names.names) == {"encoder", "ngrams"}
+    right = [each.scores["test"]["teacher"]["accuracy"] for each in (without, with_names, with_codes)]
+    assert right[1] > right[0] + 0.05
+    assert with_codes.names == {}
+    assert right[2] == right[0]
+    teacher = load_teacher(tmp_path / "names", encoder, FP32, home / "features")
+    made = label_samples(teacher, folder, {"GB|few": tmp_path / "labels"}, SETTINGS)
+    assert made["GB|few"]["agreement"] > right[0]
 
 
 def test_one_category_is_not_enough(samples: dict[str, Path], encoder: EncoderFolder, tmp_path: Path) -> None:
