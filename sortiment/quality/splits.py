@@ -173,7 +173,7 @@ def _leave_categories_out(
     chance = np.random.default_rng([seed, LEFT_OUT_STREAM]).random(len(able))
     order = np.lexsort((chance, np.array([first[code] for code in able.tolist()], dtype=str)))
     count = min(max(1, round(share * len(able))), len(able) - 2)
-    places = ((np.arange(count) + np.random.default_rng([seed, LEFT_OUT_STREAM, 1]).random()) * len(able) / count)
+    places = (np.arange(count) + np.random.default_rng([seed, LEFT_OUT_STREAM, 1]).random()) * len(able) / count
     chosen = able[order[np.minimum(places.astype(np.int64), len(able) - 1)]]
     learned = np.isin(codes, chosen) & labelled & (sides != TEST)
     return np.where(learned, np.int8(-1), sides).astype(np.int8)
