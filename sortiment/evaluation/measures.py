@@ -17,6 +17,7 @@ import pyarrow as pa
 from sortiment.evaluation.answers import KEPT_CLASSES, TEACHER, models_of
 from sortiment.evaluation.hierarchy import hierarchical_f1
 from sortiment.evaluation.probabilities import (
+    BINS,
     calibration_error,
     compare_models,
     reliability,
@@ -25,6 +26,7 @@ from sortiment.evaluation.probabilities import (
 from sortiment.evaluation.scores import OVERALL
 
 TOP = 5
+COUNTRY_BINS = 6  # a country has too few offers for fifteen
 
 Paths = Mapping[str, Sequence[str]]
 Measured = dict[str, dict[str, Any]]
@@ -92,7 +94,7 @@ def _measure(own: _Ranked, teacher: _Ranked | None, paths: Paths) -> dict[str, A
 
 
 def bin_answers(answers: pa.Table) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """`overall` and each country to every model's reliability bins, as `ReliabilityBin` in JSON."""
+    """`overall` and each country to every model's reliability bins, fifteen and six, as `ReliabilityBin` in JSON."""
     groups = {OVERALL: np.arange(answers.num_rows), **_countries_of(answers)}
     truth = np.array(answers["category_id"].to_pylist(), dtype=object)
     found: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in groups}
@@ -100,7 +102,9 @@ def bin_answers(answers: pa.Table) -> dict[str, dict[str, list[dict[str, Any]]]]
         right = np.array(answers[f"{model}_id"].to_pylist(), dtype=object) == truth
         sure = answers[f"{model}_confidence"].to_numpy().astype(np.float64)
         for name, rows in groups.items():
-            found[name][model] = [asdict(each) for each in reliability(sure[rows], right[rows])]
+            found[name][model] = [
+                asdict(each) for each in reliability(sure[rows], right[rows], BINS if name == OVERALL else COUNTRY_BINS)
+            ]
     return found
 
 

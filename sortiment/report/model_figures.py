@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sortiment.report.rows import BehaviourRow, ReliabilityBin, read_rows
-from sortiment.report.score_figures import expected_calibration_error, filled_bins
+from sortiment.report.score_figures import filled_bins
 from sortiment.report.style import (
     AXIS,
     GRAY,
+    INK,
     ROW_INCHES,
     SURFACE,
     add_legend,
@@ -45,7 +46,7 @@ def plot_reliability_by_country(
     models = list(dict.fromkeys(model for found in read.values() for model in found))
     looks = series_looks(models)
     rows = math.ceil(len(read) / COLUMNS)
-    figure = new_figure(name, title, PANEL_INCHES * rows + 0.3)
+    figure = new_figure(name, title, PANEL_INCHES * rows + 0.4)
     panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).flatten()
     handles: dict[str, Any] = {}
     for axes, (country, found) in zip(panels, read.items(), strict=False):
@@ -61,15 +62,15 @@ def plot_reliability_by_country(
         show_grid(axes, "both")
     for axes in panels[len(read) :]:
         axes.set_visible(False)
-    add_legend(panels[0], list(handles.values()), list(handles))
-    worst = {
-        model: max(
-            (expected_calibration_error(found[model]), country) for country, found in read.items() if model in found
-        )
-        for model in models
-    }
-    text = ", ".join(f"{model} {error:.1%} in {country}" for model, (error, country) in worst.items())
-    return describe(figure, f"Largest calibration errors: {text}.")
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside lower left",
+        ncols=len(handles),
+        frameon=False,
+        labelcolor=INK,
+    )
+    return describe(figure, f"{len(read)} countries; on the diagonal a model is as good as it says.")
 
 
 @in_house_style
