@@ -22,6 +22,7 @@ from sortiment.evaluation.probabilities import (
     top_accuracy,
 )
 from sortiment.evaluation.scores import OVERALL, Leaf, macro_f1, score
+from sortiment.evaluation.unknown import area_under_roc, rank_among_known, score_unknown
 
 CODE_VERSION = "2"
 
@@ -37,6 +38,7 @@ __all__ = [
     "Measures",
     "ReliabilityBin",
     "answer_test_offers",
+    "area_under_roc",
     "bin_answers",
     "calibration_error",
     "compare_models",
@@ -47,11 +49,13 @@ __all__ = [
     "measure_answers",
     "measure_behaviour",
     "models_of",
+    "rank_among_known",
     "read_answers",
     "read_test_offers",
     "reliability",
     "score",
     "score_answers",
+    "score_unknown",
     "top_accuracy",
     "write_answers",
 ]
