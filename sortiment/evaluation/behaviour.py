@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from sortiment.cleaning import clean_text
 from sortiment.encoders import offer_texts
+from sortiment.errors import SettingsError
 from sortiment.evaluation.answers import SAMPLE_FILE, Answering
 from sortiment.settings import EvaluationSettings
 
@@ -85,7 +86,15 @@ def measure_behaviour(
     settings: EvaluationSettings,
 ) -> list[dict[str, Any]]:
     """One row per model and kind, as Behaviour in JSON. offers: columns `title, country`, those of `inputs` and, where
-    there are any, `brand`. Deterministic: the same offers and seed give the same changes."""
+    there are any, `brand`. Deterministic: the same offers and seed give the same changes. Raises SettingsError for the
+    limit of a kind that there is not."""
+    unheard = sorted(set(settings.flip_limits) - set(CHANGES))
+    if unheard:
+        raise SettingsError(
+            "evaluation.flip_limits names kinds of change that there are not",
+            value=", ".join(unheard),
+            allowed=", ".join(CHANGES),
+        )
     rows = draw_rows(len(offers["title"]), settings)
     columns = {name: [values[row] for row in rows] for name, values in offers.items()}
     brands = columns.get("brand") or [None] * len(rows)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from sortiment.errors import SettingsError
 from sortiment.evaluation import KINDS, failed_kinds, measure_behaviour
 from sortiment.evaluation.behaviour import CHANGES, Offer
 from sortiment.settings import EvaluationSettings
@@ -73,6 +74,12 @@ def test_a_change_that_changes_nothing_is_not_counted() -> None:
     rows = {row["kind"]: row for row in measure_behaviour(plain, {"m": Fake(len)}, ["title"], SETTINGS)}
     assert rows["accents left out"]["offers"] == rows["brand left out"]["offers"] == 0
     assert rows["accents left out"]["flip_rate"] is None
+
+
+def test_a_limit_for_no_kind_is_refused() -> None:
+    wrong = EvaluationSettings(flip_limits={"tpyo": 0.1})
+    with pytest.raises(SettingsError, match="tpyo"):
+        measure_behaviour(OFFERS, {"m": Fake(len)}, ["title"], wrong)
 
 
 @pytest.mark.parametrize(
