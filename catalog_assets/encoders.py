@@ -12,7 +12,7 @@ from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
 from sortiment.artifacts import Recipe
-from sortiment.encoders.ranking import CODE_VERSION, find_encoder_versions, rank_encoders
+from sortiment.encoders.ranking import CODE_VERSION, RANKING_FILE, find_encoder_versions, rank_encoders
 from sortiment.report.figures import plot_ranking, to_markdown
 
 
@@ -35,7 +35,7 @@ def encoder_ranking(
         {"samples": versions_of(samples), "encoders": json.dumps(encoders, sort_keys=True)},
         {"ranking": settings.ranking.model_dump(mode="json"), "encoder": settings.encoder.model_dump(mode="json")},
         CODE_VERSION,
-        ("torch", "transformers", "openvino"),
+        ("torch", "transformers", "openvino", "fasttext-community"),
     )
 
     def write(out: Path) -> dict[str, Any]:
@@ -51,6 +51,14 @@ def encoder_ranking(
 
     ranking = build_and_point(store, "encoder_ranking", recipe, write, resumable=True)
     rows = ranking.summary["rows"]
+    by_country = json.loads((ranking.path / RANKING_FILE).read_bytes())["by_country"]
     return materialized(
-        ranking, {"pareto": dg.MetadataValue.md(to_markdown(plot_ranking(rows))), "ranking": markdown_table(rows)}
+        ranking,
+        {
+            "pareto": dg.MetadataValue.md(to_markdown(plot_ranking(rows))),
+            "ranking": markdown_table(rows),
+            "macro_f1_by_country": markdown_table(
+                [{"encoder": name, **scores} for name, scores in by_country.items() if scores]
+            ),
+        },
     )

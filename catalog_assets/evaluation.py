@@ -1,6 +1,8 @@
-"""How good teacher, student, int8 engine and champion are on the same test offers, slice by slice."""
+"""How good teacher, student, int8 engine and champion are on the same test offers, slice by slice, and how steady."""
 
+import functools
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +10,51 @@ import dagster as dg
 
 from catalog_assets.engines import compiled_student, current_engines
 from catalog_assets.partitions import one_run, slices
-from catalog_assets.results import OWNERS, describe_artifact, describe_partition, markdown_table, partition_paths
+from catalog_assets.results import (
+    OWNERS,
+    build_and_point,
+    describe_artifact,
+    describe_partition,
+    markdown_table,
+    partition_paths,
+    versions_of,
+)
 from catalog_assets.sampling import training_sample
 from catalog_assets.student import champion_student, student_checkpoint
 from catalog_assets.teacher import teacher_soft_labels
 from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
-from sortiment.artifacts import Recipe
+from sortiment.artifacts import Artifact, Recipe
 from sortiment.errors import StorageError
-from sortiment.evaluation import CODE_VERSION, answer_test_offers, read_answers, score_answers, write_answers
-from sortiment.report.figures import plot_scores, to_markdown
+from sortiment.evaluation import (
+    CODE_VERSION,
+    DIMENSIONS,
+    OVERALL,
+    answer_test_offers,
+    bin_answers,
+    failed_kinds,
+    find_worst_confusions,
+    measure_answers,
+    measure_behaviour,
+    read_answers,
+    read_test_offers,
+    score_answers,
+    write_answers,
+)
+from sortiment.report.figures import (
+    plot_behaviour,
+    plot_reliability,
+    plot_reliability_by_country,
+    plot_scores,
+    to_markdown,
+)
+from sortiment.settings import EvaluationSettings
+from sortiment.taxonomy import load_taxonomy
+
+BEHAVIOUR = "behaviour_measurement"
+PICTURED = ("country", "department", "slice", "feed")  # a picture takes a fifth of a second; the others are tables
+Models = dict[str, Any]
 
 
 @dg.asset(
@@ -39,10 +75,8 @@ from sortiment.report.figures import plot_scores, to_markdown
 def student_evaluation(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
-    """What teacher, student, int8 engine and champion answer for each test offer, and how often that is right."""
-    from sortiment.engines import load_engine
-    from sortiment.student import load_classifier
-
+    """What teacher, student, int8 engine and champion answer for each test offer, how often that is right, and whether
+    the answer stays when the title is written otherwise."""
     store, settings, shown = storage.store, market.settings, progress.of(context.log)
     asked = [str(key) for key in context.partition_keys]
     sampled, labelled = store.current_partitions("training_sample"), store.current_partitions("teacher_soft_labels")
@@ -65,19 +99,14 @@ def student_evaluation(
         for key in keys
     }
 
+    load = functools.cache(lambda: _load_models(student, served, champion if "champion" in models else None))
+
     def write(folders: dict[str, Path]) -> dict[str, dict[str, Any]]:
-        loaded: dict[str, Any] = {
-            "student": load_classifier(student.path),
-            "int8": load_engine(served.path),
-        }
-        if "champion" in models and champion is not None:
-            loaded["champion"] = load_classifier(champion.path)
-        classes = json.loads((store.current("teacher_model").path / "classes.json").read_bytes())
         answers = answer_test_offers(
             {key: samples[key].path for key in folders},
             {key: labels[key].path for key in folders},
-            classes,
-            loaded,
+            json.loads((store.current("teacher_model").path / "classes.json").read_bytes()),
+            load(),
             settings.encoder.inputs,
             shown,
         )
@@ -87,19 +116,98 @@ def student_evaluation(
     for key, evaluation in made.items():
         store.point(evaluation)
         describe_partition(context, key, describe_artifact(evaluation))
-    answers = read_answers(list(partition_paths(made).values()))
-    scores = score_answers(answers, settings.evaluation)
-    rows = [{"model": model, **leaves["overall"]} for model, leaves in scores.items()]
+    behaviour = _measure_behaviour(storage, market, {"student": student, "int8": served}, load)
     return dg.MaterializeResult(
         metadata={
-            "scores": markdown_table(rows),
             "not_sampled_yet": len(asked) - len(keys),
-            **{f"by_{what}": _plot(scores, what) for what in ("country", "department", "feed", "slice")},
-            **{f"{model}_macro_f1": leaves["overall"]["macro_f1"] for model, leaves in scores.items()},
+            **_show_answers(storage, made, settings.evaluation),
+            "behaviour": dg.MetadataValue.md(to_markdown(plot_behaviour(behaviour.summary["rows"]))),
+            "flip_rates": markdown_table(behaviour.summary["rows"]),
         }
     )
 
 
+@dg.asset_check(asset=student_evaluation)
+def answers_stay_under_other_spellings(storage: StorageResource) -> dg.AssetCheckResult:
+    """No kind of change flips more of the student's and the engine's answers than the settings allow."""
+    failed = failed_kinds(storage.store.current(BEHAVIOUR).summary["rows"])
+    return dg.AssetCheckResult(
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(failed) or "every kind of change stays within its limit",
+        metadata={"kinds_beyond_their_limit": len(failed)},
+    )
+
+
+def _load_models(student: Artifact, served: Artifact, champion: Artifact | None) -> Models:
+    from sortiment.engines import load_engine
+    from sortiment.student import load_classifier
+
+    models: Models = {"student": load_classifier(student.path), "int8": load_engine(served.path)}
+    return models if champion is None else {**models, "champion": load_classifier(champion.path)}
+
+
+def _measure_behaviour(
+    storage: StorageResource, market: MarketResource, models: Mapping[str, Artifact], load: Callable[[], Models]
+) -> Artifact:
+    """Of all sampled partitions together, found or made: too few offers of one partition would be rewritten."""
+    samples, settings = storage.store.current_partitions("training_sample"), market.settings
+    inputs = settings.encoder.inputs
+    recipe = Recipe(
+        {"samples": versions_of(samples), **{name: model.version for name, model in models.items()}},
+        {"inputs": list(inputs), "evaluation": settings.evaluation.model_dump(exclude={"bootstrap_rounds"})},
+        CODE_VERSION,
+    )
+
+    def write(_: Path) -> dict[str, Any]:
+        offers = read_test_offers(list(partition_paths(samples).values()), inputs)
+        asked = {name: load()[name] for name in models}
+        return {"rows": measure_behaviour(offers, asked, inputs, settings.evaluation)}
+
+    return build_and_point(storage.store, BEHAVIOUR, recipe, write)
+
+
+def _show_answers(
+    storage: StorageResource, made: Mapping[str, Artifact], settings: EvaluationSettings
+) -> dict[str, dg.MetadataValue[Any] | float]:
+    """Scores, measures, calibration and the dearest confusions of the partitions together."""
+    answers = read_answers(list(partition_paths(made).values()))
+    tree = load_taxonomy(storage.store.current("taxonomy").path).by_id
+    paths = {key: category.path for key, category in tree.items()}
+    scores, measures, bins = score_answers(answers, settings), measure_answers(answers, paths), bin_answers(answers)
+    truth, titles, weights = (answers[name].to_pylist() for name in ("category_id", "title", "weight"))
+    worst = find_worst_confusions(truth, answers["student_id"].to_pylist(), titles, weights=weights, paths=paths)
+    confusions = [
+        {
+            "actual": " › ".join(paths.get(row.actual_id, (row.actual_id,))),
+            "predicted": " › ".join(paths.get(row.predicted_id, (row.predicted_id,))),
+            "offers": row.offers,
+            "cost_share": row.cost_share,
+            "examples": "; ".join(row.examples),
+        }
+        for row in worst
+    ]
+    return {
+        "scores": markdown_table([{"model": model, **leaves[OVERALL]} for model, leaves in scores.items()]),
+        "measures": markdown_table([{"model": model, **found[OVERALL]} for model, found in measures.items()]),
+        "confusions": markdown_table(confusions),
+        "reliability": dg.MetadataValue.md(to_markdown(plot_reliability(bins.pop(OVERALL)))),
+        "reliability_by_country": dg.MetadataValue.md(to_markdown(plot_reliability_by_country(bins))),
+        **{f"by_{what}": (_plot if what in PICTURED else _tabulate)(scores, what) for what in DIMENSIONS},
+        **{f"{model}_macro_f1": leaves[OVERALL]["macro_f1"] for model, leaves in scores.items()},
+        **{f"{model}_ece": found[OVERALL]["ece"] for model, found in measures.items()},
+    }
+
+
+def _tabulate(scores: dict[str, Any], what: str) -> dg.MarkdownMetadataValue:
+    rows = [
+        {what: key, "model": model, **leaf}
+        for model, found in scores.items()
+        for key, leaf in found[f"by_{what}"].items()
+    ]
+    return markdown_table(sorted(rows, key=lambda row: str(row[what])))
+
+
 def _plot(scores: dict[str, Any], what: str) -> dg.MarkdownMetadataValue:
     leaves = {model: found[f"by_{what}"] for model, found in scores.items()}
-    return dg.MetadataValue.md(to_markdown(plot_scores(leaves, what)))
+    return dg.MetadataValue.md(to_markdown(plot_scores(leaves, what.replace("_", " "))))

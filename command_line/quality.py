@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from sortiment.errors import SettingsError
-from sortiment.quality.arms import MODELS, choose_arms
+from sortiment.quality.arms import MODELS, Probe, choose_arms
 from sortiment.settings import load_settings
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ def quality(
     new_country: Annotated[
         bool, typer.Option("--new-country", help="Labels in some languages, unlabelled offers in another.")
     ] = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="A fifth of the categories left out of training: is that noticed?")
+    ] = False,
+    behaviour: Annotated[
+        bool, typer.Option("--behaviour", help="Titles written otherwise: how often does an answer flip?")
+    ] = False,
     taxonomy: Annotated[
         list[Path] | None,
         typer.Option("--taxonomy", help="With --new-country: category names in several languages (repeatable)."),
@@ -60,7 +66,7 @@ def quality(
     from resources.profiles import read_profile
     from resources.progress import TerminalProgress
     from sortiment.feeds import load_spec
-    from sortiment.quality.running import run_bench, run_new_country
+    from sortiment.quality.running import run_bench, run_new_country, run_probe
 
     console = Console()
     if figures is not None:
@@ -73,6 +79,11 @@ def quality(
     arms = choose_arms(models or MODELS, layers or LAYERS)
     if bool(feed) == new_country:
         raise SettingsError("the bench needs offers of one kind", allowed="--feed SPEC, or --new-country, not both")
+    if unknown + behaviour + new_country + bool(labels_per_class) > 1:
+        raise SettingsError(
+            "the bench asks one question at a time",
+            allowed="one of --unknown, --behaviour, --new-country, --labels-per-class",
+        )
     profile = read_profile()
     bench = _open_bench(
         folder or profile.home / FOLDER, profile.encoder_cache, settings_file, TerminalProgress(console)
@@ -81,6 +92,10 @@ def quality(
     budget_s = None if budget is None else 60 * budget
     if new_country:
         result = run_new_country(bench, taxonomy or [], seeds or SEEDS, arms, budget_s, json_path, tell)
+    elif unknown or behaviour:
+        specs = [load_spec(path) for path in feed or []]
+        probe: Probe = "unknown" if unknown else "behaviour"
+        result = run_probe(bench, specs, seeds or SEEDS, arms, probe, budget_s, json_path, tell, limit)
     else:
         specs = [load_spec(path) for path in feed or []]
         regimes = [None, *dict.fromkeys(labels_per_class or [])]
@@ -101,9 +116,9 @@ def _open_bench(folder: Path, encoders: Path, settings_file: Path | None, progre
 
 def show_rows(result: "BenchResult", console: Console) -> None:
     """Means and spreads over seeds."""
-    from sortiment.quality.tables import tabulate
+    from sortiment.quality.tables import tabulate, tabulate_flips
 
-    for table in tabulate(result.rows):
+    for table in [*tabulate(result.rows), *tabulate_flips(result.rows)]:
         console.print(table)
     if result.skipped:
         console.print(f"{len(result.skipped)} rows did not fit the budget; run again to go on", style="yellow")

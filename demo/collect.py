@@ -13,6 +13,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalog_assets.evaluation import BEHAVIOUR
 from demo.drive import Driver
 from demo.journal import Journal
 from demo.market import DemoMarket
@@ -20,7 +21,14 @@ from resources.storage import StorageResource
 from sortiment.artifacts import Artifact, package_versions
 from sortiment.drift import read_report
 from sortiment.engines.machine import describe_machine
-from sortiment.evaluation import find_worst_confusions, read_answers, score_answers
+from sortiment.evaluation import (
+    OVERALL,
+    bin_answers,
+    find_worst_confusions,
+    measure_answers,
+    read_answers,
+    score_answers,
+)
 from sortiment.feeds import offer_key, read_listing, read_quarantine
 from sortiment.release import ReleaseLog
 from sortiment.report import ModelScores, Report
@@ -195,9 +203,15 @@ def _scores(demo: DemoMarket, journal: Journal, storage: StorageResource) -> dic
     student = _first_student(storage)
     tree = load_taxonomy(store.current("taxonomy").path).by_id
     names = {key: " › ".join(category.path) for key, category in tree.items()}
+    paths = {key: category.path for key, category in tree.items()}
     confusions = find_worst_confusions(
-        answers["category_id"].to_pylist(), answers["student_id"].to_pylist(), answers["title"].to_pylist()
+        answers["category_id"].to_pylist(),
+        answers["student_id"].to_pylist(),
+        answers["title"].to_pylist(),
+        weights=answers["weight"].to_pylist(),
+        paths=paths,
     )
+    bins = bin_answers(answers)
     sections: dict[str, Any] = {
         "scores": _model_scores(first),
         "scores_after_retraining": _model_scores(latest),
@@ -207,10 +221,16 @@ def _scores(demo: DemoMarket, journal: Journal, storage: StorageResource) -> dic
                 "predicted": names.get(row.predicted_id, row.predicted_id),
                 "offers": row.offers,
                 "share": row.share,
+                "distance": row.distance,
+                "cost_share": row.cost_share,
                 "examples": row.examples,
             }
             for row in confusions
         ],
+        "reliability": bins.pop(OVERALL),
+        "reliability_by_country": bins,
+        "measures": measure_answers(answers, paths),
+        "behaviour": store.current(BEHAVIOUR).summary["rows"],
         "training": {"student": [{"epoch": n, "loss": loss} for n, loss in enumerate(student.summary["losses"], 1)]},
     }
     if demo.synthetic:

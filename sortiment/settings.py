@@ -238,6 +238,24 @@ class EvaluationSettings(StageSettings):
 
     bootstrap_rounds: int = Field(200, ge=0, le=10_000, description="resamples for intervals; 0 = none")
     seed: Seed = 0
+    behaviour_offers: int = Field(
+        100, ge=1, le=100_000, description="test offers that are rewritten to see whether the answer flips"
+    )
+    flip_limit: Share = Field(0.15, description="a larger share of flipped answers under one kind of change warns")
+    flip_limits: dict[str, Share] = Field(
+        {
+            "upper case": 0.05,
+            "lower case": 0.05,
+            "HTML remnants": 0.05,
+            "accents left out": 0.10,
+            "umlauts as two letters": 0.10,
+            "brand left out": 0.25,
+            "cut off": 0.35,
+            "typo": 0.20,
+            "empty title": 0.0,
+        },
+        description="the same by kind, where it is not flip_limit (sortiment/evaluation/behaviour.py names the kinds)",
+    )
 
 
 class EngineSettings(StageSettings):

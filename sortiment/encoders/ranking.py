@@ -1,6 +1,6 @@
 """Which encoder: candidates on the market's own sample, quality against speed against size.
 
-    n-gram SVM                       the baseline that an encoder has to beat on titles
+    n-gram SVM, fastText             the baselines that an encoder has to beat on titles
     token table of an encoder        what its vocabulary alone knows
     the market's encoder             frozen, under a linear probe
     its first layers                 what a student starts from
@@ -23,14 +23,14 @@ from typing import Any
 
 from sortiment.artifacts import content_version
 from sortiment.blobs import write_atomically
-from sortiment.encoders.ranking_candidates import Budget, Result, try_encoder, try_ngrams, try_token_table
+from sortiment.encoders.ranking_candidates import Budget, Result, try_encoder, try_fasttext, try_ngrams, try_token_table
 from sortiment.encoders.ranking_offers import RankingOffers, draw_ranking_offers
 from sortiment.encoders.references import EncoderFolder, resolve_encoder
 from sortiment.errors import EncoderError
 from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, EvaluationSettings, RankingSettings
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 RANKING_FILE = "ranking.json"
 CANDIDATES = "candidates"
 BASELINE, STATIC, ENCODER, LAYERS = "baseline", "static", "encoder", "first layers"
@@ -53,6 +53,7 @@ class RankedEncoder:
 
     low, high: 95 % bootstrap interval of macro_f1. macro_f1_tail: over test offers of tail categories. offers_per_s:
     end to end, from text to category. size_mb: weights as they are stored, in millions of bytes, without the probe.
+    memory_mb: the same as they are computed with (counted, not measured).
     """
 
     encoder: str
@@ -64,6 +65,7 @@ class RankedEncoder:
     accuracy: float | None = None
     offers_per_s: float | None = None
     size_mb: float | None = None
+    memory_mb: float | None = None
     chosen: bool = False
     note: str | None = None
 
@@ -156,6 +158,7 @@ def list_candidates(
     others = [reference for reference in dict.fromkeys(settings.references) if reference != own]
     return [
         Candidate("n-gram SVM", BASELINE, lambda: try_ngrams(offers, settings), always=True),
+        Candidate("fastText", BASELINE, lambda: try_fasttext(offers, settings), always=True),
         Candidate(f"{own}, token table", STATIC, static, always=True),
         Candidate(own, ENCODER, frozen(own)),
         *(Candidate(f"{own}, first {layers} layers", LAYERS, frozen(own, layers)) for layers in settings.first_layers),
@@ -185,7 +188,13 @@ def _rank_one(
         result = candidate.run()
     except EncoderError as error:
         return {"row": asdict(replace(row, note=str(error))), "by_country": {}}
-    row = replace(row, offers_per_s=round(result.offers_per_s, 1), size_mb=round(result.size_mb, 1), note=result.note)
+    row = replace(
+        row,
+        offers_per_s=round(result.offers_per_s, 1),
+        size_mb=round(result.size_mb, 1),
+        memory_mb=round(result.memory_mb, 1),
+        note=result.note,
+    )
     if result.answers is None:
         return {"row": asdict(row), "by_country": {}}
     scored = _score(result, offers, settings)

@@ -14,7 +14,7 @@ import numpy as np
 from sortiment.encoders.embedding import load_tokenizer
 from sortiment.encoders.feature_cache import FeatureCache
 from sortiment.encoders.prompts import prompted
-from sortiment.encoders.ranking_models import Classes, Floats, fit_ngram_svm, fit_probe
+from sortiment.encoders.ranking_models import Classes, Floats, fit_fasttext, fit_ngram_svm, fit_probe
 from sortiment.encoders.ranking_offers import RankingOffers
 from sortiment.encoders.ranking_weights import count_weights, open_token_table
 from sortiment.encoders.references import EncoderFolder
@@ -29,12 +29,14 @@ SECONDS_PER_LOOK = 10.0  # how often a slow encoder is held against the time bud
 
 @dataclass(frozen=True)
 class Result:
-    """answers: class index of each test offer; None where the time budget ended before all offers were embedded."""
+    """answers: class index of each test offer; None where the time budget ended before all offers were embedded.
+    memory_mb: what its numbers take where it is loaded, counted from their number and type."""
 
     answers: Classes | None
     offers_per_s: float
     size_mb: float
     note: str
+    memory_mb: float
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,20 @@ def try_ngrams(offers: RankingOffers, settings: RankingSettings) -> Result:
         offers_per_s=measure_speed(model.answer, texts, len(texts), settings.timing_seconds),
         size_mb=4 * model.weights / 1e6,
         note=f"words, word pairs, 3 and 4 characters; {model.weights / 1e6:,.1f} million weights, 4 bytes each",
+        memory_mb=model.svm.coef_.nbytes / 1e6,
+    )
+
+
+def try_fasttext(offers: RankingOffers, settings: RankingSettings) -> Result:
+    """The other baseline without an encoder. Raises EncoderError where its library is not installed."""
+    texts = offers.test_texts
+    model = fit_fasttext(offers.train_texts, offers.train_labels, settings.seed)
+    return Result(
+        answers=model.answer(texts),
+        offers_per_s=measure_speed(model.answer, texts, len(texts), settings.timing_seconds),
+        size_mb=model.bytes / 1e6,
+        note="words and pairs of words, weights of offers not used; speed on one core",
+        memory_mb=model.bytes / 1e6,
     )
 
 
@@ -80,6 +96,7 @@ def try_token_table(
         offers_per_s=measure_speed(lambda some: probe.answer(pool(some)), texts, len(texts), settings.timing_seconds),
         size_mb=table.bytes / 1e6,
         note=f"no layers; {table.numbers / 1e6:,.0f} million parameters",
+        memory_mb=table.bytes / 1e6,
     )
 
 
@@ -111,17 +128,18 @@ def try_encoder(
             lambda texts: cache.embedder.embed(texts, step), test, settings.timing_offers, settings.timing_seconds
         )
     parameters, size = count_weights(encoder, layers)
+    memory = parameters * (2 if str(cache.space["engine"]).endswith("bf16") else 4) / 1e6
     about = f"frozen, {cache.space['engine']}; {parameters / 1e6:,.0f} million parameters"
     vectors = embed_within(budget, cache, [*train, *test], speed, progress)
     if len(vectors) < len(train) + len(test):
         stopped = (
             f"time budget of {settings.budget_s:g} s ended at offer {len(vectors):,} of {len(train) + len(test):,}"
         )
-        return Result(None, speed, size / 1e6, f"not scored: {stopped}; {about}")
+        return Result(None, speed, size / 1e6, f"not scored: {stopped}; {about}", memory)
     probe = fit_probe(vectors[: len(train)], offers.train_labels, offers.train_weights, settings.probe_decay)
     held = vectors[len(train) :]
     probe_speed = measure_speed(lambda texts: probe.answer(held[: len(texts)]), test, len(test), LEAST_SECONDS)
-    return Result(probe.answer(held), 1 / (1 / speed + 1 / probe_speed), size / 1e6, about)
+    return Result(probe.answer(held), 1 / (1 / speed + 1 / probe_speed), size / 1e6, about, memory)
 
 
 def measure_speed(call: Callable[[list[str]], object], texts: Sequence[str], at_most: int, seconds: float) -> float:

@@ -3,13 +3,17 @@
 Plain, well-known models on purpose: a ranking compares what they are given. The teacher's own are stronger.
 """
 
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from sortiment.errors import EncoderError
 
 Floats = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
@@ -18,6 +22,8 @@ WEIGHTS_AT_MOST = 2**26  # of the SVM's weight matrix, in numbers
 LEAST_WEIGHT = 1e-3
 COST = 0.5
 ITERATIONS = 200
+LABEL = "__label__"
+FASTTEXT: dict[str, Any] = {"epoch": 50, "lr": 1.0, "wordNgrams": 2, "dim": 64, "bucket": 50_000}
 COUNTED_TWICE_FROM = 500  # with so many offers an n-gram counts only where two have it
 
 
@@ -92,6 +98,41 @@ def fit_probe(features: Floats, labels: Classes, weights: Floats, decay: float) 
     if weight.shape[1] == 1:  # one column for two classes
         weight, bias = np.hstack([-weight, weight]), np.concatenate([-bias, bias])
     return LinearProbe(mean, scale, weight, bias)
+
+
+@dataclass(frozen=True)
+class FastText:
+    """model: of the fastText library. bytes: as it is saved, the same as in memory."""
+
+    model: Any
+    bytes: int
+
+    def answer(self, texts: Sequence[str]) -> Classes:
+        """The class index of each text."""
+        labels, _ = self.model.predict([_plain(text) for text in texts])
+        return np.array([int(found[0].removeprefix(LABEL)) for found in labels], np.int64)
+
+
+def fit_fasttext(texts: Sequence[str], labels: Classes, seed: int) -> FastText:
+    """Words and pairs of words (Joulin et al. 2017). Raises EncoderError where the library is not installed."""
+    try:
+        import fasttext
+    except ImportError as error:
+        raise EncoderError(
+            "fastText is not installed", value="fasttext", fix="pip install fasttext-community"
+        ) from error
+    with tempfile.TemporaryDirectory(prefix="sortiment-fasttext-") as folder:
+        file = Path(folder) / "train.txt"
+        lines = (f"{LABEL}{label} {_plain(text)}\n" for text, label in zip(texts, labels.tolist(), strict=True))
+        file.write_text("".join(lines), encoding="utf-8")
+        model = fasttext.train_supervised(str(file), thread=1, seed=seed, verbose=0, loss="softmax", **FASTTEXT)
+    words, rows = model.get_input_matrix(), model.get_output_matrix()
+    return FastText(model, words.nbytes + rows.nbytes)
+
+
+def _plain(text: str) -> str:
+    """Lower case on one line, as fastText's own recipe asks."""
+    return " ".join(text.lower().split())
 
 
 def _stopping_early() -> warnings.catch_warnings:

@@ -8,8 +8,11 @@ from sortiment.evaluation.answers import (
     score_answers,
     write_answers,
 )
+from sortiment.evaluation.behaviour import KINDS, failed_kinds, measure_behaviour, read_test_offers
 from sortiment.evaluation.confusions import Confusion, find_worst_confusions
+from sortiment.evaluation.dimensions import DIMENSIONS
 from sortiment.evaluation.hierarchy import hierarchical_f1
+from sortiment.evaluation.measures import Measures, bin_answers, measure_answers
 from sortiment.evaluation.probabilities import (
     Agreement,
     ReliabilityBin,
@@ -19,28 +22,40 @@ from sortiment.evaluation.probabilities import (
     top_accuracy,
 )
 from sortiment.evaluation.scores import OVERALL, Leaf, macro_f1, score
+from sortiment.evaluation.unknown import area_under_roc, rank_among_known, score_unknown
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 __all__ = [
     "ANSWERS_FILE",
     "CODE_VERSION",
+    "DIMENSIONS",
+    "KINDS",
     "OVERALL",
     "Agreement",
     "Confusion",
     "Leaf",
+    "Measures",
     "ReliabilityBin",
     "answer_test_offers",
+    "area_under_roc",
+    "bin_answers",
     "calibration_error",
     "compare_models",
+    "failed_kinds",
     "find_worst_confusions",
     "hierarchical_f1",
     "macro_f1",
+    "measure_answers",
+    "measure_behaviour",
     "models_of",
+    "rank_among_known",
     "read_answers",
+    "read_test_offers",
     "reliability",
     "score",
     "score_answers",
+    "score_unknown",
     "top_accuracy",
     "write_answers",
 ]

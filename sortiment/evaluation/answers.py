@@ -1,8 +1,9 @@
 """What each model answers for the test offers: the table from which scores, gates and confusions are made.
 
-One row per labelled test offer, ordered by offer_key: `offer_key, country, department, slice, feed, title, category_id`
-(the shop's label), `weight` (1 / inclusion probability), and per model `<model>_id` and `<model>_confidence`. They are
-`teacher` (its soft labels, made before), `student`, `int8` (the engine that will be served) and `champion`, if any.
+One row per labelled test offer, ordered by offer_key: `offer_key, country, department, slice, feed, shop_id, title,
+category_id` (the shop's label), `weight` (1 / inclusion probability), and per model `<model>_id`, `<model>_confidence`,
+and the best classes with their probabilities, best first: `<model>_top`, `<model>_top_share`. Models are `teacher` (its
+soft labels, made before), `student`, `int8` (the engine that will be served) and `champion`, if any.
 """
 
 import json
@@ -11,22 +12,32 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sortiment.encoders import offer_texts
 from sortiment.errors import TrainingError
+from sortiment.evaluation.dimensions import group_answers
 from sortiment.evaluation.scores import score
 from sortiment.progress import Progress, silent
 from sortiment.settings import EvaluationSettings
+from sortiment.student.prediction import Classification, rank_top
 
 ANSWERS_FILE = "answers.parquet"
 SAMPLE_FILE = "sample.parquet"
 SOFT_LABELS_FILE = "soft_labels.parquet"
 CLASSES_FILE = "classes.json"
-KEPT_COLUMNS = ["offer_key", "country", "department", "slice", "feed", "title", "category_id"]
+KEPT_COLUMNS = ["offer_key", "country", "department", "slice", "feed", "shop_id", "title", "category_id"]
 TEXT_COLUMNS = ["brand", "shop_category", "description"]
+KEPT_CLASSES = 16
+AT_ONCE = 16_384
+TEACHER = "teacher"
+MODEL_COLUMNS = ("id", "confidence", "top", "top_share")
+
+Index = npt.NDArray[np.int32]
+Share = npt.NDArray[np.float32]
 
 
 class Answering(Protocol):
@@ -66,17 +77,30 @@ def answer_test_offers(
     texts, countries = offer_texts(columns, inputs), everything["country"].to_pylist()
     for name, model in models.items():
         with progress(f"evaluate {name}", total=everything.num_rows) as step:
-            found = model.classify(texts, countries)
+            found = [
+                rank_classes(model, texts[at : at + AT_ONCE], countries[at : at + AT_ONCE], KEPT_CLASSES)
+                for at in range(0, len(texts), AT_ONCE)
+            ]
             step.advance(everything.num_rows)
-        classes = np.asarray(model.classes, dtype=object)
-        everything = everything.append_column(f"{name}_id", pa.array(classes[found.index], pa.string()))
-        everything = everything.append_column(f"{name}_confidence", pa.array(found.confidence, pa.float32()))
+        top_index = np.concatenate([part.top_index for part in found])
+        top_share = np.concatenate([part.top_probability for part in found])
+        everything = _append_model(everything, name, model.classes, top_index, top_share)
     return {
         key: everything.filter(pc.equal(everything["partition"], key))
         .drop_columns(["partition"])
         .select(_order(models))
         for key in tables
     }
+
+
+def rank_classes(model: Answering, texts: Sequence[str], countries: Sequence[str] | None, top_k: int) -> Classification:
+    """The best `top_k` classes of each text, calibrated, whatever kind of model it is."""
+    from sortiment.engines import Engine
+
+    if isinstance(model, Engine):
+        return rank_top(model.score(texts, countries), top_k)
+    found: Classification = model.classify(texts, countries, top_k=top_k)  # type: ignore[call-arg]
+    return found
 
 
 def write_answers(answers: pa.Table, out: Path) -> dict[str, Any]:
@@ -97,8 +121,8 @@ def models_of(answers: pa.Table) -> list[str]:
 
 
 def score_answers(answers: pa.Table, settings: EvaluationSettings) -> dict[str, dict[str, Any]]:
-    """Each model's scores, overall and by country, department, slice and feed (docs/contracts.md, "Scores")."""
-    groups = {name: answers[name].to_pylist() for name in ("country", "department", "slice", "feed")}
+    """Each model's scores, overall and along each of DIMENSIONS (docs/contracts.md, "Scores")."""
+    groups = group_answers(answers)
     truth = answers["category_id"].to_pylist()
     return {name: score(truth, answers[f"{name}_id"].to_pylist(), groups, settings) for name in models_of(answers)}
 
@@ -109,7 +133,7 @@ def read_answers(folders: Sequence[Path]) -> pa.Table:
 
 
 def _order(models: Mapping[str, Answering]) -> list[str]:
-    named = [f"{name}_{what}" for name in ("teacher", *models) for what in ("id", "confidence")]
+    named = [f"{name}_{what}" for name in (TEACHER, *models) for what in MODEL_COLUMNS]
     return [*KEPT_COLUMNS, "weight", *named]
 
 
@@ -124,18 +148,12 @@ def _test_offers(key: str, sample: Path, soft_labels: Path, teacher_classes: Seq
         )
     asked = pc.and_(pc.equal(offers["split"], "test"), pc.is_valid(offers["category_id"]))
     offers, labels = offers.filter(asked), labels.filter(asked)
-    first = (
-        pc.list_element(labels["top_index"], 0).to_numpy(zero_copy_only=False) if labels.num_rows else np.zeros(0, int)
-    )
-    sure = pc.exp(pc.list_element(labels["top_logit"], 0)) if labels.num_rows else pa.array([], pa.float32())
-    classes = np.asarray(teacher_classes, dtype=object)
+    offers, labels = offers.combine_chunks(), labels.combine_chunks()
     weight = pc.divide(1.0, offers["inclusion_probability"])
-    table = offers.select(
-        [*KEPT_COLUMNS, *(c for c in ("brand", "shop_category", "description") if c in offers.column_names)]
-    )
+    table = offers.select([*KEPT_COLUMNS, *(c for c in TEXT_COLUMNS if c in offers.column_names)])
     table = table.append_column("weight", weight.cast(pa.float64()))
-    table = table.append_column("teacher_id", pa.array(classes[first], pa.string()))
-    table = table.append_column("teacher_confidence", sure.cast(pa.float32()))
+    index, share = _pad_soft_labels(labels)
+    table = _append_model(table, TEACHER, teacher_classes, index, share)
     return table.append_column("partition", pa.array([key] * table.num_rows, pa.string()))
 
 
@@ -144,3 +162,34 @@ def _classes_of(soft_labels: Path, otherwise: Sequence[str]) -> Sequence[str]:
     own = soft_labels / CLASSES_FILE
     classes: Sequence[str] = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else otherwise
     return classes
+
+
+def _pad_soft_labels(labels: pa.Table) -> tuple[Index, Share]:
+    """The teacher's stored classes and probabilities, best first, [offers, KEPT_CLASSES]; -1 and 0 as padding."""
+    index = np.full((labels.num_rows, KEPT_CLASSES), -1, np.int32)
+    share = np.zeros((labels.num_rows, KEPT_CLASSES), np.float32)
+    for row, (classes, logits) in enumerate(
+        zip(labels["top_index"].to_pylist(), labels["top_logit"].to_pylist(), strict=True)
+    ):
+        kept = classes[:KEPT_CLASSES]
+        index[row, : len(kept)] = kept
+        share[row, : len(kept)] = np.exp(logits[: len(kept)])
+    return index, share
+
+
+def _append_model(table: pa.Table, name: str, classes: Sequence[str], index: Index, share: Share) -> pa.Table:
+    """The model's four columns. index: class of each place, -1 = none."""
+    names = np.asarray(classes, dtype=object)
+    starts = pa.array(np.concatenate([[0], (index >= 0).sum(1).cumsum()]), pa.int32())
+    known = index >= 0
+    first = index[:, 0] if index.size else np.zeros(0, np.int32)
+    sure = share[:, 0] if share.size else np.zeros(0, np.float32)
+    columns = (
+        pa.array(names[first], pa.string()),
+        pa.array(sure, pa.float32()),
+        pa.ListArray.from_arrays(starts, pa.array(names[index[known]], pa.string())),
+        pa.ListArray.from_arrays(starts, pa.array(share[known], pa.float32())),
+    )
+    for what, column in zip(MODEL_COLUMNS, columns, strict=True):
+        table = table.append_column(f"{name}_{what}", column)
+    return table

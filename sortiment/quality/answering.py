@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sortiment.encoders import Embedder, offer_texts, prompted
+from sortiment.evaluation import measure_behaviour, score_unknown
+from sortiment.evaluation.answers import Answering
 from sortiment.progress import silent
-from sortiment.quality.arms import Arm
+from sortiment.quality.arms import Arm, Probe
 from sortiment.quality.baselines import FASTTEXT, SVM_CANDIDATES, Baseline, fit_fasttext, fit_tfidf
 from sortiment.quality.baselines import Lesson as BaselineLesson
 from sortiment.quality.lessons import Bench, make_lesson, make_teacher
@@ -25,7 +27,9 @@ from sortiment.quality.splits import SplitOffers
 from sortiment.sampling import SAMPLE_FILE
 from sortiment.student.calibration import fit_calibration
 from sortiment.student.corpus import SOFT_LABELS_FILE
+from sortiment.student.prediction import Classification, rank_top
 from sortiment.teacher import load_teacher
+from sortiment.teacher.offers import offers_of
 from sortiment.teacher.ridge import Floats
 
 Ids = npt.NDArray[np.object_]
@@ -39,12 +43,14 @@ LEARNING = "learning"
 @dataclass(frozen=True)
 class Answers:
     """predicted: category id of each test offer. confidence: its calibrated probability. offers_per_s: on one core,
-    from text to category. facts: what else is worth keeping (what validation chose, sizes)."""
+    from text to category. facts: what else is worth keeping (what validation chose, sizes). unknown: how unlike
+    everything known each test offer looks, where that was asked."""
 
     predicted: Ids
     confidence: npt.NDArray[np.float64]
     offers_per_s: float
     facts: dict[str, Any]
+    unknown: npt.NDArray[np.float64] | None = None
 
 
 def read_split(split: SplitOffers) -> pa.Table:
@@ -58,15 +64,15 @@ def labelled_side(table: pa.Table, side: str) -> pa.Table:
     return table.filter(pc.and_(pc.equal(table["split"], side), pc.is_valid(table["category_id"])))
 
 
-def answer_test_offers(bench: Bench, split: SplitOffers, arm: Arm, out: Path) -> Answers:
+def answer_test_offers(bench: Bench, split: SplitOffers, arm: Arm, out: Path, probe: Probe | None = None) -> Answers:
     """Train the arm and answer. out: a folder that a killed run left as it was, for what can be resumed."""
     table = read_split(split)
     test = labelled_side(table, "test")
     if arm.model == "teacher":
-        return _answer_as_teacher(bench, split, test)
+        return _answer_as_teacher(bench, split, test, probe)
     if arm.model in ("tfidf", "fasttext"):
-        return _answer_as_baseline(bench, split, table, test, arm)
-    return _answer_as_student(bench, split, test, arm, out / LEARNING)
+        return _answer_as_baseline(bench, split, table, test, arm, probe)
+    return _answer_as_student(bench, split, test, arm, out / LEARNING, probe)
 
 
 def texts_of(bench: Bench, table: pa.Table) -> list[str]:
@@ -75,7 +81,7 @@ def texts_of(bench: Bench, table: pa.Table) -> list[str]:
     return offer_texts({name: table[name].to_pylist() for name in inputs}, inputs)
 
 
-def _answer_as_teacher(bench: Bench, split: SplitOffers, test: pa.Table) -> Answers:
+def _answer_as_teacher(bench: Bench, split: SplitOffers, test: pa.Table, probe: Probe | None) -> Answers:
     made = make_teacher(bench, split)
     teacher = load_teacher(made.path / "teacher", bench.encoder, bench.settings.encoder, bench.features)
     soft = [pq.read_table(made.path / "labels" / country / SOFT_LABELS_FILE) for country in split.samples]
@@ -103,10 +109,16 @@ def _answer_as_teacher(bench: Bench, split: SplitOffers, test: pa.Table) -> Answ
                     expert.scores(some)  # type: ignore[arg-type]
 
         speed = measure_speed(answer, texts)
-    return Answers(np.array(teacher.classes, object)[best], confidence, speed, {"link": vars(teacher.link)})
+    unknown = None
+    if probe == "unknown":
+        offers = offers_of(test, bench.settings.encoder.inputs)
+        unknown = score_unknown(np.exp(teacher.log_probabilities(offers, silent)))
+    return Answers(np.array(teacher.classes, object)[best], confidence, speed, {"link": vars(teacher.link)}, unknown)
 
 
-def _answer_as_baseline(bench: Bench, split: SplitOffers, table: pa.Table, test: pa.Table, arm: Arm) -> Answers:
+def _answer_as_baseline(
+    bench: Bench, split: SplitOffers, table: pa.Table, test: pa.Table, arm: Arm, probe: Probe | None
+) -> Answers:
     train, validation = labelled_side(table, "train"), labelled_side(table, "validation")
     classes = sorted(set(train["category_id"].to_pylist()))
     position = {category: index for index, category in enumerate(classes)}
@@ -130,7 +142,37 @@ def _answer_as_baseline(bench: Bench, split: SplitOffers, table: pa.Table, test:
         speed = measure_speed(baseline.score, texts)
     best = scores.argmax(1)
     confidence = 1.0 / np.exp(scores - scores.max(1, keepdims=True)).sum(1, dtype=np.float64)
-    return Answers(np.array(classes, object)[best], confidence, speed, {"chosen": baseline.chosen})
+    facts: dict[str, Any] = {"chosen": baseline.chosen}
+    if probe == "behaviour":
+        facts |= _flips_of(bench, test, _Scored(lambda some: _shares(baseline.score(some), calibration)))
+    unknown = score_unknown(_shares(scores, 1.0)) if probe == "unknown" else None
+    return Answers(np.array(classes, object)[best], confidence, speed, facts, unknown)
+
+
+def _shares(scores: Floats, temperature: float) -> Floats:
+    """Softmax of each row."""
+    shares: Floats = np.exp((scores - scores.max(1, keepdims=True)) / temperature).astype(np.float32)
+    shares /= shares.sum(1, keepdims=True)
+    return shares
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A model that gives probabilities for texts, as the behavioural suite asks it."""
+
+    shares: Callable[[Sequence[str]], Floats]
+    classes: tuple[str, ...] = ()
+
+    def classify(self, texts: Sequence[str], countries: Sequence[str] | None = None) -> Classification:
+        return rank_top(self.shares(texts), 1)
+
+
+def _flips_of(bench: Bench, test: pa.Table, model: Answering) -> dict[str, Any]:
+    """`{flips: {kind: share}}`: how often the answer is another one when the title is written otherwise."""
+    inputs = bench.settings.encoder.inputs
+    columns = {name: test[name].to_pylist() for name in dict.fromkeys(["title", "country", "brand", *inputs])}
+    rows = measure_behaviour(columns, {"": model}, inputs, bench.settings.evaluation)
+    return {"flips": {row["kind"]: row["flip_rate"] for row in rows}}
 
 
 def _calibrate(baseline: Baseline, lesson: BaselineLesson) -> float:
@@ -140,7 +182,9 @@ def _calibrate(baseline: Baseline, lesson: BaselineLesson) -> float:
     return fit_calibration(scores, lesson.validation_labels[rows].astype(np.int32), ["any"] * len(rows)).default
 
 
-def _answer_as_student(bench: Bench, split: SplitOffers, test: pa.Table, arm: Arm, out: Path) -> Answers:
+def _answer_as_student(
+    bench: Bench, split: SplitOffers, test: pa.Table, arm: Arm, out: Path, probe: Probe | None
+) -> Answers:
     lesson = make_lesson(bench, split, distilled=arm.taught)
     settings, path = bench.settings, bench.encoder.path
     shared: dict[str, Any] = {"encoder": settings.encoder, "progress": bench.progress}
@@ -164,8 +208,15 @@ def _answer_as_student(bench: Bench, split: SplitOffers, test: pa.Table, arm: Ar
     predicted = np.array(classifier.classes, object)[found.index]
     with one_core():
         speed = measure_speed(classifier.classify, texts)
+    facts: dict[str, Any] = {"size_mb": round(size / 1e6, 1)}
+    unknown = None
+    if probe == "behaviour":
+        facts |= _flips_of(bench, test, classifier)
+    if probe == "unknown":
+        every = classifier.classify(texts, countries, top_k=len(classifier.classes))
+        unknown = score_unknown(every.top_probability)
     shutil.rmtree(out)
-    return Answers(predicted, found.confidence.astype(np.float64), speed, {"size_mb": round(size / 1e6, 1)})
+    return Answers(predicted, found.confidence.astype(np.float64), speed, facts, unknown)
 
 
 def measure_speed(answer: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> float:

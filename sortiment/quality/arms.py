@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from sortiment.errors import SettingsError
 
+Probe = Literal["unknown", "behaviour"]
 Model = Literal["teacher", "student", "fast", "tfidf", "fasttext"]
 MODELS: tuple[Model, ...] = get_args(Model)
 BASELINES = ("tfidf", "fasttext")
@@ -43,13 +44,15 @@ class Arm:
 
 @dataclass(frozen=True)
 class Task:
-    """One row to be computed. feed: its name. hidden: the country without labels."""
+    """One row to be computed. feed: its name. hidden: the country without labels. probe: what else is asked of the
+    model: to know what it never learned, or to stay with its answer when a title is written otherwise."""
 
     feed: str
     seed: int
     labels_per_class: int | None
     arm: Arm
     hidden: str | None = None
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True)

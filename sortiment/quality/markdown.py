@@ -6,7 +6,7 @@ from typing import Any
 
 from sortiment.blobs import write_atomically
 from sortiment.errors import SettingsError
-from sortiment.quality.tables import HEADINGS, cells_of, summarize_rows
+from sortiment.quality.tables import cells_of, headings_of, summarize_rows
 
 BEGIN, END = "<!-- figures: {name} -->", "<!-- end of figures: {name} -->"
 
@@ -39,7 +39,8 @@ def format_figures(content: dict[str, Any]) -> str:
     for feed, labels in dict.fromkeys((one.feed, one.labels_per_class) for one in summaries):
         members = [one for one in summaries if (one.feed, one.labels_per_class) == (feed, labels)]
         lines += ["", f"**{feed}, {'all labels' if labels is None else f'{labels} labels a class'}**", ""]
-        lines += ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
+        headings = headings_of(members)
+        lines += ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
         lines += ["| " + " | ".join(cells_of(one)) + " |" for one in members]
     if content["skipped"]:
         lines += ["", f"{len(content['skipped'])} rows did not fit the budget."]

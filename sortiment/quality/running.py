@@ -7,7 +7,7 @@ that was killed goes on with the row (a student: with the epoch) that it was at.
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,11 +15,12 @@ from typing import Any
 from sortiment.artifacts import Recipe
 from sortiment.blobs import write_atomically
 from sortiment.engines.machine import describe_machine
+from sortiment.evaluation import CODE_VERSION as EVALUATION_VERSION
 from sortiment.fast import CODE_VERSION as FAST_VERSION
 from sortiment.feeds import FeedSpec
 from sortiment.quality import CODE_VERSION
 from sortiment.quality.answering import answer_test_offers, labelled_side, read_split
-from sortiment.quality.arms import Arm, Size, Task, expect_seconds, order_tasks
+from sortiment.quality.arms import Arm, Probe, Size, Task, expect_seconds, order_tasks
 from sortiment.quality.lessons import Bench
 from sortiment.quality.new_country import synthetic_country, taxonomy_countries
 from sortiment.quality.offers import FeedOffers, load_offers
@@ -29,6 +30,7 @@ from sortiment.student import CODE_VERSION as STUDENT_VERSION
 from sortiment.teacher import CODE_VERSION as TEACHER_VERSION
 
 ROW_ASSET = "bench_row"
+LEFT_OUT = 0.2
 PACKAGES = ("torch", "transformers", "openvino", "scikit-learn", "fasttext-community")
 DEFINITION = "macro_f1: mean F1 over the categories that occur among the test offers (sortiment.evaluation)"
 
@@ -73,6 +75,29 @@ def run_bench(
     settings = bench.settings
     feeds = {spec.name: load_offers([spec], bench.store, settings.feeds, bench.progress, limit=limit) for spec in specs}
     tasks = order_tasks(dict.fromkeys(feeds), seeds, regimes, arms)
+    return run_tasks(bench, feeds, tasks, budget_s, json_path, tell)
+
+
+def run_probe(
+    bench: Bench,
+    specs: Sequence[FeedSpec],
+    seeds: Sequence[int],
+    arms: Sequence[Arm],
+    probe: Probe,
+    budget_s: float | None,
+    json_path: Path | None,
+    tell: Tell,
+    limit: int | None = None,
+) -> BenchResult:
+    """The same arms, asked for more than their answer. `unknown`: a fifth of the categories is left out of training,
+    and how well the model's own doubt finds their offers is measured. `behaviour`: how often an answer flips when the
+    title is written otherwise."""
+    feeds = {}
+    for spec in specs:
+        offers = load_offers([spec], bench.store, bench.settings.feeds, bench.progress, limit=limit)
+        name = f"{spec.name}, {LEFT_OUT:.0%} of the categories left out" if probe == "unknown" else spec.name
+        feeds[name] = replace(offers, name=name)
+    tasks = [replace(task, probe=probe) for task in order_tasks(dict.fromkeys(feeds), seeds, [None], arms)]
     return run_tasks(bench, feeds, tasks, budget_s, json_path, tell)
 
 
@@ -131,12 +156,21 @@ def run_tasks(
 
 def plan_tasks(bench: Bench, feeds: dict[str, FeedOffers], tasks: Sequence[Task]) -> list[Planned]:
     """Splits drawn, rows found or forecast."""
-    splits: dict[tuple[str, int, int | None], SplitOffers] = {}
+    splits: dict[tuple[str, int, int | None, float | None], SplitOffers] = {}
     planned = []
     for task in tasks:
-        key = (task.feed, task.seed, task.labels_per_class)
+        left_out = LEFT_OUT if task.probe == "unknown" else None
+        key = (task.feed, task.seed, task.labels_per_class, left_out)
         if key not in splits:
-            splits[key] = draw_split(feeds[task.feed], *key[1:], bench.settings.sampling, bench.store, task.hidden)
+            splits[key] = draw_split(
+                feeds[task.feed],
+                task.seed,
+                task.labels_per_class,
+                bench.settings.sampling,
+                bench.store,
+                task.hidden,
+                left_out,
+            )
         split = splits[key]
         recipe = row_recipe(bench, split, task)
         size = Size(**split.counts)
@@ -153,6 +187,11 @@ def row_recipe(bench: Bench, split: SplitOffers, task: Task) -> Recipe:
     code = [CODE_VERSION]
     own: dict[str, Any] = {"arm": [arm.model, arm.layers, arm.distilled], "inputs": settings.encoder.inputs}
     inputs = {"split": split.version}
+    if task.probe == "unknown":
+        own["probe"] = task.probe
+    if task.probe == "behaviour":
+        asked = settings.evaluation.model_dump(mode="json", include={"behaviour_offers", "seed"})
+        own |= {"probe": task.probe, "evaluation": [EVALUATION_VERSION, asked]}
     if arm.model == "teacher" or arm.taught:
         code.append(TEACHER_VERSION)
         own |= {
@@ -176,9 +215,10 @@ def compute_row(bench: Bench, planned: Planned) -> dict[str, Any]:
 
     def write(out: Path) -> dict[str, Any]:
         began = time.monotonic()
-        answers = answer_test_offers(bench, planned.split, planned.task.arm, out)
-        test = labelled_side(read_split(planned.split), "test")
-        row = score_row(planned.task, test, answers, bench.settings.evaluation)
+        answers = answer_test_offers(bench, planned.split, planned.task.arm, out, planned.task.probe)
+        table = read_split(planned.split)
+        learned = set(labelled_side(table, "train")["category_id"].to_pylist())
+        row = score_row(planned.task, labelled_side(table, "test"), answers, bench.settings.evaluation, learned)
         return {**row, "seconds": round(time.monotonic() - began, 1)}
 
     made = bench.store.build(ROW_ASSET, planned.recipe, write, resumable=True)

@@ -6,6 +6,9 @@ groups' keys, so equal and nearly equal titles stay on one side in every split; 
 With `labels_per_class`, so many labelled offers of each category keep their label in training and as many in
 validation; the other training offers become unlabelled ones, the other validation offers are left out. Test offers
 are the same in all regimes of a seed, and fewer labels are a part of more.
+
+With `left_out`, so large a share of each department's categories is known to the test side alone: what is a model to
+say of an offer whose category it never learned?
 """
 
 from dataclasses import dataclass
@@ -32,7 +35,8 @@ from sortiment.settings import SamplingSettings
 from sortiment.teacher import CategoryNames
 
 SPLIT_ASSET = "bench_split"
-LABEL_STREAM = 20
+LABEL_STREAM, LEFT_OUT_STREAM = 20, 21
+LEAST_CATEGORIES = 3
 NOT_DRAWN = {"policy", "temperature", "per_category", "minimum_per_category", "per_shop_share", "reserve_slack"}
 
 Sides = npt.NDArray[np.int8]
@@ -73,8 +77,10 @@ def draw_split(
     settings: SamplingSettings,
     store: ArtifactStore,
     hidden: str | None = None,
+    left_out: float | None = None,
 ) -> SplitOffers:
     """The split, found or drawn. hidden: a country whose labels are only for the test, and that alone is tested.
+    left_out: the share of categories whose offers are only for the test.
 
     Raises SamplingError where no test or training offer is left.
     """
@@ -84,6 +90,7 @@ def draw_split(
             "seed": seed,
             "labels_per_class": labels_per_class,
             **({} if hidden is None else {"hidden": hidden}),
+            **({} if left_out is None else {"left_out": left_out}),
             "sampling": settings.model_dump(mode="json", exclude=NOT_DRAWN),
         },
         CODE_VERSION,
@@ -94,6 +101,8 @@ def draw_split(
         labelled = np.array(offers.labelled)
         if hidden is not None:
             labelled, sides = _hide_country(offers, labelled, sides, hidden)
+        if left_out is not None:
+            sides = _leave_categories_out(offers, labelled, sides, seed, left_out)
         if labels_per_class is not None:
             labelled, sides = _keep_labels(offers, labelled, sides, seed, labels_per_class)
         return _write_samples(offers, labelled, sides, settings, out)
@@ -144,6 +153,32 @@ def _hide_country(
     own = np.array(offers.table["country"].to_pylist(), dtype=object) == hidden
     left_out = np.where(own, sides == VALIDATION, sides == TEST)
     return labelled & ~(own & (sides == TRAIN)), np.where(left_out, np.int8(-1), sides).astype(np.int8)
+
+
+def _leave_categories_out(
+    offers: FeedOffers, labelled: npt.NDArray[np.bool_], sides: Sides, seed: int, share: float
+) -> Sides:
+    """Sides without the chosen categories' training and validation offers.
+
+    Every department gives its share, of categories with training and test offers, drawn at random: at least two
+    categories stay to be learned. Raises SamplingError where fewer than three could be chosen from.
+    """
+    codes = category_codes(offers)
+    able = np.intersect1d(codes[labelled & (sides == TRAIN)], codes[labelled & (sides == TEST)])
+    if len(able) < LEAST_CATEGORIES:
+        raise SamplingError(
+            f"the feed {offers.name} has too few categories to leave some out",
+            value=f"{len(able)} with training and test offers",
+            allowed=f"{LEAST_CATEGORIES} or more",
+        )
+    first = dict(zip(codes.tolist(), offers.table["department"].to_pylist(), strict=True))
+    chance = np.random.default_rng([seed, LEFT_OUT_STREAM]).random(len(able))
+    order = np.lexsort((chance, np.array([first[code] for code in able.tolist()], dtype=str)))
+    count = min(max(1, round(share * len(able))), len(able) - 2)
+    places = (np.arange(count) + np.random.default_rng([seed, LEFT_OUT_STREAM, 1]).random()) * len(able) / count
+    chosen = able[order[np.minimum(places.astype(np.int64), len(able) - 1)]]
+    learned = np.isin(codes, chosen) & labelled & (sides != TEST)
+    return np.where(learned, np.int8(-1), sides).astype(np.int8)
 
 
 def _keep_labels(

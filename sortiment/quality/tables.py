@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HEADINGS = ("", "seeds", "accuracy", "macro-F1", "of teacher", "tail macro-F1", "ECE", "offers/s, one core")
-FIGURES = ("accuracy", "macro_f1", "macro_f1_tail", "ece", "offers_per_s")
+UNKNOWN_HEADING = "unknown AUROC"
+FIGURES = ("unknown_auroc", "accuracy", "macro_f1", "macro_f1_tail", "ece", "offers_per_s")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> list[Summary]:
         pairs = [(row["macro_f1"], teachers.get((feed, labels, row["seed"]))) for row in members]
         shared = [(own, teacher) for own, teacher in pairs if teacher]
         ratio = sum(own for own, _ in shared) / sum(teacher for _, teacher in shared) if shared else None
-        figures = {name: [row[name] for row in members if row[name] is not None] for name in FIGURES}
+        figures = {name: [row[name] for row in members if row.get(name) is not None] for name in FIGURES}
         summaries.append(
             Summary(
                 feed,
@@ -72,17 +73,23 @@ def tabulate(rows: Sequence[Mapping[str, Any]]) -> Iterable["Table"]:
     for feed, labels in dict.fromkeys((one.feed, one.labels_per_class) for one in summaries):
         members = [one for one in summaries if (one.feed, one.labels_per_class) == (feed, labels)]
         table = Table(title=f"{feed}, {'all labels' if labels is None else f'{labels} labels a class'}")
-        for name in HEADINGS:
+        for name in headings_of(members):
             table.add_column(name, justify="right" if name else "left")
         for one in members:
             table.add_row(*cells_of(one))
         yield table
 
 
+def headings_of(summaries: Sequence[Summary]) -> tuple[str, ...]:
+    """The columns of a table; one more where categories were left out."""
+    left_out = any(one.means["unknown_auroc"] is not None for one in summaries)
+    return (*HEADINGS, UNKNOWN_HEADING) if left_out else HEADINGS
+
+
 def cells_of(one: Summary) -> list[str]:
     """A summary as text, a cell per column."""
     speed = one.means["offers_per_s"]
-    return [
+    cells = [
         one.model,
         str(len(one.seeds)),
         _figure(one, "accuracy"),
@@ -92,6 +99,28 @@ def cells_of(one: Summary) -> list[str]:
         _figure(one, "ece"),
         "" if speed is None else f"{speed:,.0f}",
     ]
+    return cells if one.means["unknown_auroc"] is None else [*cells, _figure(one, "unknown_auroc")]
+
+
+def tabulate_flips(rows: Sequence[Mapping[str, Any]]) -> Iterable["Table"]:
+    """A table per feed: how often each arm's answer flips, by kind of change; means over seeds."""
+    from rich.table import Table
+
+    asked = [row for row in rows if row.get("flips")]
+    for feed in dict.fromkeys(row["feed"] for row in asked):
+        members = [row for row in asked if row["feed"] == feed]
+        arms = list(dict.fromkeys(name_of(row) for row in members))
+        table = Table(title=f"{feed}, share of answers that flip")
+        for name in ("", *arms):
+            table.add_column(name, justify="right" if name else "left")
+        for kind in members[0]["flips"]:
+            found = [[row["flips"][kind] for row in members if name_of(row) == arm] for arm in arms]
+            table.add_row(kind, *(_rate([value for value in values if value is not None]) for values in found))
+        yield table
+
+
+def _rate(values: Sequence[float]) -> str:
+    return f"{mean(values):.1%}" if values else "–"
 
 
 def _figure(one: Summary, name: str) -> str:

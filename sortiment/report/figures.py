@@ -9,6 +9,7 @@ from sortiment.report.data_figures import plot_category_counts, plot_counts, plo
 from sortiment.report.drift_figures import plot_drift_map, plot_recovery, plot_releases
 from sortiment.report.engine_figures import plot_cost, plot_ranking, plot_speed
 from sortiment.report.export import to_markdown, to_png, to_svg
+from sortiment.report.model_figures import plot_behaviour, plot_reliability_by_country
 from sortiment.report.score_figures import (
     plot_confusions,
     plot_reliability,
@@ -18,6 +19,7 @@ from sortiment.report.score_figures import (
 )
 
 __all__ = [
+    "plot_behaviour",
     "plot_category_counts",
     "plot_confusions",
     "plot_cost",
@@ -29,6 +31,7 @@ __all__ = [
     "plot_recovery",
     "plot_releases",
     "plot_reliability",
+    "plot_reliability_by_country",
     "plot_scores",
     "plot_soft_labels",
     "plot_speed",

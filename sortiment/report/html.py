@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sortiment.blobs import write_atomically
 from sortiment.report import numbers, page_rows
 from sortiment.report.engine_figures import basis_of
-from sortiment.report.schema import Report, parse_report
+from sortiment.report.schema import DIMENSIONS, Report, parse_report
 from sortiment.report.style import TOKENS, short_usd
 
 if TYPE_CHECKING:
@@ -47,11 +47,10 @@ def render_page(report: Report | Mapping[str, Any]) -> str:
         facts=page_rows.imbalance_facts(parsed),
         extremes=page_rows.largest_and_smallest(parsed),
         score_tables={
-            "country": page_rows.score_table(parsed, "by_country"),
-            "department": page_rows.score_table(parsed, "by_department"),
-            "slice": page_rows.score_table(parsed, "by_slice"),
-            "feed": page_rows.score_table(parsed, "by_feed"),
+            dimension.removeprefix("by_").replace("_", " "): page_rows.score_table(parsed, dimension)
+            for dimension in DIMENSIONS
         },
+        behaviour=page_rows.behaviour_table(parsed),
         all_offers=page_rows.overall_row(parsed),
         touched=page_rows.touched_partitions(parsed),
         decisions=page_rows.decisions_by_score(parsed),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sortiment.report import figures
-from sortiment.report.schema import CostChoice, Report
+from sortiment.report.schema import DIMENSIONS, CostChoice, Report
 from sortiment.report.score_figures import score_leaves
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ def _draw_sample(report: Report) -> dict[str, "Figure"]:
 
 def _draw_scores(report: Report) -> dict[str, "Figure"]:
     drawn = {}
-    for dimension in ("country", "department", "slice", "feed"):
-        leaves = score_leaves(report.scores, f"by_{dimension}")
+    for dimension in DIMENSIONS:
+        leaves, name = score_leaves(report.scores, dimension), dimension.removeprefix("by_")
         if leaves:
-            drawn[f"scores_{dimension}"] = figures.plot_scores(leaves, dimension, limit=ROWS_SHOWN)
+            drawn[f"scores_{name}"] = figures.plot_scores(leaves, name.replace("_", " "), limit=ROWS_SHOWN)
     return drawn
 
 
@@ -66,6 +66,10 @@ def _draw_training(report: Report) -> dict[str, "Figure"]:
         drawn["training"] = figures.plot_training(report.training)
     if report.reliability:
         drawn["reliability"] = figures.plot_reliability(report.reliability)
+    if report.reliability_by_country:
+        drawn["reliability_by_country"] = figures.plot_reliability_by_country(report.reliability_by_country)
+    if report.behaviour:
+        drawn["behaviour"] = figures.plot_behaviour(report.behaviour)
     if report.soft_labels and (report.soft_labels.confidence or report.soft_labels.entropy):
         drawn["soft_labels"] = figures.plot_soft_labels(report.soft_labels.confidence, report.soft_labels.entropy)
     return drawn

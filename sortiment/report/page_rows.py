@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sortiment.report.engine_figures import basis_of
 from sortiment.report.numbers import count_text, duration_text, gap_text, number_text, score_text, share_text
 from sortiment.report.page_figures import choice_name
-from sortiment.report.rows import CategoryCount, DriftDecision, SpeedRow
+from sortiment.report.rows import BehaviourRow, CategoryCount, DriftDecision, SpeedRow
 from sortiment.report.schema import Dimension, NotDone, Report
 from sortiment.report.style import short_number, short_text, short_usd
 
@@ -15,7 +15,8 @@ SECTIONS = {
     "sampling": "The sample",
     "scores": "Scores",
     "training": "Training and calibration",
-    "confusions": "Confusions that matter",
+    "confusions": "Confusions that cost most",
+    "behaviour": "Behaviour under other spellings",
     "ranking": "Encoder ranking",
     "speed": "Speed by engine",
     "cost": "Cost by instance",
@@ -53,6 +54,16 @@ class ScoreTableRow:
     offers: float | None
     cells: tuple[ScoreCell, ...]
     share_of_teacher: float | None
+
+
+@dataclass(frozen=True)
+class BehaviourTableRow:
+    """One kind of change: titles that it changed, and a row per model in the order of `report.behaviour`."""
+
+    kind: str
+    offers: int
+    limit: float | None
+    models: tuple[BehaviourRow, ...]
 
 
 @dataclass(frozen=True)
@@ -206,6 +217,16 @@ def _score_row(report: Report, dimension: Dimension, key: str) -> ScoreTableRow:
         offers = offers if offers is not None else getattr(scores.offers, dimension).get(key)
         by_model[model] = value
     return ScoreTableRow(key, offers, tuple(cells), _share(by_model.get("student"), by_model.get("teacher")))
+
+
+def behaviour_table(report: Report) -> list[BehaviourTableRow]:
+    """One row per kind of change, kinds in the report's order."""
+    kinds = dict.fromkeys(row.kind for row in report.behaviour)
+    rows = []
+    for kind in kinds:
+        own = tuple(row for row in report.behaviour if row.kind == kind)
+        rows.append(BehaviourTableRow(kind, max(row.offers for row in own), own[0].limit, own))
+    return rows
 
 
 def overall_row(report: Report) -> ScoreTableRow:

@@ -112,8 +112,35 @@ class Confusion(Section):
     predicted: str
     offers: Count
     share: Number = Field(None, description="of the actual category's test offers")
+    distance: Number = Field(None, description="in the tree: 1 = another department")
+    cost_share: Number = Field(None, description="of what all mistakes cost: living offers times distance")
     country: str | None = None
     examples: tuple[str, ...] = ()
+
+
+class MeasureRow(Section):
+    """One model on some test offers; agreement and kl (nats) are with the teacher, None for itself."""
+
+    offers: Count = 0
+    hierarchical_f1: Number = None
+    top5_accuracy: Number = None
+    ece: Number = None
+    agreement: Number = None
+    kl: Number = None
+
+
+class BehaviourRow(Section):
+    """One model under one kind of change of the title: share of answers that flip (of sure answers to no title)."""
+
+    model: str
+    kind: str
+    offers: Count = Field(0, description="titles that the change changed")
+    flip_rate: Number = None
+    limit: Number = None
+
+    @property
+    def passed(self) -> bool:
+        return self.flip_rate is None or self.limit is None or self.flip_rate <= self.limit
 
 
 class RankingRow(Section):

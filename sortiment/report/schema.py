@@ -5,13 +5,14 @@ Every section of a `Report` may be absent: it is then None or empty, and the pag
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
 from sortiment.errors import StorageError
 from sortiment.report.rows import (
     Basis,
+    BehaviourRow,
     BrokenRow,
     CategoryCount,
     Confusion,
@@ -24,6 +25,7 @@ from sortiment.report.rows import (
     FeedRow,
     Histogram,
     Interval,
+    MeasureRow,
     Number,
     RankingRow,
     ReleaseRow,
@@ -32,8 +34,8 @@ from sortiment.report.rows import (
     SpeedRow,
 )
 
-Dimension = Literal["by_country", "by_department", "by_slice", "by_feed"]
-DIMENSIONS: tuple[Dimension, ...] = ("by_country", "by_department", "by_slice", "by_feed")
+Dimension = Literal["by_country", "by_department", "by_slice", "by_feed", "by_shop_size", "by_title_length"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
 
 class Run(Section):
@@ -96,6 +98,8 @@ class Grid(Section):
     by_department: dict[str, Number] = Field(default_factory=dict)
     by_slice: dict[str, Number] = Field(default_factory=dict)
     by_feed: dict[str, Number] = Field(default_factory=dict)
+    by_shop_size: dict[str, Number] = Field(default_factory=dict)
+    by_title_length: dict[str, Number] = Field(default_factory=dict)
 
 
 class IntervalGrid(Section):
@@ -106,6 +110,8 @@ class IntervalGrid(Section):
     by_department: dict[str, Interval] = Field(default_factory=dict)
     by_slice: dict[str, Interval] = Field(default_factory=dict)
     by_feed: dict[str, Interval] = Field(default_factory=dict)
+    by_shop_size: dict[str, Interval] = Field(default_factory=dict)
+    by_title_length: dict[str, Interval] = Field(default_factory=dict)
 
 
 class ModelScores(Section):
@@ -134,6 +140,13 @@ class ModelScores(Section):
                 "offers": gather(lambda leaf: leaf.get("offers")),
             }
         )
+
+
+class ModelMeasures(Section):
+    """One model beyond right and wrong, on the latest answers (`sortiment.evaluation.measures`)."""
+
+    overall: MeasureRow
+    by_country: dict[str, MeasureRow] = Field(default_factory=dict)
 
 
 class SoftLabels(Section):
@@ -209,6 +222,11 @@ class Report(Section):
     scores_truth: dict[str, ModelScores] = Field(default_factory=dict)
     training: dict[str, tuple[Epoch, ...]] = Field(default_factory=dict)
     reliability: dict[str, tuple[ReliabilityBin, ...]] = Field(default_factory=dict)
+    reliability_by_country: dict[str, dict[str, tuple[ReliabilityBin, ...]]] = Field(
+        default_factory=dict, description="country to model to bins"
+    )
+    measures: dict[str, ModelMeasures] = Field(default_factory=dict)
+    behaviour: tuple[BehaviourRow, ...] = ()
     soft_labels: SoftLabels | None = None
     confusions: tuple[Confusion, ...] = ()
     ranking: tuple[RankingRow, ...] = ()

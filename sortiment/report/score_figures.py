@@ -141,7 +141,7 @@ def _leaf_name(path: str) -> str:
 def plot_reliability(curves: Mapping[str, Sequence[ReliabilityBin | Mapping[str, Any]]]) -> "Figure":
     """Share of right answers against confidence, per model; on the diagonal a model is as good as it says."""
     name, title = "reliability", "Calibration: right as often as it says?"
-    read = {model: _filled_bins(read_rows(ReliabilityBin, bins)) for model, bins in curves.items()}
+    read = {model: filled_bins(read_rows(ReliabilityBin, bins)) for model, bins in curves.items()}
     read = {model: bins for model, bins in read.items() if bins}
     if not read:
         return bare_figure(name, title, "No calibration was measured.")
@@ -171,7 +171,8 @@ def plot_reliability(curves: Mapping[str, Sequence[ReliabilityBin | Mapping[str,
     return describe(figure, "Expected calibration error: " + ", ".join(labels) + ".")
 
 
-def _filled_bins(bins: Sequence[ReliabilityBin]) -> list[tuple[float, float, int]]:
+def filled_bins(bins: Sequence[ReliabilityBin]) -> list[tuple[float, float, int]]:
+    """(confidence, accuracy, offers) of the bins that hold any, ascending."""
     found = [
         (bin_.confidence, bin_.accuracy, bin_.offers)
         for bin_ in bins

@@ -121,12 +121,12 @@ def without_speed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_each_candidate_is_a_row_that_the_report_can_show(ranked: tuple[dict[str, Any], Path]) -> None:
     rows = ranked[0]["rows"]
-    assert [row["kind"] for row in rows] == ["baseline", "static", "encoder", "first layers"]
+    assert [row["kind"] for row in rows] == ["baseline", "baseline", "static", "encoder", "first layers"]
     assert len({tuple(row) for row in rows}) == 1
     for row in read_rows(RankingRow, rows):
         assert row.low is not None and row.high is not None and row.macro_f1 is not None
         assert 0 < row.low <= row.macro_f1 <= row.high <= 1
-        assert row.accuracy and row.offers_per_s and row.size_mb and row.note
+        assert row.accuracy and row.offers_per_s and row.size_mb and row.memory_mb and row.note
     figure = plot_ranking(rows)
     assert figure.axes
 
@@ -156,7 +156,7 @@ def test_the_chosen_one_is_a_whole_encoder_even_where_a_baseline_scores_more(
 ) -> None:
     assert ranked[0]["chosen"] == str(encoder)
     assert [row["kind"] for row in ranked[0]["rows"] if row["chosen"]] == ["encoder"]
-    assert ranked[0]["rows"][0]["macro_f1"] > ranked[0]["rows"][2]["macro_f1"]
+    assert ranked[0]["rows"][0]["macro_f1"] > ranked[0]["rows"][3]["macro_f1"]
 
 
 def test_the_ranking_is_on_disk_with_scores_by_country(ranked: tuple[dict[str, Any], Path]) -> None:
@@ -250,16 +250,16 @@ def test_a_reference_that_cannot_be_loaded_is_a_row_with_the_reason(
     assert "names nothing that can be loaded" in notes["no such encoder"]
     assert "its first 2 are all that it is" in notes[f"{encoder}, first 2 layers"]
     assert summary["chosen"] == str(encoder)
-    assert len(summary["rows"]) == 6, "the market's own encoder is not ranked twice"
-    assert len(list((out / "candidates").glob("*.json"))) == 3, "what failed is tried again next time"
+    assert len(summary["rows"]) == 7, "the market's own encoder is not ranked twice"
+    assert len(list((out / "candidates").glob("*.json"))) == 4, "what failed is tried again next time"
 
 
 def test_without_time_the_baselines_run_and_the_encoders_say_that_they_did_not(
     samples: dict[str, Path], encoder_settings: EncoderSettings, home: Path, tmp_path: Path
 ) -> None:
     summary = rank(samples, encoder_settings, SETTINGS.model_copy(update={"budget_s": 0.0}), tmp_path, home)
-    assert [row["note"] for row in summary["rows"][2:]] == ["not run: time budget"] * 2
-    assert all(row["macro_f1"] for row in summary["rows"][:2])
+    assert [row["note"] for row in summary["rows"][3:]] == ["not run: time budget"] * 2
+    assert all(row["macro_f1"] for row in summary["rows"][:3])
     assert summary["chosen"] is None
 
 

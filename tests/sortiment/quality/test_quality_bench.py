@@ -11,7 +11,8 @@ from sortiment.feeds import FeedSpec
 from sortiment.quality.arms import choose_arms, order_tasks
 from sortiment.quality.lessons import Bench
 from sortiment.quality.markdown import write_figures
-from sortiment.quality.running import run_bench, run_new_country
+from sortiment.quality.running import run_bench, run_new_country, run_probe
+from sortiment.quality.tables import tabulate, tabulate_flips
 
 FIELDS = {
     "feed", "labels_per_class", "seed", "model", "layers", "distilled",
@@ -74,6 +75,23 @@ def test_a_country_without_labels_is_tested_alone(make_bench: Callable[[Path], B
     result = run_new_country(bench, [names], [0], arms, None, None, lambda _: None, synthetic=False)
     assert {row["hidden"] for row in result.rows} == {"DE"}
     assert [row["model"] for row in result.rows] == ["teacher", "tfidf"]
+
+
+def test_left_out_categories_are_found_and_flips_are_counted(
+    make_bench: Callable[[Path], Bench], tiny_feed: FeedSpec, tmp_path: Path
+) -> None:
+    bench = make_bench(tmp_path)
+    arms = [arm for arm in choose_arms(["teacher", "tfidf", "fast"], []) if not arm.hard]
+    found = run_probe(bench, [tiny_feed], [0], arms, "unknown", None, None, lambda _: None)
+    assert {row["left_out_categories"] for row in found.rows} == {1}
+    assert all(0.0 <= row["unknown_auroc"] <= 1.0 and row["unknown_offers"] > 0 for row in found.rows)
+    assert [row["unknown_auroc"] > 0.7 for row in found.rows if row["model"] == "tfidf"] == [True]
+    asked = run_probe(bench, [tiny_feed], [0], arms[1:], "behaviour", None, None, lambda _: None)
+    flips = {row["model"]: row["flips"] for row in asked.rows if "flips" in row}
+    assert sorted(flips) == ["fast", "tfidf"]
+    assert flips["tfidf"]["upper case"] == 0.0
+    assert len(list(tabulate_flips(asked.rows))) == 1
+    assert any("unknown AUROC" in str(column.header) for column in next(iter(tabulate(found.rows))).columns)
 
 
 def test_cheap_arms_come_first_and_nothing_comes_twice() -> None:

@@ -44,6 +44,29 @@ def test_each_seed_is_another_split_and_equal_titles_stay_together(
     assert len(set(tests)) == 3
 
 
+def test_left_out_categories_are_for_the_test_alone_and_others_for_each_seed(
+    make_bench: Callable[[Path], Bench], tiny_feed: FeedSpec, tmp_path: Path
+) -> None:
+    bench = make_bench(tmp_path)
+    offers = load_offers([tiny_feed], bench.store, FeedSettings(), silent)
+    chosen = []
+    for seed in range(4):
+        whole, part = (
+            draw_split(offers, seed, None, SamplingSettings(), bench.store, left_out=share) for share in (None, 0.25)
+        )
+        assert _keys(whole, "test") == _keys(part, "test")
+        assert _keys(part, "train") < _keys(whole, "train")
+        (missing,) = _categories(part, "test") - _categories(part, "train")
+        assert missing not in _categories(part, "validation")
+        chosen.append(missing)
+    assert len(set(chosen)) > 1
+
+
+def _categories(split: SplitOffers, side: str) -> set[str]:
+    table = pq.read_table(split.samples["GB"] / "sample.parquet").to_pylist()
+    return {row["category_id"] for row in table if row["split"] == side and row["category_id"] is not None}
+
+
 def _keys(split: SplitOffers, side: str) -> set[int]:
     table = pq.read_table(split.samples["GB"] / "sample.parquet").to_pylist()
     return {row["offer_key"] for row in table if row["split"] == side and row["category_id"] is not None}

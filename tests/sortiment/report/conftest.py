@@ -123,6 +123,31 @@ def make_report(
             ]
             for model, gain in (("student", 1.02), ("int8", 0.97))
         },
+        "reliability_by_country": {
+            land: {"student": [{"confidence": 0.9, "accuracy": 0.85, "offers": 40}]} for land in lands
+        },
+        "measures": {
+            model: {"overall": measured, "by_country": dict.fromkeys(lands, measured)}
+            for model, measured in (
+                ("teacher", {"offers": 900, "hierarchical_f1": 0.94, "top5_accuracy": 0.97, "ece": 0.02}),
+                (
+                    "student",
+                    {
+                        "offers": 900,
+                        "hierarchical_f1": 0.93,
+                        "top5_accuracy": 0.96,
+                        "ece": 0.03,
+                        "agreement": 0.92,
+                        "kl": 0.19,
+                    },
+                ),
+            )
+        },
+        "behaviour": [
+            {"model": model, "kind": kind, "offers": 100, "flip_rate": rate, "limit": 0.15}
+            for model in ("student", "int8")
+            for kind, rate in (("upper case", 0.01), ("very long title", 0.4), ("brand left out", None))
+        ],
         "soft_labels": {
             "confidence": {"edges": [bin_ / 20 for bin_ in range(21)], "counts": [4 * bin_**2 for bin_ in range(20)]},
             "entropy": {"edges": [bin_ / 5 for bin_ in range(16)], "counts": [900 // (bin_ + 1) for bin_ in range(15)]},
@@ -136,6 +161,8 @@ def make_report(
                 "predicted": f"{area} › phones › phone {LEAVES[(place + 1) % 12]}",
                 "offers": 60 - 4 * place,
                 "share": 0.31 - 0.02 * place,
+                "distance": 0.667,
+                "cost_share": 0.08,
                 "examples": [HOSTILE, "Handyhülle für Galaxy S24 Ultra, transparent, stoßfest"],
             }
             for place, area in enumerate(areas[:12])
@@ -197,7 +224,14 @@ def _coverage(rng: random.Random, name: str) -> dict[str, Any]:
 def _scores(
     rng: random.Random, level: float, lands: list[str], areas: list[str], feeds: list[str]
 ) -> dict[str, dict[str, Any]]:
-    keys = {"by_country": lands, "by_department": areas, "by_feed": feeds, "by_slice": ["head", "torso", "tail"]}
+    keys = {
+        "by_country": lands,
+        "by_department": areas,
+        "by_feed": feeds,
+        "by_slice": ["head", "torso", "tail"],
+        "by_shop_size": ["1 large shops", "3 small shops"],
+        "by_title_length": ["1 to 2 words", "more than 12 words"],
+    }
     shift = {"head": 0.08, "torso": 0.0, "tail": -0.16}
     noise = random.Random(f"{areas}")
     macro_f1: dict[str, Any] = {"overall": level}

@@ -39,6 +39,7 @@ def test_a_full_report_has_every_figure(drawn: dict[str, Any]) -> None:
         "feeds categories quarantine quarantine_files coverage shops scores_country scores_department scores_slice"
     )
     expected += " scores_feed training reliability soft_labels ranking speed cost drift_map recovery releases"
+    expected += " scores_shop_size scores_title_length reliability_by_country behaviour"
     assert sorted(drawn) == sorted(expected.split())
 
 
@@ -120,6 +121,8 @@ EMPTY: dict[str, Callable[[], Any]] = {
     "scores without a value": lambda: figures.plot_scores({"teacher": {"DE": {"macro_f1": None}}}),
     "confusions": lambda: figures.plot_confusions([]),
     "reliability": lambda: figures.plot_reliability({"student": []}),
+    "reliability by country": lambda: figures.plot_reliability_by_country({"DE": {"student": []}}),
+    "behaviour": lambda: figures.plot_behaviour([{"model": "student", "kind": "typo"}]),
     "training": lambda: figures.plot_training({}),
     "soft labels": lambda: figures.plot_soft_labels(None, None),
     "speed": lambda: figures.plot_speed([{"engine": "neuron-bf16", "source": "estimated"}]),
@@ -146,6 +149,7 @@ SINGLE: dict[str, Callable[[], Any]] = {
     "training": lambda: figures.plot_training({"student": [{"epoch": 1, "loss": 0.5}]}),
     "quality alone": lambda: figures.plot_training({"student": [{"epoch": 1, "macro_f1": 0.5}]}),
     "reliability": lambda: figures.plot_reliability({"fast": [{"confidence": 0.9, "accuracy": 0.9, "offers": 3}]}),
+    "behaviour": lambda: figures.plot_behaviour([{"model": "fast", "kind": "typo", "flip_rate": 0.1}]),
     "speed": lambda: figures.plot_speed([{"engine": "onnx-int8", "offers_per_s": 3.0}]),
     "cost": lambda: figures.plot_cost([{"instance": "c7i.xlarge", "usd_per_million": 0.000001, "basis": "published"}]),
     "ranking": lambda: figures.plot_ranking([{"encoder": "fastText", "offers_per_s": 9, "macro_f1": 0.5}]),

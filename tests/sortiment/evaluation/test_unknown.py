@@ -1,0 +1,34 @@
+"""What no model learned looks more unknown than what it learned, and the score says how many known offers look so."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from sortiment.errors import SettingsError
+from sortiment.evaluation import area_under_roc, rank_among_known, score_unknown
+
+
+def test_certainty_is_known_and_indifference_is_unknown() -> None:
+    probability = np.array([[1.0, 0.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25], [0.7, 0.1, 0.1, 0.1]], np.float32)
+    sure, lost, between = score_unknown(probability)
+    assert sure == pytest.approx(0.0, abs=1e-6)
+    assert lost == pytest.approx(1.0)
+    assert 0 < between < 1
+    assert score_unknown(np.ones((2, 1), np.float32)).tolist() == [0.0, 0.0]
+
+
+def test_the_area_is_the_textbooks_also_with_ties() -> None:
+    draw = np.random.default_rng(0)
+    unknown = draw.random(400) < 0.3
+    scores = np.round(draw.random(400) + 0.4 * unknown, 1)
+    assert area_under_roc(unknown, scores) == pytest.approx(roc_auc_score(unknown, scores))
+    with pytest.raises(SettingsError, match="known and unknown"):
+        area_under_roc(np.zeros(3, bool), np.zeros(3))
+
+
+def test_a_rate_is_kept_on_known_offers_that_nobody_has_seen() -> None:
+    draw = np.random.default_rng(1)
+    known, new = draw.random(2_000), draw.random(2_000)
+    called = rank_among_known(known, new) <= 0.05
+    assert called.mean() == pytest.approx(0.05, abs=0.015)
+    assert rank_among_known(known, np.array([2.0])) < 0.001
