@@ -226,10 +226,12 @@ class FastSettings(StageSettings):
     tail_emphasis: Share = Field(0.1, description="a class's score is divided by its share of the offers to this power")
     tolerance: float = Field(0.01, gt=0, lt=1, description="the solver stops when so much of the equations is left")
     iterations: int = Field(100, ge=1, le=10_000, description="the solver's most iterations")
-    max_pieces: int = Field(64, ge=1, le=4096, description="longer texts are cut")
-    ngram_least: int = Field(1, ge=1, description="a word or pair of words gets a row when seen so often in training")
+    max_words: int = Field(64, ge=1, le=4096, description="longer texts are cut")
+    least_offers: int = Field(
+        1, ge=1, description="a word, pair of words or run of characters gets a row when so many offers have it"
+    )
     most_weights: int = Field(
-        200_000_000, ge=1_000, description="rows times classes; rarer words and pairs get no row beyond that"
+        200_000_000, ge=1_000, description="rows times classes; what is rarer gets no row beyond that"
     )
 
 

@@ -1,7 +1,7 @@
-"""The fast student: a row of class weights per piece, word and pair of words, solved for the teacher's soft labels.
+"""The fast student: a row of class scores per word, spelling included, and per pair of words, solved for soft labels.
 
 No layers, and no arithmetic but the sum of a text's rows: tens of thousands of offers a second on one core. It comes
-first in a cascade. Importing this is cheap: torch and sentencepiece are imported when a student is trained or loaded.
+first in a cascade. Importing this is cheap: torch is imported when a student is trained or loaded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from sortiment.settings import EncoderSettings, FastSettings, StudentSettings
 if TYPE_CHECKING:
     from sortiment.fast.classifier import FastClassifier
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 OF_THIS_RUN = ("seconds", "offers_per_s")
 
 __all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier"]
@@ -23,14 +23,15 @@ __all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier"]
 
 @dataclass(frozen=True)
 class FastReport:
-    """What a training run gave. pieces, ngrams: rows of the table. iterations, residual: of the solver. Validation
-    figures as in StudentReport."""
+    """What a training run gave. words, pairs: rows of the table. runs: of characters, for words that it
+    does not have. iterations, residual: of the solver. Validation figures as in StudentReport."""
 
     offers: int
     labelled_offers: int
     classes: int
-    pieces: int
-    ngrams: int
+    words: int
+    pairs: int
+    runs: int
     bytes: int
     iterations: int
     residual: float
@@ -55,18 +56,17 @@ def distill_fast(
     samples: Mapping[str, Path],
     soft_labels: Mapping[str, Path],
     teacher_classes: Sequence[str],
-    encoder_folder: Path,
     settings: FastSettings,
     out: Path,
     student: StudentSettings | None = None,
     encoder: EncoderSettings | None = None,
     progress: Progress = silent,
 ) -> FastReport:
-    """Train a fast student and write it to `out`: `weights.safetensors`, `pieces.json`, `fast.json`, `classes.json` and
+    """Train a fast student and write it to `out`: `weights.safetensors`, `words.json`, `fast.json`, `classes.json` and
     `calibration.json`.
 
-    samples, soft_labels: partition key to artifact folder, as for `sortiment.student.distill_student`. encoder_folder:
-    whose unigram pieces are taken. student: how labels and teacher are weighed. Raises TrainingError.
+    samples, soft_labels: partition key to artifact folder, as for `sortiment.student.distill_student`. student: how
+    labels and teacher are weighed. encoder: which columns are read. Raises TrainingError.
     """
     from sortiment.fast.training import run_fast_distillation
 
@@ -74,7 +74,6 @@ def distill_fast(
         samples,
         soft_labels,
         teacher_classes,
-        encoder_folder,
         settings,
         out,
         student or StudentSettings(),

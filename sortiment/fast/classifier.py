@@ -11,14 +11,12 @@ import safetensors.torch
 import torch
 
 from sortiment.errors import TrainingError
-from sortiment.fast.network import fill_bags, score_bags, weigh_bags
-from sortiment.fast.ngrams import BUCKETS, NO_ROW
-from sortiment.fast.pieces import Segmenter
+from sortiment.fast.network import FastNetwork, Tables
 from sortiment.student.calibration import read_calibration
 from sortiment.student.prediction import Classification, rank_top
 
 WEIGHTS_FILE = "weights.safetensors"
-PIECES_FILE = "pieces.json"
+WORDS_FILE = "words.json"
 FAST_FILE = "fast.json"
 CLASSES_FILE = "classes.json"
 BATCH = 4_096
@@ -30,36 +28,41 @@ class FastClassifier:
 
     def __init__(self, folder: Path) -> None:
         facts = _read(folder, FAST_FILE)
-        pieces = _read(folder, PIECES_FILE)
+        words = _read(folder, WORDS_FILE)
         self.folder = folder
         self.classes: tuple[str, ...] = tuple(_read(folder, CLASSES_FILE))
         self.inputs: tuple[str, ...] = tuple(facts["inputs"])
-        self.max_pieces: int = facts["max_pieces"]
         self.calibration = read_calibration(folder)
-        self.segmenter = Segmenter([(text, score) for text, score in pieces])
         if not (folder / WEIGHTS_FILE).is_file():
             raise TrainingError(f"{WEIGHTS_FILE} is missing", value=str(folder), fix="train the fast student again")
         weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
-        self.table, self.rarity = weights["table"].float(), weights["rarity"].numpy()
-        self.lift = weights["lift"]
-        self.row_of_bucket = np.full(BUCKETS, NO_ROW, np.int32)
-        buckets = weights["buckets"].numpy()
-        self.row_of_bucket[buckets] = np.arange(buckets.size, dtype=np.int32)
-        rows = len(self.segmenter) + buckets.size
-        if self.table.shape != (rows, len(self.classes)) or self.rarity.shape != (rows,):
+        names = set(Tables.__dataclass_fields__)
+        if set(weights) != names:
+            raise TrainingError(
+                f"{folder / WEIGHTS_FILE} is of another version of the fast student",
+                value=sorted(weights),
+                allowed=", ".join(sorted(names)),
+                fix="train the fast student again",
+            )
+        tables = Tables(**weights)
+        rows, runs = len(words) + len(tables.pair_buckets), len(tables.run_buckets)
+        if (
+            tables.table.shape != (rows, len(self.classes))
+            or tables.spelling.shape != (runs, len(self.classes))
+            or tables.mass.shape != (rows,)
+        ):
             raise TrainingError(
                 f"the files in {folder} do not fit together",
-                value=f"table {tuple(self.table.shape)}, rarity {self.rarity.shape}",
-                allowed=f"{rows} rows, {len(self.classes)} classes",
+                value=f"table {tuple(tables.table.shape)}, spelling {tuple(tables.spelling.shape)}",
+                allowed=f"{rows} rows and {runs} rows, {len(self.classes)} classes",
                 fix="train the fast student again: the folder's files are from different runs",
             )
+        self.network = FastNetwork(words, tables, facts["max_words"])
 
     def score(self, texts: Sequence[str], batch: int = BATCH) -> npt.NDArray[np.float32]:
         """(offers, classes) logits before calibration."""
         parts = [np.zeros((0, len(self.classes)), np.float32)]
-        for at in range(0, len(texts), batch):
-            bags = fill_bags(self.segmenter, self.row_of_bucket, list(texts[at : at + batch]), self.max_pieces)
-            parts.append(score_bags(self.table, self.lift, bags, weigh_bags(bags, self.rarity, len(self.segmenter))))
+        parts += [self.network.score(texts[at : at + batch]) for at in range(0, len(texts), batch)]
         return np.concatenate(parts)
 
     def classify(

@@ -1,82 +1,131 @@
-"""The fast student's arithmetic: a bag of pieces, words and pairs of words per text, and one row of weights for each.
+"""The fast student's arithmetic: one row of class scores per word and per pair of words, and their sum.
 
-An occurrence weighs its row's rarity (inverse document frequency); the pieces of a text together have length 1, and so
-have its words and pairs. What training never saw weighs nothing. The sum of the rows is a score per class.
+A word's features are itself and its spelling, which together weigh as much again as the word; a pair of words that
+follow each other is one feature. Each weighs its rarity (inverse document frequency). A text's features have length 1,
+counted as if no two of its words shared a feature. So a word's part of the sum is the same in every text, and is summed
+beforehand: a known word costs one row, with its spelling. Only a word that training never saw is spelled.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sortiment.fast.ngrams import NO_ROW, Ids, Lengths, hash_ngrams
-from sortiment.fast.pieces import Segmenter
+from sortiment.fast.spelling import NO_ROW, Buckets, pair_buckets, rows_of_buckets
+from sortiment.fast.words import Reading, WordReader
 
-Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 FLOOR = 0.02  # what a class keeps that no word of the text speaks for
 
 
 @dataclass(frozen=True)
-class Bags:
-    """Rows of the joint table for every text: text i has flat[start[i]:start[i + 1]]."""
+class Tables:
+    """What training gives. Rows of `table` are the words', then the pairs'; those of `spelling` are of character runs.
 
-    flat: Ids
-    start: Rows
+    table, spelling: (rows, classes). mass: (rows,) squared length of each row's features. rarity: (runs,), of each
+    run. pair_buckets, run_buckets: int32, ascending. new_rarity: (1,), of a word that training never saw. lift:
+    (classes,), added to the logits for the small classes.
+    """
 
-    def __len__(self) -> int:
-        return self.start.size - 1
-
-    @property
-    def owner(self) -> Rows:
-        """The text of each occurrence."""
-        return np.repeat(np.arange(len(self)), np.diff(self.start))
-
-
-def fill_bags(segmenter: Segmenter, row_of_bucket: Ids, texts: list[str], max_pieces: int) -> Bags:
-    """Each text's pieces, then its n-grams that have a row. The n-grams' rows follow the pieces' in the table."""
-    ids, lengths = segmenter.cut(texts, max_pieces)
-    buckets, counts = hash_ngrams(ids, lengths, segmenter.starts_word)
-    return join_bags(ids, lengths, row_of_bucket[buckets], counts, len(segmenter))
+    table: Tensor
+    spelling: Tensor
+    mass: Tensor
+    rarity: Tensor
+    pair_buckets: Tensor
+    run_buckets: Tensor
+    new_rarity: Tensor
+    lift: Tensor
 
 
-def join_bags(ids: Ids, lengths: Lengths, ngram_rows: Ids, counts: Lengths, pieces: int) -> Bags:
-    """Pieces and n-grams of the same texts in one bag each."""
-    known = ngram_rows != NO_ROW
-    owner = np.repeat(np.arange(counts.size), counts)[known]
-    counts = np.bincount(owner, minlength=lengths.size)
-    total = lengths + counts
-    start = np.concatenate([[0], np.cumsum(total)])
-    flat = np.empty(int(start[-1]), np.int32)
-    is_piece = np.zeros(flat.size, np.bool_)
-    at = np.repeat(start[:-1], lengths) + np.arange(ids.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    is_piece[at] = True
-    flat[is_piece] = ids
-    flat[~is_piece] = ngram_rows[known] + pieces
-    return Bags(flat, start)
+class FastNetwork:
+    """Scores texts. words: in the order of the table's rows. Safe to use from several threads, one at a time."""
 
+    def __init__(self, words: Sequence[str], tables: Tables, max_words: int) -> None:
+        self.reader = WordReader(words)
+        self.max_words = max_words
+        self.table, self.spelling, self.lift = tables.table.float(), tables.spelling.float(), tables.lift
+        self.mass = tables.mass.double().numpy()
+        self.rarity = tables.rarity.numpy()
+        self.new_rarity = float(tables.new_rarity)
+        pairs = rows_of_buckets(tables.pair_buckets.numpy())
+        self.pair_row = np.where(pairs == NO_ROW, np.int32(NO_ROW), pairs + np.int32(len(words)))
+        self.run_row = rows_of_buckets(tables.run_buckets.numpy())
+        self._lock = Lock()
 
-def weigh_bags(bags: Bags, rarity: Floats, pieces: int) -> Floats:
-    """The weight of each occurrence. rarity: of each row, 0 = never seen in training. pieces: rows that are pieces."""
-    own = rarity[bags.flat]
-    group = 2 * bags.owner + (bags.flat >= pieces)
-    squares = np.bincount(group, own.astype(np.float64) ** 2, minlength=2 * len(bags))
-    weights: Floats = (own / np.sqrt(np.maximum(squares, 1e-12))[group]).astype(np.float32)
-    return weights
+    def score(self, texts: Sequence[str]) -> Floats:
+        """(texts, classes) logits before calibration."""
+        with self._lock:
+            reading = self.reader.read(texts, self.max_words)
+            known = len(self.reader.words)
+            new = np.flatnonzero(reading.words >= known)
+            numbers, of_new = np.unique(reading.words[new] - known, return_inverse=True)
+            spellings = [self.reader.spellings[number] for number in numbers.tolist()]
+        rows, starts, owner = fill_bags(reading, known, self.pair_row)
+        mass = np.bincount(owner, self.mass[rows], minlength=len(texts))
+        with torch.inference_mode():
+            bag = torch.nn.functional.embedding_bag
+            sums = bag(torch.from_numpy(rows), self.table, torch.from_numpy(starts), mode="sum")
+            if new.size:
+                vectors, masses = self._spell(spellings)
+                texts_of_new = reading.owner[new]
+                sums.index_add_(0, torch.from_numpy(texts_of_new), vectors[torch.from_numpy(of_new)])
+                mass = mass + np.bincount(texts_of_new, masses[of_new], minlength=len(texts))
+            size = torch.from_numpy(np.sqrt(np.maximum(mass, 1e-12)).astype(np.float32))
+            logits: Floats = sums.div_(size[:, None]).clamp_(min=0.0).add_(FLOOR).log_().add_(self.lift).numpy()
+        return logits
 
-
-def score_bags(table: Tensor, lift: Tensor, bags: Bags, weights: Floats) -> Floats:
-    """(texts, classes) logits before calibration. table: (rows, classes). lift: (classes,), for the small ones."""
-    with torch.inference_mode():
-        scores = torch.nn.functional.embedding_bag(
-            torch.from_numpy(bags.flat),
-            table,
-            torch.from_numpy(bags.start[:-1].astype(np.int32)),
+    def _spell(self, spellings: Sequence[Buckets]) -> tuple[Tensor, npt.NDArray[np.float64]]:
+        """Rows (words, classes) of words that the table does not have, and their squared lengths."""
+        rows = self.run_row[np.concatenate(spellings)]
+        owner = np.repeat(np.arange(len(spellings)), [spelling.size for spelling in spellings])[rows != NO_ROW]
+        rows = rows[rows != NO_ROW]
+        weights = spelling_weights(owner, rows, self.rarity, np.full(len(spellings), self.new_rarity))
+        starts = np.searchsorted(owner, np.arange(len(spellings))).astype(np.int32)
+        vectors = torch.nn.functional.embedding_bag(
+            torch.from_numpy(rows),
+            self.spelling,
+            torch.from_numpy(starts),
             mode="sum",
             per_sample_weights=torch.from_numpy(weights),
         )
-        logits: Floats = scores.clamp_(min=0.0).add_(FLOOR).log_().add_(lift).numpy()
-    return logits
+        return vectors, np.where(np.bincount(owner, minlength=len(spellings)) > 0, self.new_rarity**2, 0.0)
+
+
+def fill_bags(
+    reading: Reading, known: int, pair_row: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """The table's rows of all texts, one text after the other: each known word, and its pair with the next.
+
+    pair_row: of each bucket. Gives rows, where each text's begin, and the text of each row.
+    """
+    words, owner = reading.words, reading.owner
+    both = np.full((words.size, 2), NO_ROW, np.int32)
+    is_known = words < known
+    both[is_known, 0] = words[is_known]
+    if words.size > 1:
+        joined = (owner[:-1] == owner[1:]) & is_known[:-1] & is_known[1:]
+        both[:-1, 1][joined] = pair_row[pair_buckets(words)[joined]]
+    there = both.ravel() != NO_ROW
+    rows, owner = both.ravel()[there], np.repeat(owner, 2)[there]
+    counts = np.bincount(owner, minlength=reading.lengths.size)
+    return rows, (np.cumsum(counts) - counts).astype(np.int32), owner
+
+
+def spelling_weights(
+    owner: npt.NDArray[np.int64], runs: npt.NDArray[np.int32], rarity: Floats, size: npt.NDArray[np.float64]
+) -> Floats:
+    """The weight of each occurrence of a run in a word: its rarity, so that a word's runs have its `size` as length.
+
+    owner: the word of each occurrence, runs: its row; a run that a word has twice weighs twice.
+    """
+    own = rarity[runs].astype(np.float64)
+    keys = owner * np.int64(max(rarity.size, 1)) + runs
+    _, place, times = np.unique(keys, return_inverse=True, return_counts=True)
+    squares = np.bincount(owner, own**2 * times[place], minlength=size.size)
+    weights: Floats = (own * size[owner] / np.sqrt(np.maximum(squares[owner], 1e-12))).astype(np.float32)
+    return weights

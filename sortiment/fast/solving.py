@@ -2,36 +2,35 @@
 
     minimize  sum_i w_i |y_i - x_i W|^2 + r |W|^2
 
-No step size, no epochs, no random numbers: the cost is a few dozen products of a sparse matrix, linear in the offers.
-The dual system is scaled so that its smallest eigenvalue is 1 (Hestenes and Stiefel 1952, for many right-hand sides).
+No step size, no epochs, no random numbers: the cost is a few dozen products of sparse matrices, linear in the offers.
+As when scoring, spelling is a matter of the words and not of the texts: an offer costs its words and pairs alone. The
+dual system is scaled so that its smallest eigenvalue is 1 (Hestenes and Stiefel 1952, for many right-hand sides).
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from sortiment.errors import TrainingError
+from sortiment.fast.features import Features
+from sortiment.fast.network import Floats
 from sortiment.progress import Step
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Solution:
-    """weights: [features, classes]. residual: what is left of the equations, relative, largest of all classes."""
+    """rows: [rows, classes], what each row's features say together. runs: [runs, classes], of each run of characters.
+    residual: what is left of the equations, relative, largest of all classes."""
 
-    weights: Floats
+    rows: Floats
+    runs: Floats
     residual: float
     iterations: int
 
 
 def solve_ridge(
-    features: "csr_matrix",
+    features: Features,
     targets: Floats,
     weights: Floats,
     *,
@@ -40,12 +39,12 @@ def solve_ridge(
     iterations: int,
     step: Step,
 ) -> Solution:
-    """features: [n, features]. targets: [n, classes]. weights: of each offer. Raises TrainingError for bad numbers."""
+    """features: of n offers. targets: [n, classes]. weights: of each offer. Raises TrainingError for bad numbers."""
     scale = np.sqrt(weights / np.float32(regularization)).astype(np.float32)[:, None]
-    turned = features.T.tocsr()
+    turned = features.texts.T.tocsr()
 
     def apply(vectors: Floats) -> Floats:
-        product: Floats = features @ (turned @ (scale * vectors))
+        product: Floats = features.texts @ features.spread(turned @ (scale * vectors))[0]
         product *= scale
         product += vectors
         return product
@@ -66,14 +65,14 @@ def solve_ridge(
         size = new
         done += 1
         step.advance(1)
-    found: Floats = turned @ (scale * solution)
-    if not np.isfinite(found).all():
+    rows, runs = features.spread(turned @ (scale * solution))
+    if not (np.isfinite(rows).all() and np.isfinite(runs).all()):
         raise TrainingError(
             "the fast student's equations could not be solved",
             value=f"regularization {regularization}",
             fix="raise fast.regularization",
         )
-    return Solution(found, float(np.sqrt((size / first).max())), done)
+    return Solution(rows, runs, float(np.sqrt((size / first).max())), done)
 
 
 def _squares(columns: Floats) -> npt.NDArray[np.float64]:

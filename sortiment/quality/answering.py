@@ -192,9 +192,7 @@ def _answer_as_student(
     if arm.model == "fast":
         from sortiment.fast import distill_fast, load_fast_classifier
 
-        distill_fast(
-            lesson.samples, lesson.soft_labels, lesson.classes, path, settings.fast, out, settings.student, **shared
-        )
+        distill_fast(lesson.samples, lesson.soft_labels, lesson.classes, settings.fast, out, settings.student, **shared)
         classifier = load_fast_classifier(out)
     else:
         from sortiment.student import distill_student, load_classifier

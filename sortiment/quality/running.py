@@ -198,7 +198,7 @@ def row_recipe(bench: Bench, split: SplitOffers, task: Task) -> Recipe:
             "teacher": settings.teacher.model_dump(mode="json"),
             "encoder": settings.encoder.model_dump(mode="json"),
         }
-    if arm.model in ("teacher", "fast", "student"):
+    if arm.model in ("teacher", "student") or arm.taught:
         inputs["encoder"] = bench.encoder.version
     if arm.model == "student":
         code.append(STUDENT_VERSION)

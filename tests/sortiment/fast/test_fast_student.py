@@ -1,4 +1,4 @@
-"""The fast student end to end, its segmentation and its n-grams."""
+"""The fast student end to end, its words and their spelling."""
 
 import json
 from pathlib import Path
@@ -10,33 +10,34 @@ import pytest
 from sortiment.artifacts import file_sha256
 from sortiment.errors import TrainingError
 from sortiment.fast import FastReport, distill_fast, load_fast_classifier
-from sortiment.fast.ngrams import assign_rows, hash_ngrams
-from sortiment.fast.pieces import Segmenter
+from sortiment.fast.features import collect_features
+from sortiment.fast.spelling import pair_buckets, spell
+from sortiment.fast.words import WordReader, list_words
 from sortiment.settings import FastSettings
 
-TITLES = ["red smartphone mini", "case for galaxy", "espresso", "best matcha tea set", "lantern 2x", "xl armchair pro"]
+TITLES = ["red smartphone mini", "case for mini", "espresso", "best matcha tea set", "lantern 2x", "xl armchair pro"]
 TRUTH = ["phones", "cases", "coffee", "tea", "lamps", "chairs"]
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_market: Any, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FastReport]:
+def trained(tiny_market: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FastReport]:
     out = tmp_path_factory.mktemp("fast")
-    return out, _distill(tiny_market, tiny_encoder, out)
+    return out, _distill(tiny_market, out)
 
 
 def test_a_fast_student_learns_what_its_teacher_knows(trained: tuple[Path, FastReport]) -> None:
     folder, report = trained
     assert report.macro_f1 > 0.95
     assert report.residual < 0.02
-    assert 0 < report.ngrams < 2_000
+    assert 0 < report.words < report.runs < 5_000
     classifier = load_fast_classifier(folder)
     assert [classifier.classes[index] for index in classifier.classify(TITLES).index] == TRUTH
 
 
 def test_the_same_inputs_give_the_same_bytes(
-    trained: tuple[Path, FastReport], tiny_market: Any, tiny_encoder: Path, tmp_path: Path
+    trained: tuple[Path, FastReport], tiny_market: Any, tmp_path: Path
 ) -> None:
-    _distill(tiny_market, tiny_encoder, tmp_path)
+    _distill(tiny_market, tmp_path)
     assert {file.name: file_sha256(file) for file in tmp_path.iterdir()} == {
         file.name: file_sha256(file) for file in trained[0].iterdir()
     }
@@ -58,26 +59,56 @@ def test_probabilities_are_calibrated_and_best_first(trained: tuple[Path, FastRe
     np.testing.assert_array_equal(answer.confidence, answer.top_probability[:, 0])
 
 
-def test_pieces_are_those_of_the_best_segmentation_in_any_case() -> None:
-    segmenter = Segmenter([("▁", -2.0), ("▁tea", -3.0), ("▁te", -3.0), ("a", -4.0), ("m", -4.0), ("▁team", -9.0)])
-    ids, lengths = segmenter.cut(["tea TEAM", "", "Té"], max_pieces=10)
-    names = ["<unk>", *(text for text, _ in segmenter.pieces)]
-    assert [names[index] for index in ids[:3]] == ["▁tea", "▁tea", "m"]
-    assert lengths[:2].tolist() == [3, 0]
+def test_a_word_that_training_never_saw_is_known_by_its_spelling(trained: tuple[Path, FastReport]) -> None:
+    classifier = load_fast_classifier(trained[0])
+    unseen = ["smartphonesx", "espressoz", "armchairly"]
+    assert not set(unseen) & set(classifier.network.reader.words)
+    found = [classifier.classes[index] for index in classifier.classify(unseen).index]
+    assert found == ["phones", "coffee", "chairs"]
 
 
-def test_equal_words_and_pairs_fall_into_equal_buckets_wherever_they_stand() -> None:
-    starts = np.array([True, True, False, True])  # piece 2 goes on with a word
-    one, one_count = hash_ngrams(np.array([1, 2, 3], np.int32), np.array([3]), starts)
-    two, two_count = hash_ngrams(np.array([3, 3, 1, 2, 3, 1], np.int32), np.array([1, 4, 1]), starts)
-    assert one_count.tolist() == [2]  # the word "1 2" and the pair of it with "3"
-    assert two_count.tolist() == [0, 3, 0]  # no pair reaches over the end of a text
-    assert set(one.tolist()) <= set(two.tolist())
+def test_words_are_runs_of_letters_and_digits_in_any_case_and_form() -> None:
+    reader = WordReader(["galaxy", "s8", "stra\u00dfe".casefold()])
+    texts = ["Galaxy-S8,  STRASSE", "", "new \uff33\uff18 new other"]
+    reading = reader.read(texts, 64)
+    assert reading.words.tolist() == [0, 1, 2, 3, 1, 3, 4]
+    assert reading.lengths.tolist() == [3, 0, 4]
+    assert reader.read(texts, 2).lengths.tolist() == [2, 0, 2]
+    assert list_words(texts) == ["galaxy", "new", "other", "s8", "strasse"]
 
 
-def test_only_ngrams_that_repeat_get_a_row() -> None:
-    rows = assign_rows(np.array([5, 9, 5, 7, 9, 9], np.int32), least=2)
-    assert (rows[5], rows[9], rows[7]) == (0, 1, -1)
+def test_what_a_reader_learned_is_forgotten_when_it_is_too_much() -> None:
+    reader = WordReader(["tea"], chunks_at_most=2)
+    assert reader.read(["a b c tea"], 64).words.tolist() == [1, 2, 3, 0]
+    assert reader.read(["c tea"], 64).words.tolist() == [1, 0]
+    assert len(reader.spellings) == 1
+
+
+def test_a_spelling_marks_where_a_word_begins_and_ends() -> None:
+    assert spell("ab").size == 3 + 2 + 1
+    assert set(spell("tea").tolist()) - set(spell("teapot").tolist())  # its end is another
+    assert set(spell("a\ud800").tolist())  # half a character is no reason to fail
+
+
+def test_pairs_fall_into_the_same_bucket_wherever_they_stand_and_their_order_counts() -> None:
+    one = pair_buckets(np.array([5, 7, 5, 7], np.int32))
+    assert one[0] == one[2] != one[1]
+
+
+def test_the_sum_of_a_text_equals_the_product_of_its_features(tiny_market: Any, tmp_path: Path) -> None:
+    texts = ["red tea set", "tea pot", "red red lamp", ""]
+    features = collect_features(texts, 64, 1, 10_000)
+    squares = features.texts @ np.diag(features.mass) @ features.texts.T.toarray()
+    assert np.diag(squares)[:2] == pytest.approx(1, abs=1e-5)
+    values = np.random.default_rng(0).normal(size=(features.own.size, 2)).astype(np.float32)
+    rows, runs = features.spread(values)
+    np.testing.assert_allclose(rows, features.own[:, None] ** 2 * values + features.spelling @ runs, atol=1e-4)
+
+
+def test_beyond_the_most_weights_rare_words_lose_their_rows_and_are_spelled(tiny_market: Any, tmp_path: Path) -> None:
+    report = _distill(tiny_market, tmp_path, most_weights=600 * len(tiny_market.classes))
+    assert report.words + report.pairs + report.runs <= 600
+    assert report.macro_f1 > 0.9
 
 
 def test_files_of_different_runs_are_refused(trained: tuple[Path, FastReport], tmp_path: Path) -> None:
@@ -93,5 +124,5 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_fast_classifier(tmp_path)
 
 
-def _distill(market: Any, encoder: Path, out: Path) -> FastReport:
-    return distill_fast(market.samples, market.soft_labels, market.classes, encoder, FastSettings(), out)
+def _distill(market: Any, out: Path, **changes: Any) -> FastReport:
+    return distill_fast(market.samples, market.soft_labels, market.classes, FastSettings(**changes), out)
