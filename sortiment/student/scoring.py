@@ -1,6 +1,7 @@
 """Running the student over many offers: length-sorted batches, results in the order of the rows."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -8,10 +9,20 @@ import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
+from sortiment.errors import TrainingError
+from sortiment.settings import StudentSettings
 from sortiment.student.tokens import Tokens, sorted_batches
 
 SCORING_BATCH = 64
 Forward = Callable[[BertForSequenceClassification, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a student is trained on. bf16: whether matrices are multiplied in it."""
+
+    device: str
+    bf16: bool
 
 
 def map_rows(
@@ -51,3 +62,12 @@ def choose_device(wanted: str) -> str:
     if wanted != "auto":
         return wanted
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def choose_hardware(settings: StudentSettings) -> Hardware:
+    """What the settings ask for. Raises TrainingError for a GPU that is not there."""
+    device = choose_device(settings.device)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("no GPU is available", value=settings.device, fix="set student.device to auto or cpu")
+    bf16 = has_bf16(device) if settings.precision == "auto" else settings.precision == "bf16"
+    return Hardware(device, bf16)
