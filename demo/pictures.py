@@ -37,8 +37,6 @@ FLAGS = [
 ]  # fmt: skip
 PAGES = {
     "lineage": "/assets/drift_report?view=lineage&lineageScope=upstream&lineageDepth=20",
-    "automation": "/automation",
-    "plots": "/assets/engine_benchmark?view=overview",
     "partitions": "/assets/teacher_soft_labels?view=partitions",
 }
 COLUMNS = 100
