@@ -178,17 +178,27 @@ class StudentSettings(StageSettings):
     seed: Seed = 0
     layers: Literal[3, 6, 12] = Field(3, description="transformer layers taken from the encoder's body")
     averaging: bool = Field(True, description="the last layer starts as the mean of the tokens, not as the encoder's")
+    changed_titles: Share = Field(
+        0.015,
+        description="share of unseen titles whose pieces the trimmed vocabulary may change; 1 = pieces in use only",
+    )
     word_least_offers: int = Field(
         2, ge=0, description="words that so many offers hold become pieces of their own; 0 = the encoder's pieces only"
     )
     most_words: int = Field(50_000, ge=0, le=1_000_000, description="at most so many of them, the most frequent first")
-    piece_share: Share = Field(0.5, description="training: share of those words that are read as the encoder's pieces")
+    piece_share: Share = Field(0.35, description="training: share of those words that are read as the encoder's pieces")
+    piece_sharpness: Share = Field(
+        0.15, description="training: power of a segmentation's probability when words are cut; 1 = always the likeliest"
+    )
     typo_share: Share = Field(0.05, description="training: share of words that are mistyped")
     dropped_share: Share = Field(0.05, description="training: share of words that are left out")
     turned_share: Share = Field(0.1, description="training: share of titles that begin at another word")
     word_epochs: int = Field(8, ge=0, le=100, description="passes that teach the token table alone, before; 0 = none")
     word_gain: float = Field(4.0, ge=0, le=100, description="how strongly what the table learned is written into it")
     epochs: int = Field(3, ge=1, le=100, description="passes over labelled and unlabelled offers")
+    least_steps: int = Field(
+        2_000, ge=0, le=1_000_000, description="few offers get more passes, until so many steps; not when retraining"
+    )
     retrain_epochs: int = Field(2, ge=1, le=100, description="passes when training goes on from an earlier student")
     rehearsed_offers: int = Field(
         4_000, ge=0, description="offers of unchanged partitions that retraining goes over again, rare classes whole"
@@ -197,7 +207,8 @@ class StudentSettings(StageSettings):
         2,
         ge=1,
         le=20,
-        description="retraining: passes of an epoch over changed partitions, while their offers are fewer",
+        description="retraining: passes of an epoch over changed partitions, while their offers are fewer; rare "
+        "classes get more",
     )
     batch_offers: int = Field(32, ge=1, le=4096, description="offers in one optimizer step")
     learning_rate: float = Field(6e-4, gt=0, le=0.1, description="highest learning rate of body and head")
@@ -212,6 +223,9 @@ class StudentSettings(StageSettings):
     head_room: Share = Field(0.1, description="least share of unused outputs, for categories to come")
     head_multiple: int = Field(64, ge=1, le=4096, description="the head's width is a multiple of this")
     head_fit_offers: int = Field(8_000, ge=2, description="offers that the head is fitted on before training")
+    tail_emphasis: Share = Field(
+        0.1, description="an answer's probability is divided by its class's share of the targets to this power"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where CPU or GPU has it")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = the GPU where there is one")
 

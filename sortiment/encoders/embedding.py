@@ -61,8 +61,11 @@ class Embedder:
 
     def embed(self, texts: Sequence[str], step: Step) -> Vectors:
         """float32 [n, hidden]; `step` advances by texts."""
-        tokens = self.tokenize(texts)
-        vectors = np.empty((len(texts), self.encoder.hidden), np.float32)
+        return self.embed_tokens(self.tokenize(texts), step)
+
+    def embed_tokens(self, tokens: Sequence[Sequence[int]], step: Step) -> Vectors:
+        """The same of texts that are tokenized already."""
+        vectors = np.empty((len(tokens), self.encoder.hidden), np.float32)
         for rows, batch in self.runner.run(_padded_batches(tokens)):
             vectors[rows] = batch
             step.advance(len(rows))

@@ -4,10 +4,15 @@ A multilingual token table is four fifths of MiniLM's weights, and six countries
 Texts whose pieces are all kept keep exactly their tokens: a unigram model's best segmentation stays the best when
 others are taken away. Any other text falls back on shorter pieces, and the report says how often and how far.
 Method: piece selection as in Abdaoui et al. 2020, "Load What You Need".
+
+Few texts use few of the pieces that the next ones will need. How often is known from the texts themselves: a text that
+alone has a piece would have changed, had it not been there. So the likeliest pieces of the same scripts are kept too,
+as many as bring that share down to what is asked.
 """
 
 import json
 import shutil
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -25,7 +30,9 @@ from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings
 
 COPIED = ("tokenizer_config.json", "special_tokens_map.json", "encoder.json")
-MAX_COMPARED = 500
+MAX_COMPARED = 128
+
+Ids = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class TrimReport:
     """What trimming saved and what it changed.
 
     changed_share: held-out texts whose tokens are others than before; None without held-out texts. cosine_mean,
-    cosine_min: over the held-out texts, unchanged ones counting 1; from at most 500 changed ones.
+    cosine_min: over the held-out texts, unchanged ones counting 1; from at most 128 changed ones.
     """
 
     pieces_before: int
@@ -54,23 +61,32 @@ def trim_vocabulary(
     progress: Progress,
     *,
     held_out: Sequence[str] = (),
+    changed_titles: float = 1.0,
 ) -> TrimReport:
     """Write the encoder with only the pieces that `texts` use, all single characters and the special tokens to `out`.
 
-    texts, held_out: as the encoder will read them, with their prompt. `out` becomes a Hugging Face directory; it may
-    exist and is then written over. Raises EncoderError for a tokenizer that is neither unigram nor WordPiece.
+    texts, held_out: as the encoder will read them, with their prompt. changed_titles: the share of unseen texts whose
+    pieces may change; below 1, a unigram model keeps further pieces until that is expected. `out` becomes a
+    Hugging Face directory; it may exist and is then written over. Raises EncoderError for a tokenizer that is
+    neither unigram nor WordPiece.
     """
     content = json.loads((encoder.path / "tokenizer.json").read_text(encoding="utf-8"))
     pieces = _pieces(content, encoder.path)
     keep = _needed(pieces, content)
     tokenizer = load_tokenizer(encoder)
     tokenizer.no_truncation()
+    used: list[Ids] = []
     with progress(f"find the pieces of {encoder.reference} in use", unit="titles") as step:
         rest = iter(texts)
         while part := list(islice(rest, 8192)):
-            for encoding in tokenizer.encode_batch_fast(part):
-                keep[encoding.ids] = True
+            encodings = tokenizer.encode_batch_fast(part)
+            used += [np.unique(np.array(encoding.ids, np.int32)) for encoding in encodings]
             step.advance(len(part))
+    for ids in used:
+        keep[ids] = True
+    if changed_titles < 1.0 and content["model"]["type"] == "Unigram":
+        scores = np.array([score for _, score in content["model"]["vocab"]], np.float64)
+        keep |= _spare_pieces(pieces, scores, used, changed_titles)
     kept = np.flatnonzero(keep)
     out.mkdir(parents=True, exist_ok=True)
     _write_tokenizer(content, pieces, kept, encoder.path, out)
@@ -90,7 +106,7 @@ def _pieces(content: dict[str, Any], folder: Path) -> list[str]:
         "this kind of tokenizer cannot be trimmed",
         value=f"{folder}: {model['type']}",
         allowed="Unigram (XLM-RoBERTa, e5, MiniLM) or WordPiece (BERT)",
-        fix="train the student with its full vocabulary: settings.student.trim_vocabulary false",
+        fix="name an encoder with such a tokenizer as settings.encoder.reference; the teacher may use another",
     )
 
 
@@ -109,6 +125,33 @@ def _needed(pieces: Sequence[str], content: dict[str, Any]) -> npt.NDArray[np.bo
     if content["model"].get("unk_id") is not None:
         keep[content["model"]["unk_id"]] = True
     return keep
+
+
+def _spare_pieces(
+    pieces: Sequence[str], scores: npt.NDArray[np.float64], used: Sequence[Ids], changed_titles: float
+) -> npt.NDArray[np.bool_]:
+    """The likeliest pieces, down to the score at which so many texts would change if each was left out in turn.
+
+    Only pieces of the scripts that the texts use, and in lower case where all texts are.
+    """
+    distinct = list({ids.tobytes(): ids for ids in used}.values())
+    texts = np.bincount(np.concatenate(distinct), minlength=len(pieces)) if distinct else np.zeros(len(pieces), int)
+    worst = np.array([scores[alone].min() if len(alone := ids[texts[ids] == 1]) else 0.0 for ids in distinct])
+    if not len(worst) or (worst < 0).mean() <= changed_titles:
+        return np.zeros(len(pieces), np.bool_)
+    seen = [pieces[index] for index in np.flatnonzero(texts).tolist()]
+    lower = all(piece == piece.lower() for piece in seen if not piece.startswith("<"))
+    scripts = {script for piece in seen for script in _scripts(piece)}
+    spare: npt.NDArray[np.bool_] = scores >= np.quantile(worst, changed_titles)
+    for index in np.flatnonzero(spare).tolist():
+        piece = pieces[index]
+        spare[index] = _scripts(piece) <= scripts and (not lower or piece == piece.lower())
+    return spare
+
+
+def _scripts(piece: str) -> set[str]:
+    """The scripts of its letters, as the first word of their names: LATIN, CYRILLIC, ..."""
+    return {unicodedata.name(letter, "?").split()[0] for letter in piece if letter.isalpha()}
 
 
 def _write_tokenizer(
@@ -187,19 +230,19 @@ def _report(
 ) -> TrimReport:
     changed_share = cosine_mean = cosine_min = None
     if held_out:
+        # torch: for so few texts, converting the encoder to another engine would take longer than computing them
+        settings = settings.model_copy(update={"engine": "torch"})
         before, after = Embedder(encoder, settings), Embedder(trimmed, settings)
-        old_ids, new_ids = before.tokenize(held_out), after.tokenize(held_out)
-        changed = [
-            text
-            for text, old, new in zip(held_out, old_ids, new_ids, strict=True)
-            if old != kept[np.asarray(new, np.int64)].tolist()
-        ]
+        # the trimmed table's rows are the full one's: its tokens, numbered as before, give its vectors without it
+        renumbered = [kept[np.asarray(ids, np.int64)].tolist() for ids in after.tokenize(held_out)]
+        changed = [pair for pair in zip(before.tokenize(held_out), renumbered, strict=True) if pair[0] != pair[1]]
         changed_share = len(changed) / len(held_out)
         cosine_mean = cosine_min = 1.0
         if changed:
             with silent("compare") as step:
-                old_vectors = before.embed(changed[:MAX_COMPARED], step)
-                new_vectors = after.embed(changed[:MAX_COMPARED], step)
+                old_vectors, new_vectors = (
+                    before.embed_tokens([pair[side] for pair in changed[:MAX_COMPARED]], step) for side in (0, 1)
+                )
             norms = np.linalg.norm(old_vectors, axis=1) * np.linalg.norm(new_vectors, axis=1)
             cosines = (old_vectors * new_vectors).sum(1) / norms
             cosine_mean = 1.0 - changed_share * (1.0 - float(cosines.mean()))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sortiment.errors import SettingsError
+from sortiment.settings import StudentSettings
+from sortiment.student import epochs_for
 
 Probe = Literal["unknown", "behaviour"]
 Model = Literal["teacher", "student", "fast", "tfidf", "fasttext"]
@@ -116,7 +118,7 @@ def order_tasks(
     return list(dict.fromkeys(cheap))
 
 
-def expect_seconds(task: Task, size: Size, epochs: int) -> float:
+def expect_seconds(task: Task, size: Size, student: StudentSettings) -> float:
     """A rough forecast for one core; a run corrects it by what its own arms took."""
     arm, labelled = task.arm, size.train
     everything = size.train + size.unlabelled
@@ -132,5 +134,5 @@ def expect_seconds(task: Task, size: Size, epochs: int) -> float:
     if arm.model == "fast":
         return START_S + learned * size.classes / FAST_PER_S
     assert arm.layers is not None
-    teaching = 1.25 * epochs * learned / STUDENT_PER_S[arm.layers]
+    teaching = 1.25 * epochs_for(learned, student) * learned / STUDENT_PER_S[arm.layers]
     return 2 * START_S + teaching + (size.test + size.validation) / STUDENT_SCORED_PER_S[arm.layers]

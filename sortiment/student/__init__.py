@@ -15,10 +15,18 @@ from sortiment.student.prediction import Classification, Classifier
 if TYPE_CHECKING:
     from sortiment.student.classifier import StudentClassifier
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 OF_THIS_RUN = ("seconds", "offers_per_s", "resumed_epochs")
 
-__all__ = ["CODE_VERSION", "Classification", "Classifier", "StudentReport", "distill_student", "load_classifier"]
+__all__ = [
+    "CODE_VERSION",
+    "Classification",
+    "Classifier",
+    "StudentReport",
+    "distill_student",
+    "epochs_for",
+    "load_classifier",
+]
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,9 @@ class StudentReport:
     labels (which may be wrong), teacher_agreement against the teacher's best class, calibration errors before and
     after the temperatures. overruled_labels: training labels that the teacher's opinion outweighed. losses: mean
     loss of each epoch. grown: the head got more outputs than the earlier student had, so its shape changed.
+    encoder_mb, trimmed_encoder_mb: the encoder's weights before and after its vocabulary was trimmed, on disk as in
+    memory. changed_titles: share of held-out titles that trimming gives other pieces, changed_titles_cosine: mean
+    cosine of all held-out titles' vectors before and after; None where the student it started from has no such record.
     """
 
     offers: int
@@ -52,6 +63,10 @@ class StudentReport:
     calibration_error_before: float
     calibration_error_after: float
     temperature: Mapping[str, float]
+    encoder_mb: float | None
+    trimmed_encoder_mb: float | None
+    changed_titles: float | None
+    changed_titles_cosine: float | None
     seconds: float
     offers_per_s: float
     resumed_epochs: int
@@ -95,6 +110,12 @@ def distill_student(
         changed,
         progress,
     )
+
+
+def epochs_for(offers: int, settings: StudentSettings) -> int:
+    """Passes over so many offers: `epochs`, or as many as make `least_steps` steps."""
+    per_epoch = max(1, -(-offers // settings.batch_offers))
+    return max(settings.epochs, -(-settings.least_steps // per_epoch)) if settings.least_steps else settings.epochs
 
 
 def load_classifier(folder: Path, device: str = "auto", precision: str = "auto") -> "StudentClassifier":

@@ -1,22 +1,26 @@
 """Each epoch reads the training offers a little otherwise: as other shops, or the same shop on a worse day, write them.
 
-Whole words of the market (`words.py`) are read now as one piece, now as the encoder's pieces, so that the pieces learn
-too and an unseen compound finds them taught (subword regularization, Kudo 2018). Words are mistyped, left out, and the
-title begins elsewhere. What is drawn depends on the seed and the epoch alone.
+Whole words of the market (`words.py`) are read now as one piece, now as the encoder's pieces, each time cut another
+way, so that the pieces learn too and an unseen compound finds them taught (subword regularization, Kudo 2018). Words
+are mistyped, left out, and the title begins elsewhere. What is drawn depends on the seed and the epoch alone.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from sortiment.settings import StudentSettings
+from sortiment.student.lattice import Lattice, read_lattice
 from sortiment.student.tokens import Tokens
 
 LEAST_LETTERS = 4  # shorter words are not mistyped: they would become other words
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+WAYS = 32  # of cutting a word
 Pieces = list[int]
 
 
@@ -33,6 +37,7 @@ class Augmentation:
     max_tokens: int
     settings: StudentSettings
     known: tuple[dict[str, Pieces], dict[str, Pieces]] = field(default_factory=lambda: ({}, {}))
+    ways: dict[str, list[Pieces]] = field(default_factory=dict)
 
     @property
     def active(self) -> bool:
@@ -69,8 +74,26 @@ class Augmentation:
             word = words[place]
             if mistyped[place] < self.settings.typo_share:
                 word = mistype(word, chance)
-            pieces += self._pieces(word, bool(as_pieces[place] < self.settings.piece_share))
+            if as_pieces[place] < self.settings.piece_share:
+                pieces += self._cut(word, chance)
+            else:
+                pieces += self._pieces(word, in_pieces=False)
         return pieces
+
+    @cached_property
+    def _lattice(self) -> Lattice | None:
+        """None where words are always cut the same way."""
+        return read_lattice(self.cut) if self.settings.piece_sharpness < 1 else None
+
+    def _cut(self, word: str, chance: np.random.Generator) -> Pieces:
+        """The word as the encoder's pieces, cut one of `WAYS` ways: which these are, word and seed decide alone."""
+        if self._lattice is None:
+            return self._pieces(word, in_pieces=True)
+        if word not in self.ways:
+            own = np.random.default_rng([self.settings.seed, zlib.crc32(word.encode())])
+            self.ways[word] = self._lattice.sample(word, WAYS, self.settings.piece_sharpness, own)
+        ways = self.ways[word]
+        return ways[int(chance.integers(len(ways)))]
 
     def _pieces(self, word: str, in_pieces: bool) -> Pieces:
         known = self.known[in_pieces]

@@ -87,6 +87,17 @@ def move_student(student: BertForSequenceClassification, device: str) -> BertFor
     return student
 
 
+def refuse_broken(student: BertForSequenceClassification) -> None:
+    """Raises TrainingError where a weight is not a number: the last step's loss is taken before that step."""
+    broken = [name for name, weight in student.named_parameters() if not bool(torch.isfinite(weight).all())]
+    if broken:
+        raise TrainingError(
+            "the student's weights are not numbers after training",
+            value=f"{len(broken)} tensors, for example {broken[0]}",
+            fix="lower student.learning_rate (half of it is a good try), or set student.precision to fp32",
+        )
+
+
 def pad_id_of(student: BertForSequenceClassification) -> int:
     """The token that fills a batch."""
     pad_id = student.config.pad_token_id

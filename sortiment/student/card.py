@@ -24,6 +24,7 @@ The head has {head_width} outputs; {unused} of them are named `unused-N`, have a
 and wait for new categories. Divide the logits by the temperature of the offer's country in
 `calibration.json` before the softmax.
 
+{vocabulary_note}
 ## Training
 
 {origin} {offers:,} offers, {labelled_offers:,} of them labelled by shops, from {countries};
@@ -56,6 +57,22 @@ def write_card(facts: dict[str, Any]) -> str:
             if facts["started_from"]
             else "Started from the encoder's layers:",
             "epochs": len(facts["losses"]),
+            "vocabulary_note": _vocabulary_note(facts),
             "losses": ", ".join(f"{loss:.4f}" for loss in facts["losses"]),
         }
     )
+
+
+def _vocabulary_note(facts: dict[str, Any]) -> str:
+    """What trimming the encoder's vocabulary saved, and what it changed for offers that it was not trimmed for."""
+    if facts["encoder_mb"] is None:
+        return ""
+    note = f"""## Vocabulary
+
+Trimmed from the encoder's: its weights were {facts["encoder_mb"]:,} MB
+and became {facts["trimmed_encoder_mb"]:,} MB."""
+    if facts["changed_titles"] is not None:
+        note += f"""
+Of offers that it was not trimmed for, {facts["changed_titles"]:.2%} of the titles got other pieces; mean cosine of all
+titles' vectors before and after {facts["changed_titles_cosine"]:.5f}."""
+    return note + "\n"

@@ -6,8 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sortiment.settings import StudentSettings
-from sortiment.student.corpus import Corpus
+from sortiment.student.corpus import NO_CLASS, Corpus
 from sortiment.student.head import choose_rows
+
+MOST_PASSES = 6  # of an epoch over a rare class's offers
 
 
 def rows_to_learn(corpus: Corpus, changed: Collection[str] | None, settings: StudentSettings) -> npt.NDArray[np.int64]:
@@ -23,9 +25,17 @@ def rows_to_learn(corpus: Corpus, changed: Collection[str] | None, settings: Stu
 def rows_to_repeat(
     corpus: Corpus, rows: npt.NDArray[np.int64], changed: Collection[str] | None, settings: StudentSettings
 ) -> npt.NDArray[np.int64]:
-    """What an epoch goes over once more: the changed partitions' offers, where they are fewer than the rehearsed."""
+    """What an epoch goes over once more: the changed partitions' offers, where they are fewer than the rehearsed.
+
+    A class of median size gets `changed_passes`; others more or fewer, by the root of how much smaller they are.
+    """
     own = rows[:0] if changed is None else rows_of(corpus, changed)
-    return np.tile(own, settings.changed_passes - 1 if 2 * len(own) < len(rows) else 0)
+    if not len(own) or 2 * len(own) >= len(rows) or settings.changed_passes == 1:
+        return own[:0]
+    answer = np.where(corpus.labels[own] == NO_CLASS, corpus.top_index[own, 0], corpus.labels[own])
+    _, member, size = np.unique(answer, return_inverse=True, return_counts=True)
+    passes = settings.changed_passes * np.sqrt(np.median(size) / size)
+    return np.repeat(own, np.rint(passes.clip(1, MOST_PASSES)).astype(np.int64)[member] - 1)
 
 
 def rows_of(corpus: Corpus, partitions: Collection[str]) -> npt.NDArray[np.int64]:

@@ -1,11 +1,14 @@
 """Training a student, as a recipe: read, weigh, prepare, teach, calibrate, write."""
 
 import contextlib
+import json
 import logging
+import shutil
 import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +20,13 @@ from sortiment.blobs import write_atomically
 from sortiment.engines.machine import count_cores
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings, StudentSettings
-from sortiment.student import CODE_VERSION, StudentReport
+from sortiment.student import CODE_VERSION, StudentReport, epochs_for
 from sortiment.student.augmentation import Augmentation
 from sortiment.student.body import (
     first_token_logits,
     load_student,
     move_student,
+    refuse_broken,
 )
 from sortiment.student.calibration import Calibration
 from sortiment.student.card import write_card
@@ -30,11 +34,12 @@ from sortiment.student.classifier import CLASSES_FILE, STUDENT_FILE, read_classe
 from sortiment.student.corpus import NO_CLASS, SAMPLE_FILE, SOFT_LABELS_FILE, Corpus, read_corpus
 from sortiment.student.curriculum import rows_to_learn, rows_to_repeat
 from sortiment.student.directory import copy_tokenizer, write_json, write_network
+from sortiment.student.head import emphasize_tail
 from sortiment.student.lesson import Lesson, Plan, collect_optimizers
 from sortiment.student.measures import measure_validation
 from sortiment.student.resume import EpochState, Resume
 from sortiment.student.scoring import Hardware, choose_hardware, map_rows
-from sortiment.student.starting import plan_augmentation, prepare_start, tokenize_texts
+from sortiment.student.starting import VOCABULARY_FILE, plan_augmentation, prepare_start, tokenize_texts
 from sortiment.student.targets import Targets, weigh_targets
 from sortiment.student.tokens import Tokens
 
@@ -70,7 +75,7 @@ def run_distillation(
     student = move_student(load_student(source), hardware.device)
     tokens = tokenize_texts(source, corpus.texts, student, encoder)
     again = rows_to_repeat(corpus, rows, changed if start_from else None, settings)
-    plan = _plan(np.concatenate([rows, again]), settings, retraining=start_from is not None)
+    plan = plan_lesson(np.concatenate([rows, again]), settings, retraining=start_from is not None)
     taught_before = resume.load()
     teaching = time.monotonic()
     augmentation = plan_augmentation(source, corpus, rows, student, settings, encoder)
@@ -78,6 +83,9 @@ def run_distillation(
     resumed = taught_before.epochs if taught_before else 0
     taught_offers = len(plan.rows) * (plan.epochs - resumed)
     rate = taught_offers / max(time.monotonic() - teaching, 1e-9)
+    if start_from is None:  # an earlier student's classes were lifted when it was trained
+        emphasize_tail(student, targets, rows, len(corpus.classes), settings.tail_emphasis)
+    refuse_broken(student)
     calibration, scores = measure_validation(
         corpus, lambda rows: map_rows(student, tokens, rows, first_token_logits, hardware.bf16)
     )
@@ -98,6 +106,7 @@ def run_distillation(
         seconds=time.monotonic() - started,
         offers_per_s=rate,
         resumed_epochs=resumed,
+        **_vocabulary_figures(source),
         **scores,
     )
     _write(student, source, out, corpus, calibration, report, encoder)
@@ -135,11 +144,12 @@ def _fingerprint(
     )
 
 
-def _plan(rows: npt.NDArray[np.int64], settings: StudentSettings, retraining: bool) -> Plan:
+def plan_lesson(rows: npt.NDArray[np.int64], settings: StudentSettings, retraining: bool) -> Plan:
+    """How long and how fast to learn: few offers get more epochs than asked for."""
     rate = settings.retrain_learning_rate if retraining else settings.learning_rate
     return Plan(
         rows=rows,
-        epochs=settings.retrain_epochs if retraining else settings.epochs,
+        epochs=settings.retrain_epochs if retraining else epochs_for(len(rows), settings),
         batch_offers=settings.batch_offers,
         learning_rate=rate,
         embedding_learning_rate=rate * settings.embedding_rate_factor,
@@ -209,11 +219,25 @@ def _write(
     facts = report.summary() | {"inputs": list(encoder.inputs), "max_tokens": encoder.max_tokens, "code": CODE_VERSION}
     facts |= {"countries": list(corpus.countries), "temperature": dict(calibration.temperature)}
     copy_tokenizer(source, out, encoder.max_tokens)
+    if (source / VOCABULARY_FILE).is_file():
+        shutil.copyfile(source / VOCABULARY_FILE, out / VOCABULARY_FILE)
     calibration.write(out)
     write_json(out / CLASSES_FILE, list(corpus.classes))
     write_json(out / STUDENT_FILE, facts)
     write_atomically(out / "README.md", write_card(facts).encode())
     write_network(student, out)
+
+
+def _vocabulary_figures(source: Path) -> dict[str, Any]:
+    """What trimming saved and changed, as the report's fields."""
+    file = source / VOCABULARY_FILE
+    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {
+        "encoder_mb": round(known["bytes_before"] / 1e6, 1) if known else None,
+        "trimmed_encoder_mb": round(known["bytes_after"] / 1e6, 1) if known else None,
+        "changed_titles": known.get("changed_share"),
+        "changed_titles_cosine": known.get("cosine_mean"),
+    }
 
 
 def _width_of(folder: Path) -> int:

@@ -24,6 +24,7 @@ LEAST_STEPS = 240  # few offers need more passes
 FIT_BATCH = 512
 FIT_LEARNING_RATE = 0.02
 FIT_L2 = 1e-4
+LEAST_SHARE = 1e-5  # rarer classes are lifted as if they were as frequent
 LEAST_SPREAD = 0.01  # of the mean: a feature that hardly varies is not blown up
 
 
@@ -83,6 +84,23 @@ def fit_head(
         head.weight[first_new:classes] = weight
         head.bias[first_new:classes] = bias
     assert count_classes(student) == classes
+
+
+def emphasize_tail(
+    student: BertForSequenceClassification,
+    targets: Targets,
+    rows: npt.NDArray[np.int64],
+    classes: int,
+    emphasis: float,
+) -> None:
+    """Lower each class's bias by `emphasis` times the logarithm of its share of the rows' targets, in place.
+
+    Cross-entropy is timid about small classes (logit adjustment, Menon et al. 2021).
+    """
+    share = _dense_targets(targets, rows, classes).mean(0)
+    lift = -emphasis * torch.log(share.clamp(min=LEAST_SHARE) * classes)
+    with torch.no_grad():
+        student.classifier.bias[:classes] += lift.to(student.classifier.bias.device)
 
 
 def choose_rows(

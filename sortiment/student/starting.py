@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from sortiment.settings import EncoderSettings, StudentSettings
 from sortiment.student.augmentation import Augmentation
 from sortiment.student.body import build_student, grow_head, head_width, load_student, move_student, pad_id_of
 from sortiment.student.classifier import read_classes
-from sortiment.student.corpus import Corpus
-from sortiment.student.curriculum import rows_of, rows_to_learn
-from sortiment.student.directory import copy_tokenizer, lowercase_tokenizer, write_network
+from sortiment.student.corpus import SPLITS, Corpus
+from sortiment.student.curriculum import rows_of, rows_to_learn, rows_to_repeat
+from sortiment.student.directory import copy_tokenizer, lowercase_tokenizer, write_json, write_network
 from sortiment.student.head import choose_rows, fit_head
 from sortiment.student.resume import Resume
 from sortiment.student.scoring import Hardware
@@ -26,6 +27,9 @@ from sortiment.student.table import teach_table
 from sortiment.student.targets import Targets
 from sortiment.student.tokens import Tokens, load_tokenizer, tokenize
 from sortiment.student.words import add_words, tokenizer_without_words
+
+VOCABULARY_FILE = "vocabulary.json"
+MOST_JUDGED = 2_000  # offers that the trimmed vocabulary is judged on
 
 
 def prepare_start(
@@ -47,8 +51,11 @@ def prepare_start(
     if start_from is None:
         trimmed = folder / "encoder"
         whole = describe_folder(str(encoder_folder), encoder_folder, resume.folder)
-        texts = [text.lower() for text in corpus.texts] if settings.lowercase else corpus.texts
-        trim_vocabulary(whole, texts, trimmed, encoder, progress)
+        used, unseen = _texts_to_trim(corpus, settings)
+        report = trim_vocabulary(
+            whole, used, trimmed, encoder, progress, held_out=unseen, changed_titles=settings.changed_titles
+        )
+        write_json(folder / VOCABULARY_FILE, asdict(report))
         student = build_student(trimmed, settings.layers, classes, width, settings.averaging)
         copy_tokenizer(trimmed, folder, encoder.max_tokens)
         if settings.lowercase:
@@ -62,6 +69,8 @@ def prepare_start(
         first_new = len(read_classes(start_from))
         student = grow_head(load_student(start_from), classes, width)
         copy_tokenizer(start_from, folder, encoder.max_tokens)
+        if (start_from / VOCABULARY_FILE).is_file():
+            shutil.copyfile(start_from / VOCABULARY_FILE, folder / VOCABULARY_FILE)
         if changed is not None and settings.word_least_offers:
             _learn_new_words(student, folder, corpus, targets, changed, settings, encoder, hardware, progress)
     if first_new < len(classes):
@@ -102,8 +111,19 @@ def _learn_new_words(
     rows = rows_to_learn(corpus, changed, settings)
     tokens = tokenize_texts(folder, corpus.texts, student, encoder)
     augmentation = plan_augmentation(folder, corpus, rows, student, settings, encoder)
+    rows = np.concatenate([rows, rows_to_repeat(corpus, rows, changed, settings)])
     epochs, gain = settings.word_epochs, settings.word_gain
     teach_table(student, tokens, targets, rows, epochs, gain, settings.seed, progress, augmentation, first=before)
+
+
+def _texts_to_trim(corpus: Corpus, settings: StudentSettings) -> tuple[list[str], list[str]]:
+    """What the vocabulary is made from, and offers on which it is judged: training offers, and some others."""
+    unseen = np.flatnonzero(corpus.split != SPLITS.index("train"))
+    unseen = np.sort(np.random.default_rng([settings.seed, 4]).permutation(unseen)[:MOST_JUDGED])
+    used, judged = ([corpus.texts[row] for row in rows] for rows in (corpus.rows("train"), unseen))
+    if settings.lowercase:
+        used, judged = [text.lower() for text in used], [text.lower() for text in judged]
+    return used, judged
 
 
 def _rows_for_head(corpus: Corpus, first_new: int, settings: StudentSettings) -> npt.NDArray[np.int64]:

@@ -44,6 +44,18 @@ def test_the_report_says_which_share_of_other_texts_changed(encoder: EncoderFold
     assert report.cosine_min is not None and report.cosine_min < report.cosine_mean < 1.0  # type: ignore[operator]
 
 
+def test_further_pieces_are_kept_until_few_other_texts_are_expected_to_change(
+    encoder: EncoderFolder, tmp_path: Path
+) -> None:
+    held_out = ["lamp red", "matcha tea", "case", "oolong"]
+    report = trim_vocabulary(encoder, USED, tmp_path / "all", FP32, silent, held_out=held_out, changed_titles=0.0)
+    assert report.changed_share == 0.0
+    assert report.cosine_mean == report.cosine_min == 1.0
+    repeated = [*USED, "lamp red 2x", "espresso case phone"]
+    enough = trim_vocabulary(encoder, repeated, tmp_path / "enough", FP32, silent, changed_titles=0.0)
+    assert enough.pieces_after == trim_vocabulary(encoder, repeated, tmp_path / "used", FP32, silent).pieces_after
+
+
 def test_a_new_word_is_still_spelled_letter_by_letter(encoder: EncoderFolder, tmp_path: Path) -> None:
     trim_vocabulary(encoder, USED, tmp_path / "small", FP32, silent)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "small")

@@ -14,7 +14,7 @@ START = "\u2581"
 LETTERS = [(letter, -5.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
 BASE = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), (START, -3.0), *LETTERS]
 TEXTS = ["torque driver green", "green hose", "held out"]
-NOTHING = {"piece_share": 0.0, "typo_share": 0.0, "dropped_share": 0.0, "turned_share": 0.0}
+NOTHING = {"piece_share": 0.0, "piece_sharpness": 1.0, "typo_share": 0.0, "dropped_share": 0.0, "turned_share": 0.0}
 
 
 def tokenizer(pieces: list[tuple[str, float]]) -> Tokenizer:
@@ -57,6 +57,16 @@ def test_words_are_read_as_pieces_as_often_as_asked() -> None:
     assert drawn(made)[1] == made.cut.encode(TEXTS[1]).ids
     lengths = {len(drawn(augmentation(piece_share=0.5), epoch)[1]) for epoch in range(20)}
     assert {len(made.whole.encode(TEXTS[1]).ids), len(made.cut.encode(TEXTS[1]).ids)} <= lengths
+
+
+def test_words_are_cut_in_other_ways_in_other_epochs_and_none_loses_a_letter() -> None:
+    made = augmentation(piece_share=1.0, piece_sharpness=0.2)
+    made.cut = tokenizer([*BASE, ("gr", -6.0), ("een", -7.0), ("ho", -6.0), ("se", -6.0)])
+    read = [tuple(drawn(made, epoch)[1]) for epoch in range(10)]
+    assert len(set(read)) > 3
+    assert {"".join(made.cut.id_to_token(piece) for piece in offer[1:-1]) for offer in read} == {
+        f"{START}green{START}hose"
+    }
 
 
 def test_a_title_never_loses_its_last_word() -> None:

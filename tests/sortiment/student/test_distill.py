@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -20,7 +21,8 @@ from sortiment.artifacts import file_sha256
 from sortiment.errors import TrainingError
 from sortiment.progress import silent
 from sortiment.settings import StudentSettings
-from sortiment.student import StudentReport, distill_student, load_classifier
+from sortiment.student import StudentReport, distill_student, epochs_for, load_classifier
+from sortiment.student.body import build_student, refuse_broken
 
 TITLES = [
     "red smartphone mini",
@@ -61,6 +63,85 @@ def test_plain_transformers_gives_the_same_logits(trained: tuple[Path, StudentRe
     assert type(model).__name__ == "BertForSequenceClassification"
     assert model.config.id2label[0] == "cases"
     assert model.config.id2label[report.head_width - 1] == f"unused-{report.head_width - 1}"
+
+
+def test_a_process_without_this_project_gets_the_same_logits_of_odd_titles_too(
+    trained: tuple[Path, StudentReport], tmp_path: Path
+) -> None:
+    folder, report = trained
+    odd = [
+        "",
+        "   ",
+        "RED Smartphone MINI",
+        "<b>tea&nbsp;</b><br/>matcha",
+        "☕ espresso 🫖",
+        "phone 2x " * 150,
+        *TITLES,
+    ]
+    program = textwrap.dedent("""
+        import importlib.util, json, sys
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        folder, titles = sys.argv[1], json.loads(sys.argv[2])
+        sys.modules["sortiment"] = None
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        with torch.inference_mode():
+            asked = tokenizer(titles, padding=True, truncation=True, return_tensors="pt")
+            print(json.dumps(model(**asked).logits.tolist()))
+    """)
+    ran = subprocess.run(
+        [sys.executable, "-I", "-c", program, str(folder), json.dumps(odd)],
+        check=True, capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    plain = np.array(json.loads(ran.stdout.splitlines()[-1]), np.float32)
+    ours = load_classifier(folder, device="cpu", precision="fp32").score(odd)
+    np.testing.assert_allclose(plain[:, : report.classes], ours, rtol=1e-4, atol=1e-4)
+
+
+def test_the_card_says_what_trimming_the_vocabulary_saved_and_changed(trained: tuple[Path, StudentReport]) -> None:
+    folder, report = trained
+    assert report.trimmed_encoder_mb is not None and report.encoder_mb is not None
+    assert report.trimmed_encoder_mb <= report.encoder_mb
+    assert report.changed_titles is not None and report.changed_titles <= 0.03
+    assert "of the titles got other pieces" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_few_offers_get_as_many_passes_as_make_the_least_steps() -> None:
+    settings = StudentSettings(epochs=3, batch_offers=32, least_steps=1_000)
+    assert epochs_for(3_200, settings) == 10
+    assert epochs_for(320_000, settings) == 3
+    assert epochs_for(0, settings) == 1_000
+    assert epochs_for(10, settings.model_copy(update={"least_steps": 0})) == 3
+
+
+@pytest.mark.parametrize("column", ["top_logit", "rest_mass"])
+def test_soft_labels_that_are_not_numbers_are_refused(
+    tiny_encoder: Path, quick_settings: StudentSettings, workshop: Any, tmp_path: Path, column: str
+) -> None:
+    sample = workshop.sample(tmp_path / "sample", "DE", ["tea", "coffee"], ["tea", "coffee"], ["train"] * 2)
+    soft = workshop.soft_labels(tmp_path / "soft", sample, ["tea", "coffee"], ["coffee", "tea"])
+    table = pq.read_table(soft / "soft_labels.parquet")
+    values = table[column].to_pylist()
+    values[1] = [float("nan")] * 2 if column == "top_logit" else float("nan")
+    place = table.column_names.index(column)
+    pq.write_table(
+        table.set_column(place, column, pa.array(values, table.schema.field(column).type)), soft / "soft_labels.parquet"
+    )
+    market = _market({"DE|food": sample}, {"DE|food": soft}, ["coffee", "tea"])
+    with pytest.raises(TrainingError, match=r"DE\|food hold numbers that are not finite.*teacher_soft_labels"):
+        _distill(market, tiny_encoder, quick_settings, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_student_whose_last_step_broke_it_is_not_written(tiny_encoder: Path) -> None:
+    student = build_student(tiny_encoder, 3, ["coffee", "tea"], 8)
+    refuse_broken(student)
+    with torch.no_grad():
+        student.classifier.weight[0, 0] = float("nan")
+    with pytest.raises(TrainingError, match=r"classifier\.weight.*student\.learning_rate"):
+        refuse_broken(student)
 
 
 def test_unused_outputs_get_no_probability(trained: tuple[Path, StudentReport]) -> None:

@@ -16,7 +16,7 @@ from sortiment.student.body import (
     head_width,
 )
 from sortiment.student.calibration import calibration_error, fit_calibration
-from sortiment.student.head import choose_rows
+from sortiment.student.head import choose_rows, emphasize_tail
 from sortiment.student.lesson import Plan, distillation_loss
 from sortiment.student.prediction import rank_top
 from sortiment.student.table import teach_table
@@ -150,6 +150,18 @@ def test_temperatures_mend_overconfidence_country_by_country() -> None:
 def test_a_perfectly_calibrated_confidence_has_no_error() -> None:
     assert calibration_error(np.full(10, 0.8, np.float32), np.arange(10) < 8) == pytest.approx(0.0, abs=1e-6)
     assert calibration_error(np.full(10, 0.8, np.float32), np.arange(10) < 3) == pytest.approx(0.5, abs=1e-6)
+
+
+def test_small_classes_are_lifted_and_equal_ones_are_not(tiny_encoder: Path) -> None:
+    student = build_student(tiny_encoder, 3, ["often", "seldom"], 8)
+    index, one = np.array([[0], [0], [0], [1]], np.int32), np.ones((4, 1), np.float32)
+    targets = Targets(index, one, np.zeros(4, np.float32), one[:, 0])
+    emphasize_tail(student, targets, np.arange(4), 2, 0.5)
+    often, seldom = student.classifier.bias[:2].tolist()
+    assert seldom - often == pytest.approx(0.5 * np.log(3), abs=1e-5)
+    before = student.classifier.bias.detach().clone()
+    emphasize_tail(student, targets, np.array([0, 3]), 2, 0.5)
+    assert torch.allclose(student.classifier.bias, before, atol=1e-5)
 
 
 def test_rare_classes_are_kept_whole_when_offers_are_thinned() -> None:

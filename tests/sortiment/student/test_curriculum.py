@@ -1,0 +1,55 @@
+"""What retraining goes over, and how often."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from sortiment.settings import StudentSettings
+from sortiment.student.curriculum import MOST_PASSES, rows_to_repeat
+
+
+def corpus(new: dict[int, int], old: int) -> Any:
+    """`new`: offers by class in the partition that changed; `old` offers in another."""
+    labels = np.concatenate([np.repeat(list(new), list(new.values())), np.zeros(old, int)]).astype(np.int32)
+    partition = np.r_[np.zeros(sum(new.values()), int), np.ones(old, int)]
+    return SimpleNamespace(
+        labels=labels,
+        partition=partition,
+        partitions=("DE|garden", "DE|toys"),
+        top_index=labels[:, None],
+        rows=lambda split: np.arange(len(labels)),
+    )
+
+
+def passes(made: Any, **settings: int) -> dict[int, int]:
+    """Passes of an epoch over each new class's offers."""
+    every = np.arange(len(made.labels))
+    again = rows_to_repeat(made, every, ["DE|garden"], StudentSettings(**settings))  # type: ignore[arg-type]
+    assert (made.partition[again] == 0).all()
+    counted = np.bincount(again, minlength=len(every)) + 1
+    new = {int(label): counted[(made.labels == label) & (made.partition == 0)] for label in set(made.labels.tolist())}
+    assert all(len(set(counts.tolist())) <= 1 for counts in new.values())
+    return {label: int(counts[0]) for label, counts in new.items() if len(counts)}
+
+
+def test_rare_classes_are_gone_over_more_often_than_frequent_ones() -> None:
+    made = corpus({1: 64, 2: 16, 3: 4, 4: 1, 5: 16}, old=1_000)
+    assert passes(made, changed_passes=2) == {1: 1, 2: 2, 3: 4, 4: MOST_PASSES, 5: 2}
+
+
+def test_nothing_is_repeated_where_most_offers_are_new_or_one_pass_is_asked_for() -> None:
+    assert set(passes(corpus({1: 40, 2: 4}, old=10), changed_passes=3).values()) == {1}
+    assert set(passes(corpus({1: 40, 2: 4}, old=900), changed_passes=1).values()) == {1}
+
+
+def test_an_offer_without_a_label_counts_to_the_class_that_the_teacher_gives_it() -> None:
+    made = corpus({1: 16, 2: 16, 3: 4}, old=500)
+    made.labels[32:36] = -1
+    again = rows_to_repeat(made, np.arange(len(made.labels)), ["DE|garden"], StudentSettings(changed_passes=2))
+    assert np.bincount(again)[32:36].tolist() == [3, 3, 3, 3]
+
+
+def test_a_first_training_repeats_nothing() -> None:
+    made = corpus({1: 16, 2: 4}, old=500)
+    assert len(rows_to_repeat(made, np.arange(520), None, StudentSettings())) == 0
