@@ -51,9 +51,10 @@ def choose_rows(
     threads: int,
 ) -> Chosen:
     """The living rows of some parts of the ledger at or below their horizons. counts: of all living rows."""
-    category_limit = horizons.deepest(counts)
+    counts = counts.of_shops({shop for part in parts for shop in part.shops})
+    limits = np.minimum(horizons.of_pairs(counts.pairs), horizons.categories[counts.categories])
+    category_limit, by_shop = _deepest(counts.categories, limits), _deepest(counts.shops, limits)
     free_limit = _limits_of_unlabelled(horizons)
-    by_shop = _deepest_by_shop(horizons, counts)
 
     def choose_in(part: PartRows) -> list[Chosen]:
         limit = int(by_shop[[shop for shop in part.shops if shop < len(by_shop)]].max(initial=0))
@@ -122,11 +123,10 @@ def _near_in_runs(part: PartRows, ranges: list[tuple[int, int]], reader: RowRead
         yield from zip((begins + first).tolist(), (ends + first).tolist(), strict=True)
 
 
-def _deepest_by_shop(horizons: Horizons, counts: PairCounts) -> Keys:
-    """By shop code the largest rank that an offer of the shop can have and be within both its horizons."""
-    shops = counts.shops
-    deepest = np.zeros(int(shops.max(initial=0)) + 1, dtype=np.uint64)
-    np.maximum.at(deepest, shops, np.minimum(horizons.of_pairs(counts.pairs), horizons.categories[counts.categories]))
+def _deepest(codes: Codes, limits: Keys) -> Keys:
+    """By code the largest of its limits: no offer of a category, or of a shop, is wanted beyond."""
+    deepest = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.uint64)
+    np.maximum.at(deepest, codes, limits)
     return deepest
 
 

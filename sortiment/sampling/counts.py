@@ -49,6 +49,13 @@ class PairCounts:
         """Distinct shops of each category code."""
         return np.bincount(self.categories, minlength=categories).astype(np.int64)
 
+    def of_shops(self, shops: set[int]) -> "PairCounts":
+        """The entries of these shops (codes)."""
+        wanted = np.zeros(int(max(self.shops.max(initial=0), *shops, 0)) + 1, dtype=np.bool_)
+        wanted[list(shops)] = True
+        mine = wanted[self.shops]
+        return PairCounts(self.pairs[mine], self.offers[mine])
+
     def of(self, pairs: Pairs) -> Offers:
         """The count of each pair; zero where there is none."""
         if not len(self.pairs):
@@ -96,7 +103,7 @@ def sum_pairs(pairs: Pairs, offers: Offers) -> PairCounts:
     """Entries with the same pair added up, zeros left out."""
     if not len(pairs):
         return no_pairs()
-    order = np.argsort(pairs)
+    order = np.argsort(pairs, kind="stable")  # merges, where the parts are in order
     pairs, offers = pairs[order], offers[order]
     starts = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1]))
     sums = np.add.reduceat(offers, starts)

@@ -23,7 +23,6 @@ from sortiment.sampling.row_files import Living, PartRows, RowReader
 
 UNLABELLED = 0
 BLOCK_ROWS = 1 << 17
-ROWS_AT_ONCE = 1 << 20
 KEYS_AT_ONCE = 1 << 22
 SHOPS_TOLD_APART = 1_000
 FEW = 16
@@ -151,7 +150,9 @@ class WantedKeys:
 
 def want_keys(keys: Keys, shops: Codes) -> WantedKeys:
     """Keys, with the shop of each, in any order."""
-    order = np.lexsort((keys, shops))
+    order = np.argsort(keys, kind="stable")  # merges runs of ascending keys
+    narrow = shops.astype(np.uint16) if int(shops.max(initial=0)) < 2**16 else shops
+    order = order[np.argsort(narrow[order], kind="stable")]
     keys, shops = keys[order], shops[order]
     first = np.append(True, (keys[1:] != keys[:-1]) | (shops[1:] != shops[:-1]))[: len(keys)]
     return WantedKeys(keys[first], shops[first])
@@ -171,12 +172,11 @@ def find_keys(
     scanned = [part for part in parts if id(part) not in known]
 
     def bisect(part: PartRows) -> Positions:
-        own, found = wanted.of(part.shops), [np.empty(0, dtype=np.int64)]
+        own, keys, found = wanted.of(part.shops), reader.mapped_keys(part), [np.empty(0, dtype=np.int64)]
         for start, stop in zip(part.runs, [*part.runs[1:], part.rows], strict=True):
-            for first in range(start, stop, ROWS_AT_ONCE):
-                run = reader.keys(part, first, min(first + ROWS_AT_ONCE, stop))
-                place = np.minimum(np.searchsorted(run, own), len(run) - 1)
-                found.append(place[run[place] == own] + part.first_row + first)
+            run = keys[start:stop]
+            place = np.minimum(np.searchsorted(run, own), len(run) - 1)
+            found.append(place[run[place] == own] + part.first_row + start)
         return np.concatenate(found)
 
     found = _concatenate(run_in_order(bisect, bisected, threads))

@@ -161,7 +161,17 @@ def open_texts(segments: Sequence[Segment], entries: Entries, columns: Sequence[
                 tables.append(table)
                 rows[here] = place + first
                 first += table.num_rows
-    return Texts(pa.concat_tables(tables).combine_chunks(), rows)
+    return Texts(_combine(tables), rows)
+
+
+def _combine(tables: list[pa.Table]) -> pa.Table:
+    """The tables as one of unbroken columns. Takes a column at a time, so that no more than one is held twice."""
+    names, waiting, columns = tables[0].column_names, pa.concat_tables(tables), []
+    tables.clear()
+    for name in names:
+        columns.append(waiting[name].combine_chunks())
+        waiting = waiting.drop_columns([name])
+    return pa.table(columns, names=names)
 
 
 def read_texts(

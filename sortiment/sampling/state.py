@@ -4,9 +4,9 @@
   `living.rows` of the state that kept them apart (`row_files.py`);
 - `categories.parquet`: category_id, department, horizon; the row number is the category's code, code 0 is the pool of
   offers without a label. `shops.parquet`: shop_id by code; code 0 is "no shop given";
-- `counts.parquet`: living offers per (category, shop);
-- `horizons.parquet`: ranks of the shops that the cap cuts;
-- `reserve.parquet` (`reserve.py`), and the segments `texts-<n>.parquet`, `texts-<n>.keys`: texts of the offers that
+- `counts.arrow`: living offers per (category, shop);
+- `horizons.arrow`: ranks of the shops that the cap cuts;
+- `reserve.arrow` (`reserve.py`), and the segments `texts-<n>.parquet`, `texts-<n>.keys`: texts of the offers that
   this state added, and their keys (`payload.py`);
 - `state.json`: settings that shaped it, segments, parts that were left out.
 
@@ -31,7 +31,7 @@ from sortiment.sampling.ledger import Ledger, make_ledger, parts_of_table, tabul
 from sortiment.sampling.order import HIGHEST_RANK
 from sortiment.sampling.parts import OfferPart
 from sortiment.sampling.payload import Segment
-from sortiment.sampling.reserve import Entries, empty_entries, read_entries, write_entries
+from sortiment.sampling.reserve import Entries, empty_entries, read_entries, read_numbers, write_entries, write_numbers
 from sortiment.settings import SamplingSettings
 
 UNLABELLED_DEPARTMENT = "unlabelled"
@@ -121,11 +121,8 @@ def write_state(state: State, folder: Path) -> None:
         folder / "categories.parquet",
     )
     pq.write_table(pa.table({"shop_id": pa.array(state.shop_ids, pa.string())}), folder / "shops.parquet")
-    counts = pa.table({"pair": state.counts.pairs, "offers": state.counts.offers})
-    pq.write_table(counts, folder / "counts.parquet", use_dictionary=False, compression="lz4")
-    pq.write_table(
-        pa.table({"pair": state.horizons.pairs, "horizon": state.horizons.shops}), folder / "horizons.parquet"
-    )
+    write_numbers(folder / "counts.arrow", {"pair": state.counts.pairs, "offers": state.counts.offers})
+    write_numbers(folder / "horizons.arrow", {"pair": state.horizons.pairs, "horizon": state.horizons.shops})
     dead = state.ledger.dead.tobytes()
     (folder / DEAD_FILE).write_bytes(pa.compress(dead, DEAD_CODEC, asbytes=True) if dead else b"")
     kept = {part.living for part in state.ledger.parts if part.living}
@@ -146,9 +143,9 @@ def read_state(folder: Path, resolve: Resolve = Path) -> State:
     """The state in a folder. `resolve` turns the name of a ledger or segment into its folder."""
     content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     categories = pq.read_table(folder / "categories.parquet")
-    counts = pq.read_table(folder / "counts.parquet")
+    counts = read_numbers(folder / "counts.arrow")
     parts = pq.read_table(folder / "parts.parquet")
-    horizons = pq.read_table(folder / "horizons.parquet")
+    horizons = read_numbers(folder / "horizons.arrow")
 
     def find(name: str) -> Path:
         return resolve(name) if name else folder
@@ -164,10 +161,8 @@ def read_state(folder: Path, resolve: Resolve = Path) -> State:
         category_ids=tuple(categories["category_id"].to_pylist()),
         departments=tuple(categories["department"].to_pylist()),
         shop_ids=tuple(pq.read_table(folder / "shops.parquet")["shop_id"].to_pylist()),
-        counts=PairCounts(counts["pair"].to_numpy(), counts["offers"].to_numpy()),
-        horizons=Horizons(
-            categories["horizon"].to_numpy(), horizons["pair"].to_numpy(), horizons["horizon"].to_numpy()
-        ),
+        counts=PairCounts(counts["pair"], counts["offers"]),
+        horizons=Horizons(categories["horizon"].to_numpy(), horizons["pair"], horizons["horizon"]),
         reserve=read_entries(folder),
         segments=tuple(
             Segment(entry["name"], find(entry["name"]), entry["file"], entry["rows"]) for entry in content["segments"]
