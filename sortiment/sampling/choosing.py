@@ -23,8 +23,6 @@ from sortiment.sampling.row_files import PartRows, RowReader
 
 PRECISION_BITS = 5
 """The ranges hold at most a sixteenth more of the key space than the limit asks for."""
-ROWS_OF_A_RUN = 4_096
-"""In a part whose runs are shorter in the mean, bisection is not worth it."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def near_keys(limit: int, seed: int) -> list[tuple[int, int]]:
 def _near_rows(part: PartRows, limit: int, seed: int, reader: RowReader) -> Iterator[tuple[int, int]]:
     """Ranges of rows, ascending and of a bounded length, that hold every row whose rank is within the limit."""
     ranges = [(0, part.rows)]
-    if part.runs and len(part.runs) * ROWS_OF_A_RUN <= part.rows and limit < int(HIGHEST_RANK):
+    if part.has_long_runs and limit < int(HIGHEST_RANK):
         ranges = list(_near_in_runs(part, near_keys(limit, seed), reader))
     joined: list[tuple[int, int]] = []
     for start, stop in ranges:

@@ -1,5 +1,6 @@
 """The census of new parts: their indexes' counts added up, in the codes of a state. No row is read."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from sortiment.codebook import CodeBook
@@ -14,7 +15,8 @@ from sortiment.sampling.row_files import PartRows, RowReader, read_index_counts
 from sortiment.sampling.state import State
 
 SMALL_ROWS = 4_000_000
-"""Up to so many new rows, a key that one part holds twice is looked for too; beyond, parts are taken at their word."""
+"""Up to so many new rows, a key that one part holds twice is looked for too; beyond, parts are taken at their word, and
+so are parts that are ordered as the loader orders them: it keeps an offer's last row."""
 
 
 def count_parts(
@@ -77,14 +79,13 @@ def _bury_repeats(ledger: Ledger, counts: PairCounts, reader: RowReader, threads
 
     Keys are made from shop and offer id, so only parts that share a shop can share a key.
     """
-    if ledger.rows <= SMALL_ROWS:
-        suspects = list(ledger.parts)
-    else:
-        seen: dict[int, int] = {}
-        for part in ledger.parts:
-            for shop in part.shops:
-                seen[shop] = seen.get(shop, 0) + 1
-        suspects = [part for part in ledger.parts if any(seen[shop] > 1 for shop in part.shops)]
+    seen = Counter(shop for part in ledger.parts for shop in part.shops)
+    doubted = ledger.rows <= SMALL_ROWS
+    suspects = [
+        part
+        for part in ledger.parts
+        if (doubted and not part.has_long_runs) or any(seen[shop] > 1 for shop in part.shops)
+    ]
     if not suspects:
         return ledger, counts
     return bury(ledger, counts, find_repeats(ledger, suspects, reader, threads), reader)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sortiment.errors import SamplingError
+from sortiment.sampling.order import order_runs
 
 Pairs = npt.NDArray[np.uint64]
 Offers = npt.NDArray[np.int64]
@@ -103,7 +104,7 @@ def sum_pairs(pairs: Pairs, offers: Offers) -> PairCounts:
     """Entries with the same pair added up, zeros left out."""
     if not len(pairs):
         return no_pairs()
-    order = np.argsort(pairs, kind="stable")  # merges, where the parts are in order
+    order = order_runs(pairs)
     pairs, offers = pairs[order], offers[order]
     starts = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1]))
     sums = np.add.reduceat(offers, starts)

@@ -17,13 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from sortiment.codebook import Codes
-from sortiment.sampling.order import Keys
+from sortiment.sampling.order import Keys, order_runs
 from sortiment.sampling.parts import OfferPart, run_in_order
 from sortiment.sampling.row_files import Living, PartRows, RowReader
 
 UNLABELLED = 0
 BLOCK_ROWS = 1 << 17
 KEYS_AT_ONCE = 1 << 22
+ROWS_AT_ONCE = 1 << 20
 SHOPS_TOLD_APART = 1_000
 FEW = 16
 """Bisection is for parts with so many times more rows than keys are looked for in them."""
@@ -150,7 +151,7 @@ class WantedKeys:
 
 def want_keys(keys: Keys, shops: Codes) -> WantedKeys:
     """Keys, with the shop of each, in any order."""
-    order = np.argsort(keys, kind="stable")  # merges runs of ascending keys
+    order = order_runs(keys)
     narrow = shops.astype(np.uint16) if int(shops.max(initial=0)) < 2**16 else shops
     order = order[np.argsort(narrow[order], kind="stable")]
     keys, shops = keys[order], shops[order]
@@ -172,11 +173,12 @@ def find_keys(
     scanned = [part for part in parts if id(part) not in known]
 
     def bisect(part: PartRows) -> Positions:
-        own, keys, found = wanted.of(part.shops), reader.mapped_keys(part), [np.empty(0, dtype=np.int64)]
+        own, found = wanted.of(part.shops), [np.empty(0, dtype=np.int64)]
         for start, stop in zip(part.runs, [*part.runs[1:], part.rows], strict=True):
-            run = keys[start:stop]
-            place = np.minimum(np.searchsorted(run, own), len(run) - 1)
-            found.append(place[run[place] == own] + part.first_row + start)
+            for first in range(start, stop, ROWS_AT_ONCE):
+                run = reader.keys(part, first, min(first + ROWS_AT_ONCE, stop))
+                place = np.minimum(np.searchsorted(run, own), len(run) - 1)
+                found.append(place[run[place] == own] + part.first_row + first)
         return np.concatenate(found)
 
     found = _concatenate(run_in_order(bisect, bisected, threads))

@@ -15,14 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from sortiment.errors import SamplingError
-from sortiment.sampling.order import Keys, rank_keys
+from sortiment.sampling.order import Keys, order_runs, rank_keys
 
 Mask = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.uint32]
 
 FILE = "reserve.arrow"
-MERGED = 16
-"""Entries with so many times fewer descents than there are of them are ordered by merging their runs."""
 NUMBERS = {"keys": np.uint64, "categories": np.uint32, "shops": np.uint32, "segment": np.uint16, "row": np.uint32}
 
 
@@ -115,8 +113,7 @@ def _order(categories: Codes, ranks: Keys) -> npt.NDArray[np.int64]:
     """By category, then rank. Sorts one number, category and the rank's first 48 bits, where that settles it."""
     if int(categories.max(initial=0)) < 2**16:
         combined = (categories.astype(np.uint64) << np.uint64(48)) | (ranks >> np.uint64(16))
-        ordered_already = (combined[1:] < combined[:-1]).sum() * MERGED < len(combined)
-        order = np.argsort(combined, kind="stable" if ordered_already else None)  # stable merges runs
+        order = order_runs(combined)
         ordered = combined[order]
         if not (ordered[1:] == ordered[:-1]).any():
             return order

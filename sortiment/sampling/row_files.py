@@ -24,6 +24,7 @@ from sortiment.sampling.parts import Addresses, OfferPart, UnreadablePart
 LIVING_FILE = "living"
 NUMBER_BYTES = 4
 MAPS_KEPT = 64
+ROWS_OF_A_RUN = 4_096
 REMEDY = "load its feed file again: the loader writes the index beside it"
 
 Numbers = npt.NDArray[np.int64]
@@ -54,6 +55,11 @@ class PartRows:
     shops: tuple[int, ...]
     runs: tuple[int, ...] = ()
     living: Living | None = None
+
+    @property
+    def has_long_runs(self) -> bool:
+        """Whether its rows are ordered so that bisection is worth it."""
+        return bool(self.runs) and len(self.runs) * ROWS_OF_A_RUN <= self.rows
 
 
 class RowReader:
