@@ -101,7 +101,7 @@ def _draw(
         fresh = None
         if parts and settings.fresh_per_category:
             fresh = build_fresh_state(parts, settings, Path(folder), s3=storage.s3_options(), progress=progress)
-        report = draw_sample(state, settings, out, fresh=fresh, progress=progress)
+        report = draw_sample(state, settings, out, fresh=fresh, s3=storage.s3_options(), progress=progress)
     return {key: report.slices[key.split("|", 1)[1]].summary() for key in folders}
 
 

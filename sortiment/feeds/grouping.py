@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 from sortiment.artifacts import ArtifactStore, Recipe
 from sortiment.cleaning import map_distinct
 from sortiment.feeds.offer_files import open_writer
+from sortiment.feeds.offer_index import write_index
 from sortiment.feeds.parts import PART_ASSET, OfferPart, open_part
 from sortiment.feeds.report import LABELS_FILE, REPORT_FILE
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import plan_departments, slugify
 
-GROUPING_VERSION = "2"
+GROUPING_VERSION = "3"
 
 
 def group_departments(
@@ -76,6 +77,7 @@ def _rewrite_offers(source: Path, target: Path, moved: Mapping[str, str]) -> Non
     with pq.ParquetFile(source) as file, open_writer(target) as writer:
         for group in range(file.metadata.num_row_groups):
             writer.write_table(_replace_department(file.read_row_group(group), moved))
+    write_index(target)
 
 
 def _replace_department(table: pa.Table, moved: Mapping[str, str]) -> pa.Table:

@@ -29,7 +29,7 @@ from sortiment.settings import FeedSettings
 from sortiment.taxonomy import PATH_SEPARATOR, Resolver
 
 # What the same bytes, spec and settings become. Raise it when that changes.
-CODE_VERSION = "feeds-3"
+CODE_VERSION = "feeds-4"
 QUARANTINE_FILE = "quarantine.parquet"
 REASON_COLUMNS = {
     "missing_offer_id": "offer_id",
@@ -56,7 +56,7 @@ def load_feed_file(
     progress: Progress,
     filesystem: fs.FileSystem | None = None,
 ) -> FeedFileReport:
-    """Write `offers-<COUNTRY>.parquet`, `quarantine.parquet`, `labels.parquet` and `report.json` into `out`.
+    """Write offers per country with their indexes, quarantine, labels and report into `out` (docs/contracts.md).
 
     Raises FeedError naming file, line and reason where the file cannot be read or too many of its rows are broken,
     StorageError where the disk is full.

@@ -1,9 +1,12 @@
 """Offers as Parquet, a file per country, written while the feed is read: docs/contracts.md has the columns.
 
-Rows are ordered by offer_key within runs of a million rows (fewer where texts are long), and each row group of a run is
-an equal share of the key space, a sixteenth for a full run: whoever wants the offers of a range of keys opens only the
-row groups that overlap it, and the smallest ranks of sampling, which are keys with some bits flipped, are whole groups.
-The bytes depend on the file's rows alone.
+Rows are taken in runs of a million (fewer where texts are long). A run is ordered by how rare the row's category is in
+it, in four steps, then by offer_key, and each row group is an equal share of a step's key space: whoever wants the
+offers of a range of keys opens only the row groups that overlap it. The smallest ranks of sampling, which are keys with
+some bits flipped, are whole groups; and as a rare category's offers are wanted from a larger range than a common one's,
+they lie together. The bytes depend on the file's rows alone.
+
+Beside each file lies its index (`offer_index.py`).
 """
 
 import math
@@ -18,8 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-ROW_GROUP_ROWS = 65_536
-RUN_ROWS = 16 * ROW_GROUP_ROWS
+from sortiment.feeds.offer_index import write_index
+
+ROW_GROUP_ROWS = 16_384
+RUN_ROWS = 64 * ROW_GROUP_ROWS
+RARITY_STEPS = (64, 512, 4_096)  # rows of a category in a run; offers without a label count as one category
 WAITING_BYTES = 256 * 2**20  # of all countries, until their runs are written whatever their length
 
 OFFER_SCHEMA = pa.schema(
@@ -59,11 +65,22 @@ def offers_file(country: str) -> str:
     return f"offers-{country}.parquet"
 
 
-def cut_run(keys: npt.NDArray[np.uint64]) -> Iterator[slice]:
-    """The row groups of a run, given its keys in order: equal shares of the key space, about ROW_GROUP_ROWS rows each.
+def cut_run(keys: npt.NDArray[np.uint64], categories: pa.Array) -> Iterator[npt.NDArray[np.int64]]:
+    """The row groups of a run: the places of their rows, about ROW_GROUP_ROWS each, rows with one key in their order.
 
-    Their number is a power of two, so that flipping bits of the keys turns row groups into row groups.
+    The number of a step's row groups is a power of two, so that flipping bits of keys turns row groups into row groups.
     """
+    places = pc.fill_null(pc.dictionary_encode(categories, null_encoding="encode").indices, 0).to_numpy()
+    steps = np.searchsorted(RARITY_STEPS, np.bincount(places), side="right")[places]
+    for step in range(len(RARITY_STEPS) + 1):
+        rows = np.flatnonzero(steps == step)
+        rows = rows[np.argsort(keys[rows], kind="stable")]
+        for group in _cut_keys(keys[rows]):
+            yield rows[group]
+
+
+def _cut_keys(keys: npt.NDArray[np.uint64]) -> Iterator[slice]:
+    """Equal shares of the key space, given keys in order."""
     bits = max(0, round(math.log2(max(1, len(keys)) / ROW_GROUP_ROWS)))
     inner = np.arange(1, 2**bits, dtype=np.uint64) << np.uint64(64 - bits) if bits else keys[:0]
     edges = [0, *np.searchsorted(keys, inner).tolist(), len(keys)]
@@ -111,6 +128,11 @@ class OfferFiles:
             writer.close()
         self.writers.clear()
 
+    def write_indexes(self) -> None:
+        """The index of each closed file, once its rows are final."""
+        for country in self.rows:
+            write_index(self.folder / offers_file(country))
+
     def remove_rows(self, country: str, source_rows: pa.Array) -> None:
         """Rewrite a closed file without these rows."""
         target = self.folder / offers_file(country)
@@ -128,7 +150,7 @@ class OfferFiles:
             self._write_run(country)
 
     def _write_run(self, country: str) -> None:
-        """The first run of what waits, by key; rows with one key keep their order."""
+        """The first run of what waits."""
         waiting = pa.concat_tables(self.waiting[country])
         run, rest = waiting.slice(0, RUN_ROWS), waiting.slice(RUN_ROWS)
         self.waiting[country] = [rest] if rest.num_rows else []
@@ -137,7 +159,5 @@ class OfferFiles:
         if country not in self.writers:
             self.writers[country] = open_writer(self.folder / offers_file(country))
         run = run.combine_chunks()
-        keys = run["offer_key"].to_numpy()
-        order = np.argsort(keys, kind="stable")
-        for group in cut_run(keys[order]):
-            self.writers[country].write_table(run.take(pa.array(order[group])))
+        for rows in cut_run(run["offer_key"].to_numpy(), run["category_id"].combine_chunks()):
+            self.writers[country].write_table(run.take(pa.array(rows)))

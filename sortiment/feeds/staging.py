@@ -173,7 +173,7 @@ class Staging:
             self._run_on("broken", table, KEEP_QUARANTINE)
 
     def supersede(self) -> None:
-        """Close the offer files. Of rows with one key only the last stays; the others go to quarantine."""
+        """Close the offer files, then index them. Of rows with one key only the last stays; others go to quarantine."""
         self.offers.close()
         self.connection.execute(FIND_SUPERSEDED)
         for (country,) in self._rows(SUPERSEDED_COUNTRIES):
@@ -181,6 +181,7 @@ class Staging:
             self.connection.execute(QUARANTINE_SUPERSEDED, {"reason": SUPERSEDED, "offers": str(path)})
             gone = self.connection.execute(SUPERSEDED_ROWS, {"country": country}).to_arrow_table()["source_row"]
             self.offers.remove_rows(country, gone.combine_chunks())
+        self.offers.write_indexes()
 
     def reasons(self) -> list[tuple[str, int, list[int]]]:
         """Each reason in quarantine, most frequent first: rows, and the first three lines."""

@@ -22,14 +22,14 @@ from sortiment.progress import Progress, silent
 from sortiment.sampling.bench_offers import BenchMarket, write_parts
 from sortiment.settings import SamplingSettings
 
-BYTES_PER_ROW = 80
+BYTES_PER_ROW = 100
 """Of a generated part on disk, about; used to refuse what will not fit."""
 ROWS_THAT_FIT = 3_000_000
 """Up to so many rows pandas and polars are asked too."""
 REFERENCE_ROWS = 4_500_000_000
 INCREMENT_SHARE = 0.01
 KEPT_FILE = "generated.json"
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 """Of generated parts: raise it when the same arguments give other bytes."""
 DEFINITIONS = {
     "full_read_s": "the faster of Arrow and DuckDB reading the sample's columns; mean of before and after the rest",
@@ -204,6 +204,8 @@ def _measure_all(
     measure("warm up", "full_read_arrow")
     measure("full read, Arrow", "full_read_arrow")
     measure("full read, DuckDB", "full_read_duckdb")
+    measure("index", "index")
+    shutil.rmtree(work / "index")
     measure("census", "census")
     measure("census, DuckDB", "census_duckdb")
     measure("sample", "sample")

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sortiment.feeds.offer_files import OFFER_SCHEMA, RUN_ROWS, cut_run, open_writer
+from sortiment.feeds.offer_index import write_index
 from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import OfferPart, run_in_order
 from sortiment.sampling.text_keys import mix
@@ -69,12 +70,12 @@ def write_parts(
         with open_writer(path) as writer:
             for first in range(0, len(numbers), RUN_ROWS):
                 run = numbers[first : first + RUN_ROWS]
-                run = run[np.argsort(keys_of(run))]
-                for group in cut_run(keys_of(run)):
-                    chunk = run[group]
-                    own = first_shop + index * market.shops_per_part + _scatter(chunk, 1) % market.shops_per_part
-                    shops = _scatter(chunk, 1) % first_shop if spread else own
-                    writer.write_table(_offers(market, words, chunk, shops))
+                own = first_shop + index * market.shops_per_part + _scatter(run, 1) % market.shops_per_part
+                shops = _scatter(run, 1) % first_shop if spread else own
+                categories = pa.array(_categories(market, run, shops), mask=_share(run, 2) < UNLABELLED_SHARE)
+                for group in cut_run(keys_of(run), categories):
+                    writer.write_table(_offers(market, words, run[group], shops[group]))
+        write_index(path)
         return OfferPart(str(path))
 
     return run_in_order(write, range(parts), threads)

@@ -14,12 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from sortiment.feeds.offer_index import counts_address, rows_address, write_index
 from sortiment.sampling.building import build_state
 from sortiment.sampling.census import take_census
 from sortiment.sampling.counting import count_parts
 from sortiment.sampling.horizons import shop_cap
 from sortiment.sampling.order import mask_of_seed
-from sortiment.sampling.parts import OfferPart, PartReader, run_in_order
+from sortiment.sampling.parts import Addresses, OfferPart, PartReader, run_in_order
 from sortiment.sampling.samples import COLUMNS as SAMPLE_COLUMNS
 from sortiment.sampling.samples import draw_sample
 from sortiment.sampling.state import empty_state, read_state
@@ -60,7 +61,7 @@ COPY (
 
 def full_read_arrow(task: dict[str, Any]) -> dict[str, Any]:
     """Every value of the sample's columns handed over as Arrow, row group by row group, and dropped."""
-    reader = PartReader(_parts(task))
+    reader = PartReader(_parts(task), Addresses())
     groups = ((part, group) for part in range(len(reader.parts)) for group in range(len(reader.row_groups(part))))
     rows = sum(run_in_order(lambda where: reader.read(*where, COLUMNS).num_rows, groups, task["threads"]))
     return {"rows": rows}
@@ -73,12 +74,24 @@ def full_read_duckdb(task: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def census(task: dict[str, Any]) -> dict[str, Any]:
-    """The first pass alone: count every category and shop, and keep the ledger."""
-    settings = SamplingSettings.model_validate(task["settings"])
+def index(task: dict[str, Any]) -> dict[str, Any]:
+    """What the loader spends on the indexes of all parts: each is written once more, beside a link to its part."""
     folder = Path(task["folder"])
     folder.mkdir(parents=True)
-    state = count_parts(PartReader(_parts(task)), empty_state(settings), folder, task["threads"], _quiet())
+    links = [folder / Path(part).name for part in task["parts"]]
+    for link, part in zip(links, task["parts"], strict=True):
+        link.symlink_to(part)
+    for _ in run_in_order(write_index, links, task["threads"]):
+        pass
+    return {
+        "bytes": sum(Path(name(str(link))).stat().st_size for link in links for name in (counts_address, rows_address))
+    }
+
+
+def census(task: dict[str, Any]) -> dict[str, Any]:
+    """Offers of every category and shop, from the indexes of the parts."""
+    settings = SamplingSettings.model_validate(task["settings"])
+    state = count_parts(_parts(task), empty_state(settings), Addresses(), task["threads"], _quiet())
     return {"offers": state.offers, "categories": len(state.category_ids) - 1, "shops": len(state.shop_ids) - 1}
 
 
@@ -177,6 +190,7 @@ TASKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     for task in (
         full_read_arrow,
         full_read_duckdb,
+        index,
         census,
         census_duckdb,
         sample,

@@ -15,9 +15,8 @@ from sortiment.errors import SamplingError
 from sortiment.progress import Progress, silent
 from sortiment.sampling.counting import count_parts
 from sortiment.sampling.merging import combine, renumber
-from sortiment.sampling.parts import OfferPart, PartReader, S3Options, UnreadablePart
+from sortiment.sampling.parts import Addresses, OfferPart, S3Options, UnreadablePart
 from sortiment.sampling.state import (
-    LedgerReference,
     State,
     check_shaping,
     empty_state,
@@ -27,7 +26,7 @@ from sortiment.sampling.state import (
 from sortiment.settings import SamplingSettings
 
 ASSET = "sample_state"
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 
 
 def keep_state(
@@ -43,7 +42,7 @@ def keep_state(
     """The state of a country's parts, in their order: found, or advanced from the last one, or built.
 
     Where the parts of an earlier state are the first of these, only the others are read. Otherwise (another order, a
-    part gone, other settings) all are. The artifacts `sample_state` are kept: later ones name earlier ones' ledgers.
+    part gone, other settings) all are. The artifacts `sample_state` are kept: later ones name what earlier ones hold.
     Raises SamplingError where there is nothing to read, UnreadablePart for a part that cannot be read.
     """
     if not parts:
@@ -98,11 +97,11 @@ def build_state(
     base = empty_state(settings) if before is None else before
     check_shaping(base, settings)
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = list(parts)
+    wanted, addresses = list(parts), Addresses(s3)
     skipped: list[str] = []
     while True:
         try:
-            counted = count_parts(PartReader(wanted, s3), base, folder, threads, progress)
+            counted = count_parts(wanted, base, addresses, threads, progress)
             return combine(
                 base,
                 counted,
@@ -110,7 +109,7 @@ def build_state(
                 folder,
                 counted_only=True,
                 skipped=tuple(skipped),
-                s3=s3,
+                addresses=addresses,
                 threads=threads,
                 progress=progress,
             )
@@ -140,7 +139,7 @@ def merge_states(
 ) -> State:
     """The state of both, written into an empty folder; reads no part unless a category must be refilled.
 
-    The ledgers and texts of both stay where they are: the folder names theirs. Raises SamplingError where the states
+    Rows and texts of both stay where they are: the folder names theirs. Raises SamplingError where the states
     were kept for different settings.
     """
     check_shaping(first, settings)
@@ -153,7 +152,7 @@ def merge_states(
         folder,
         counted_only=False,
         skipped=(),
-        s3=s3,
+        addresses=Addresses(s3),
         threads=threads,
         progress=progress,
     )
@@ -187,8 +186,8 @@ def _longest_prefix(
 
 
 def _named(store: ArtifactStore, country: str, artifact: Artifact, parts: Sequence[OfferPart]) -> State:
-    """The artifact's state, its own ledger named by its version, so that the next state can refer to it, and its parts
-    where they are now."""
+    """The artifact's state, what lies in its folder named by its version, so that the next state can refer to it, and
+    its parts where they are now."""
 
     def resolve(version: str) -> Path:
         found = store.find(ASSET, version, country)
@@ -202,9 +201,11 @@ def _named(store: ArtifactStore, country: str, artifact: Artifact, parts: Sequen
 
     state = read_state(artifact.path, resolve)
     here = {part.identity: part for part in parts}
-    ledgers = tuple(
-        LedgerReference(reference.name or artifact.version, reference.ledger.move_parts(here))
-        for reference in state.ledgers
+    ledger = state.ledger.move_parts(here)
+    rows = (
+        replace(part, living=part.living and replace(part.living, name=part.living.name or artifact.version))
+        for part in ledger.parts
     )
+    ledger = replace(ledger, parts=tuple(rows))
     segments = tuple(replace(segment, name=segment.name or artifact.version) for segment in state.segments)
-    return replace(state, ledgers=ledgers, segments=segments)
+    return replace(state, ledger=ledger, segments=segments)

@@ -1,69 +1,54 @@
-"""Forgetting dead rows: the living rows of all ledgers as one new ledger.
+"""Forgetting dead rows: the living rows of all parts in one file, which the state keeps.
 
-Feeds that send everything every day kill yesterday's rows. Once more than half of all rows are dead they are left
-behind, so ledgers hold at most twice the living rows (and SMALL_ROWS), at a cost that is paid once per doubling.
-Withdrawals live on: this state may yet be merged behind another that has the offer.
+Feeds that send everything every day kill yesterday's rows, and whoever looks for a key would look through them all.
+Once more than half of all rows are dead they are left behind, so a ledger holds at most twice the living rows (and
+SMALL_ROWS), at a cost that is paid once per doubling. Withdrawals live on: this state may yet be merged behind another
+that has the offer.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 
-from sortiment.sampling.ledger import Ledger, LedgerWriter, PartRows, alive
-from sortiment.sampling.state import LIVING_FOLDER, LedgerReference, State
+from sortiment.feeds.offer_index import COUNTS_SCHEMA, ROW_BYTES, counts_address, rows_address
+from sortiment.sampling.ledger import Ledger, cut_rows, make_ledger
+from sortiment.sampling.row_files import LIVING_FILE, NUMBER_BYTES, Living, RowReader
+from sortiment.sampling.state import State
 
 SMALL_ROWS = 50_000
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """A run of living rows of one part: their numbers in the part, keys, categories, shops."""
-
-    part: int
-    rows: npt.NDArray[np.uint32]
-    keys: npt.NDArray[np.uint64]
-    categories: npt.NDArray[np.uint32]
-    shops: npt.NDArray[np.uint32]
+def is_mostly_dead(ledger: Ledger) -> bool:
+    """Whether the living rows should be kept apart."""
+    rows = ledger.rows
+    return rows > SMALL_ROWS and 2 * ledger.dead_count > rows
 
 
-def is_mostly_dead(state: State) -> bool:
-    """Whether the ledgers should be written anew."""
-    dead = sum(reference.ledger.dead_count for reference in state.ledgers)
-    return state.rows > SMALL_ROWS and 2 * dead > state.rows
-
-
-def keep_living(state: State, folder: Path) -> tuple[LedgerReference, ...]:
-    """Write the living rows of all ledgers as one ledger below `folder`."""
-    target = folder / LIVING_FOLDER
-    parts: list[PartRows] = []
-    total = 0
-    with LedgerWriter(target, sparse=True) as writer:
-        for reference in state.ledgers:
-            written = np.zeros(len(reference.ledger.parts), dtype=np.int64)
-            for kept in _living(reference.ledger):
-                writer.write(total + int(written.sum()), kept.keys, kept.categories, kept.shops, kept.rows)
-                written[kept.part] += len(kept.rows)
-            for part, rows in zip(reference.ledger.parts, written.tolist(), strict=True):
-                if rows:
-                    parts.append(PartRows(part.part, total, rows, part.shops))
-                    total += rows
-    return (LedgerReference("", Ledger(target, tuple(parts), alive(total), sparse=True)),)
-
-
-def _living(ledger: Ledger) -> Iterator[_Kept]:
-    for start, stop in ledger.blocks():
-        categories = ledger.categories(start, stop)
-        rows = np.flatnonzero(~ledger.dead_rows(start, stop))
-        if not len(rows):
-            continue
-        keys, shops = ledger.keys(start, stop), ledger.shops(start, stop)
-        part, number = ledger.locate(rows + start)
-        edges = np.flatnonzero(np.append(True, part[1:] != part[:-1]))
-        for first, last in zip(edges, [*edges[1:], len(rows)], strict=True):
-            some = rows[first:last]
-            yield _Kept(
-                int(part[first]), number[first:last].astype(np.uint32), keys[some], categories[some], shops[some]
-            )
+def keep_living(state: State, folder: Path, reader: RowReader) -> Ledger:
+    """Write the living rows of a state into `folder`: a ledger of them alone."""
+    ledger = state.ledger
+    living = [int((~ledger.dead_at(part.first_row + np.arange(part.rows))).sum()) for part in ledger.parts]
+    total, done = sum(living), 0
+    kept = []
+    with Path(rows_address(str(folder / LIVING_FILE))).open("wb") as stream:
+        for part, count in zip(ledger.parts, living, strict=True):
+            if count:
+                kept.append(replace(part, rows=count, runs=(), living=Living("", folder, done, total)))
+            for block in cut_rows(part, 0, part.rows):
+                rows = np.flatnonzero(~ledger.dead_rows(block))
+                columns = [values[rows] for values in reader.columns(part, block.start, block.stop)]
+                columns.append(reader.numbers(part, rows + block.start).astype("<u4"))
+                before = 0
+                for values in columns:
+                    stream.seek(before * total + done * values.itemsize)
+                    stream.write(np.ascontiguousarray(values).data)
+                    before += values.itemsize
+                done += len(rows)
+        stream.truncate((ROW_BYTES + NUMBER_BYTES) * total)
+    row = {"rows": total, "categories": state.category_ids, "departments": state.departments, "shops": state.shop_ids}
+    nothing: dict[str, list[int]] = {name: [] for name in COUNTS_SCHEMA.names if name not in row}
+    with pa.ipc.new_file(counts_address(str(folder / LIVING_FILE)), COUNTS_SCHEMA) as writer:
+        writer.write_table(pa.Table.from_pylist([{**row, **nothing}], COUNTS_SCHEMA))
+    return make_ledger(kept)

@@ -16,6 +16,7 @@ from sortiment.sampling.fresh import join_fresh
 from sortiment.sampling.horizons import Demand
 from sortiment.sampling.ledger import UNLABELLED
 from sortiment.sampling.order import rank_keys
+from sortiment.sampling.parts import S3Options
 from sortiment.sampling.payload import Segment, describe_entries
 from sortiment.sampling.policy import ask_of, slice_categories
 from sortiment.sampling.quality import LabelConflicts, compare_labels
@@ -69,7 +70,9 @@ class Taken:
     binding: Pairs
 
 
-def take_rows(state: State, settings: SamplingSettings, fresh: State | None = None) -> Taken:
+def take_rows(
+    state: State, settings: SamplingSettings, fresh: State | None = None, s3: S3Options | None = None
+) -> Taken:
     """Decide which offers are drawn. fresh, errors: as in `plan_draw`."""
     check_shaping(state, settings)
     if not state.offers:
@@ -86,7 +89,7 @@ def take_rows(state: State, settings: SamplingSettings, fresh: State | None = No
     probability, binding = _inclusion(state, reserve, mask, asked)
     entries, probability, segments = entries.at(mask), probability[mask], state.segments
     if fresh is not None:
-        entries, probability = join_fresh(state, entries, probability, binding, fresh, settings)
+        entries, probability = join_fresh(state, entries, probability, binding, fresh, settings, s3)
         segments = (*segments, *fresh.segments)
     by_key = np.argsort(entries.keys)
     return Taken(entries.at(by_key), segments, asked, probability[by_key], binding)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.sampling.codes import Codes
+from sortiment.codebook import Codes
 from sortiment.sampling.counts import SHOP_BITS, Offers, Pairs, pair_codes
 from sortiment.sampling.horizons import Demand, Horizons
 from sortiment.sampling.ledger import UNLABELLED

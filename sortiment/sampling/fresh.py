@@ -24,9 +24,10 @@ from sortiment.sampling.counts import SHOP_BITS, Offers, PairCounts, Pairs, pair
 from sortiment.sampling.eligible import ReserveRows, draw_rows, find_binding
 from sortiment.sampling.ledger import UNLABELLED
 from sortiment.sampling.order import Keys, rank_keys
-from sortiment.sampling.parts import OfferPart, S3Options
+from sortiment.sampling.parts import Addresses, OfferPart, S3Options
 from sortiment.sampling.policy import ask_of
 from sortiment.sampling.reserve import Entries, Mask, join_entries
+from sortiment.sampling.row_files import RowReader
 from sortiment.sampling.state import State, check_shaping
 from sortiment.settings import SamplingSettings
 
@@ -57,7 +58,13 @@ def _fresh_settings(settings: SamplingSettings) -> SamplingSettings:
 
 
 def join_fresh(
-    state: State, drawn: Entries, probability: Floats, binding: Pairs, fresh: State, settings: SamplingSettings
+    state: State,
+    drawn: Entries,
+    probability: Floats,
+    binding: Pairs,
+    fresh: State,
+    settings: SamplingSettings,
+    s3: S3Options | None = None,
 ) -> tuple[Entries, Floats]:
     """What was drawn over all days, and the new offers, each once; and the inclusion probability of each.
 
@@ -76,7 +83,7 @@ def join_fresh(
 
     taken = replace(taken, categories=categories[taken.categories], shops=shops[taken.shops])
     added = taken.moved(len(state.segments)).at(~np.isin(taken.keys, drawn.keys))
-    new = np.concatenate([_are_of(drawn.keys, fresh), np.ones(len(added), dtype=np.bool_)])
+    new = np.concatenate([_are_of(drawn.keys, fresh, s3), np.ones(len(added), dtype=np.bool_)])
     together = join_entries([drawn, added])
     new_offers = sum_pairs(recode(fresh.counts.pairs), fresh.counts.offers)
     old_offers = state.counts.plus(PairCounts(new_offers.pairs, -new_offers.offers))
@@ -140,10 +147,10 @@ def _codes(values: Sequence[str | None], among: Sequence[str | None]) -> npt.NDA
     return np.array([place[value] for value in values], dtype=np.uint32)
 
 
-def _are_of(keys: Keys, fresh: State) -> Mask:
+def _are_of(keys: Keys, fresh: State, s3: S3Options | None) -> Mask:
     """Which keys the fresh state's parts hold."""
+    reader = RowReader(fresh.category_ids, fresh.shop_ids, Addresses(s3))
     found = np.zeros(len(keys), dtype=np.bool_)
-    for reference in fresh.ledgers:
-        for start, stop in reference.ledger.blocks():
-            found |= np.isin(keys, reference.ledger.keys(start, stop))
+    for block in fresh.ledger.blocks():
+        found |= np.isin(keys, reader.keys(block.part, block.start, block.stop))
     return found

@@ -51,13 +51,6 @@ class Horizons:
         place = np.minimum(np.searchsorted(self.pairs, pairs), len(self.pairs) - 1)
         return np.where(self.pairs[place] == pairs, self.shops[place], HIGHEST_RANK)
 
-    def deepest(self, counts: PairCounts) -> Keys:
-        """By category code the largest rank that an offer of these counts can have and be within both its horizons."""
-        deepest = np.zeros(len(self.categories), dtype=np.uint64)
-        codes = counts.categories
-        np.maximum.at(deepest, codes, np.minimum(self.of_pairs(counts.pairs), self.categories[codes]))
-        return deepest
-
     def lowered(self, other: "Horizons") -> "Horizons":
         """The smaller of both, everywhere. `other` knows at least the categories that this one knows."""
         categories = other.categories.copy()
@@ -71,23 +64,31 @@ class Horizons:
         So that a day that adds a percent of offers leaves nearly all as they are, and a reserve holds at most TOO_DEEP
         times what is wanted. By category code; `wanted` knows at least the categories that this one knows.
         """
-        lowered = self.lowered(wanted)
-        mine = np.full(len(lowered.categories), HIGHEST_RANK)
+        size = len(wanted.categories)
+        mine = np.full(size, HIGHEST_RANK)
         mine[: len(self.categories)] = self.categories
-        changed = mine.astype(np.float64) > TOO_DEEP * lowered.categories.astype(np.float64)
-        of = (lowered.pairs >> np.uint64(32)).astype(np.int64)
-        held = np.minimum(self.of_pairs(lowered.pairs), mine[of]).astype(np.float64)
-        changed[of[held > TOO_DEEP * lowered.shops.astype(np.float64)]] = True
-        return Horizons(mine, self.pairs, self.shops).replaced(lowered, changed), changed
+        lowered = np.minimum(mine, wanted.categories)
+        changed = mine.astype(np.float64) > TOO_DEEP * lowered.astype(np.float64)
+        of = (wanted.pairs >> np.uint64(32)).astype(np.int64)
+        own = self.of_pairs(wanted.pairs)
+        held, low = np.minimum(own, mine[of]).astype(np.float64), np.minimum(own, wanted.shops).astype(np.float64)
+        changed[of[held > TOO_DEEP * low]] = True
+        kept = Horizons(mine, self.pairs, self.shops)
+        if not changed.any():
+            return kept, changed
+        return kept.replaced(kept.only(changed).lowered(wanted.only(changed)), changed), changed
+
+    def only(self, categories: npt.NDArray[np.bool_]) -> "Horizons":
+        """The same for categories, of shops only those of categories where `categories` is true."""
+        mine = categories[(self.pairs >> np.uint64(32)).astype(np.int64)]
+        return Horizons(self.categories, self.pairs[mine], self.shops[mine])
 
     def replaced(self, other: "Horizons", categories: npt.NDArray[np.bool_]) -> "Horizons":
         """The other's horizons where `categories` is true."""
         chosen = np.where(categories, other.categories, self.categories)
-        mine = ~categories[(self.pairs >> np.uint64(32)).astype(np.int64)]
-        theirs = categories[(other.pairs >> np.uint64(32)).astype(np.int64)]
-        pairs = np.concatenate([self.pairs[mine], other.pairs[theirs]])
-        shops = np.concatenate([self.shops[mine], other.shops[theirs]])
-        order = np.argsort(pairs)
+        mine, theirs = self.only(~categories), other.only(categories)
+        pairs, shops = np.concatenate([mine.pairs, theirs.pairs]), np.concatenate([mine.shops, theirs.shops])
+        order = np.argsort(pairs, kind="stable")
         return Horizons(chosen, pairs[order], shops[order])
 
 

@@ -3,7 +3,7 @@
 B comes later than A: where both hold a key, B's row wins, and a withdrawn row in B removes the offer. The union's
 reserve is the living rows of both reserves at or below the smaller horizons (`horizons.py`). Withdrawals and changed
 labels only ever thin a reserve out. When a category's reserve can no longer give the largest draw exactly, it alone is
-refilled: one scan of the ledgers (16 bytes a row, no Parquet), then the row groups that hold its missing offers.
+refilled: one scan of the indexes (16 bytes a row, no Parquet), then the row groups that hold its missing offers.
 
 The bound on refills: a category's reserve holds more than slack times the offers of a draw, so it runs out only after
 the category lost more than the share (slack - 1) / slack of the offers that it had when its horizon was set: a fifth by
@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sortiment.codebook import CodeBook, Codes
 from sortiment.progress import Progress
 from sortiment.sampling.choosing import choose_rows
-from sortiment.sampling.codes import CodeBook, Codes
 from sortiment.sampling.compaction import is_mostly_dead, keep_living
 from sortiment.sampling.counting import bury
 from sortiment.sampling.counts import SHOP_BITS, PairCounts, pair_codes, sum_pairs
@@ -29,17 +29,19 @@ from sortiment.sampling.horizons import Demand, Horizons, demand_of, set_horizon
 from sortiment.sampling.ledger import (
     KEYS_AT_ONCE,
     UNLABELLED,
+    Ledger,
     WantedKeys,
     find_keys,
-    remove_ledger,
+    read_rows,
     want_keys,
 )
 from sortiment.sampling.membership import is_among
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
-from sortiment.sampling.parts import S3Options
+from sortiment.sampling.parts import Addresses
 from sortiment.sampling.payload import SegmentWriter, fetch_offers, read_text_keys, read_texts, too_many
 from sortiment.sampling.reserve import Entries, empty_entries, join_entries, order_entries
-from sortiment.sampling.state import LedgerReference, State, write_state
+from sortiment.sampling.row_files import PartRows, RowReader
+from sortiment.sampling.state import State, write_state
 from sortiment.settings import SamplingSettings
 
 SHOP_MASK = np.uint64(0xFFFFFFFF)
@@ -54,7 +56,7 @@ def combine(
     *,
     counted_only: bool,
     skipped: tuple[str, ...],
-    s3: S3Options | None,
+    addresses: Addresses,
     threads: int,
     progress: Progress,
 ) -> State:
@@ -62,7 +64,8 @@ def combine(
 
     counted_only: `later` has no reserve yet; just its rows within the union's horizons are fetched.
     """
-    replaced, ledgers, counts = _bury_replaced(base, later, threads)
+    reader = RowReader(later.category_ids, later.shop_ids, addresses)
+    replaced, ledger, counts = _bury_replaced(base, later, reader, threads)
     size = len(later.category_ids)
     doubtful = np.ones(size, dtype=np.bool_)
     lost = base.counts.by_category(size) > counts.by_category(size)
@@ -70,9 +73,9 @@ def combine(
     demand = demand_of(counts, size, settings)
     horizons = set_horizons(counts, demand, settings)
     if not counted_only:
-        horizons = later.horizons.lowered(base.horizons.lowered(horizons) if base.ledgers else horizons)
+        horizons = later.horizons.lowered(base.horizons.lowered(horizons) if base.ledger.parts else horizons)
         changed = doubtful
-    elif base.ledgers:
+    elif base.ledger.parts:
         horizons, changed = base.horizons.renewed(horizons)
         doubtful = changed | lost
         doubtful[UNLABELLED] = True
@@ -82,7 +85,7 @@ def combine(
     kept_later = _within(later.reserve, horizons, changed, replaced[:0], settings.seed)
     state = replace(
         later,
-        ledgers=(*ledgers, *later.ledgers),
+        ledger=ledger.joined(later.ledger),
         counts=counts,
         horizons=horizons,
         reserve=join_entries([kept, kept_later.moved(len(base.segments))]),
@@ -95,14 +98,16 @@ def combine(
             texts = read_texts(state.segments, state.reserve, threads=threads)
             writer.append(state.reserve, read_text_keys(state.segments, state.reserve), texts)
             state = replace(state, reserve=empty_entries(), segments=())
-        for reference in later.ledgers if counted_only else ():
-            chosen = choose_rows(reference.ledger, horizons, state.counts, settings.seed, threads)
-            fetch_offers(reference.ledger, chosen, writer, s3=s3, threads=threads, progress=progress)
+        if counted_only:
+            new = state.ledger.parts[len(ledger.parts) :]
+            chosen = choose_rows(state.ledger, new, horizons, state.counts, settings.seed, reader, threads)
+            fetch_offers(state.ledger, chosen, writer, reader=reader, threads=threads, progress=progress)
     state = _add(state, writer, settings.seed)
-    state = _refill(state, demand, doubtful, folder, settings=settings, s3=s3, threads=threads, progress=progress)
-    if counted_only and is_mostly_dead(state):
-        state = replace(state, ledgers=keep_living(state, folder))
-        remove_ledger(folder)
+    state = _refill(
+        state, demand, doubtful, folder, settings=settings, reader=reader, threads=threads, progress=progress
+    )
+    if counted_only and is_mostly_dead(state.ledger):
+        state = replace(state, ledger=keep_living(state, folder, reader))
     write_state(state, folder)
     return state
 
@@ -129,7 +134,7 @@ def renumber(later: State, first: State) -> State:
     order = np.argsort(pairs)
     return replace(
         later,
-        ledgers=tuple(_map_ledger(reference, category_map, shop_map) for reference in later.ledgers),
+        ledger=replace(later.ledger, parts=tuple(_map_shops(part, shop_map) for part in later.ledger.parts)),
         category_ids=tuple(categories.values),
         departments=tuple(departments[category] for category in categories.values),
         shop_ids=tuple(shops.values),
@@ -147,57 +152,38 @@ def _map_pairs(pairs: Keys, category_map: Codes, shop_map: Codes) -> Keys:
     )
 
 
-def _map_ledger(reference: LedgerReference, category_map: Codes, shop_map: Codes) -> LedgerReference:
-    ledger = reference.ledger
-    parts = tuple(
-        replace(part, shops=tuple(sorted(int(shop_map[shop]) for shop in part.shops))) for part in ledger.parts
-    )
-    mapped = replace(
-        ledger,
-        parts=parts,
-        category_map=category_map if ledger.category_map is None else category_map[ledger.category_map],
-        shop_map=shop_map if ledger.shop_map is None else shop_map[ledger.shop_map],
-    )
-    return replace(reference, ledger=mapped)
+def _map_shops(part: PartRows, shop_map: Codes) -> PartRows:
+    return replace(part, shops=tuple(sorted(int(shop_map[shop]) for shop in part.shops)))
 
 
-def _bury_replaced(base: State, later: State, threads: int) -> tuple[Keys, list[LedgerReference], PairCounts]:
-    """Keys of the base that the later state holds too; the base's ledgers with those rows dead, its counts without.
+def _bury_replaced(base: State, later: State, reader: RowReader, threads: int) -> tuple[Keys, Ledger, PairCounts]:
+    """Keys of the base that the later state holds too; the base's ledger with those rows dead, its counts without.
 
     Only parts that share a shop can share a key, so only those are compared.
     """
-    counts = base.counts
-    shops = {shop for reference in later.ledgers for part in reference.ledger.parts for shop in part.shops}
-    replaced = [np.empty(0, dtype=np.uint64)]
-    ledgers = []
-    for reference in base.ledgers:
-        ledger = reference.ledger
-        sharing = [part for part in ledger.parts if not shops.isdisjoint(part.shops)]
-        positions = [np.empty(0, dtype=np.int64)]
-        if sharing:
-            theirs = {shop for part in sharing for shop in part.shops}
-            positions += [find_keys(ledger, wanted, sharing, threads) for wanted in _living_keys(later, theirs)]
-        found = np.sort(np.concatenate(positions))
-        replaced.append(ledger.at(found)[0])
-        ledger, counts = bury(ledger, counts, found)
-        ledgers.append(replace(reference, ledger=ledger))
-    return np.sort(np.concatenate(replaced)), ledgers, counts
+    shops = {shop for part in later.ledger.parts for shop in part.shops}
+    sharing = [part for part in base.ledger.parts if not shops.isdisjoint(part.shops)]
+    theirs = {shop for part in sharing for shop in part.shops}
+    wanted = _living_keys(later.ledger, theirs, reader) if sharing else iter(())
+    positions = [find_keys(base.ledger, keys, sharing, reader, threads) for keys in wanted]
+    found = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *positions]))
+    keys, _, _ = read_rows(base.ledger, found, reader)
+    return np.sort(keys), *bury(base.ledger, base.counts, found, reader)
 
 
-def _living_keys(state: State, shops: set[int]) -> Iterator[WantedKeys]:
+def _living_keys(ledger: Ledger, shops: set[int], reader: RowReader) -> Iterator[WantedKeys]:
     """Keys of the rows that are not dead, withdrawals included, of parts that name one of the shops.
 
     A few million at a time.
     """
     waiting: list[tuple[Keys, Codes]] = []
-    for reference in state.ledgers:
-        ledger = reference.ledger
-        for block in ledger.blocks([part for part in ledger.parts if not shops.isdisjoint(part.shops)]):
-            living = ~ledger.dead_rows(*block)
-            waiting.append((ledger.keys(*block)[living], ledger.shops(*block)[living]))
-            if sum(len(keys) for keys, _ in waiting) >= KEYS_AT_ONCE:
-                yield _join_wanted(waiting)
-                waiting = []
+    for block in ledger.blocks([part for part in ledger.parts if not shops.isdisjoint(part.shops)]):
+        living = ~ledger.dead_rows(block)
+        where = block.part, block.start, block.stop
+        waiting.append((reader.keys(*where)[living], reader.shops(*where)[living]))
+        if sum(len(keys) for keys, _ in waiting) >= KEYS_AT_ONCE:
+            yield _join_wanted(waiting)
+            waiting = []
     if waiting:
         yield _join_wanted(waiting)
 
@@ -223,7 +209,7 @@ def _refill(
     folder: Path,
     *,
     settings: SamplingSettings,
-    s3: S3Options | None,
+    reader: RowReader,
     threads: int,
     progress: Progress,
 ) -> State:
@@ -243,10 +229,10 @@ def _refill(
         horizons = state.horizons.replaced(set_horizons(state.counts, demand, settings, widen), short)
         rounds += 1
         with SegmentWriter(folder, f"texts-{rounds}.parquet") as writer:
-            for reference in state.ledgers:
-                chosen = choose_rows(reference.ledger, horizons, state.counts, settings.seed, threads)
-                missing = chosen.at(short[chosen.categories] & ~is_among(chosen.keys, reserve.keys))
-                fetch_offers(reference.ledger, missing, writer, s3=s3, threads=threads, progress=progress)
+            ledger = state.ledger
+            chosen = choose_rows(ledger, ledger.parts, horizons, state.counts, settings.seed, reader, threads)
+            missing = chosen.at(short[chosen.categories] & ~is_among(chosen.keys, reserve.keys))
+            fetch_offers(ledger, missing, writer, reader=reader, threads=threads, progress=progress)
         state = replace(state, horizons=horizons, refills=state.refills + int(short.sum()))
         state = _add(state, writer, settings.seed)
         widen = np.where(short, widen * WIDENING, widen)

@@ -1,9 +1,7 @@
 """Reading offer parts: Parquet files with the columns of `feed_files` in docs/contracts.md, local or on S3.
 
-Two kinds of read. The light one (`counting.py`) takes the four narrow columns that decide (key, category, shop,
-withdrawn) and keeps strings as dictionary codes. The other (`payload.py`) takes texts, and only from the row groups
-that hold an offer that was chosen: it costs most where parts are in arrival order, and little where they are ordered by
-offer_key.
+What decides a draw is read from the index beside a part (`row_files.py`); the part itself only for texts
+(`payload.py`), and only its row groups that hold an offer that was chosen.
 """
 
 import threading
@@ -19,7 +17,6 @@ import pyarrow.parquet as pq
 
 from sortiment.errors import SamplingError
 
-LIGHT = ("offer_key", "category_id", "shop_id", "withdrawn")
 REPEATING = ("country", "shop_id", "brand", "shop_category", "category_id", "department", "feed")
 TEXTS = ("country", "title", "brand", "description", "shop_category", "price", "feed")
 PRODUCT = ("gtin", "product_id")
@@ -52,27 +49,46 @@ class S3Options:
 
 
 class UnreadablePart(SamplingError):
-    """A part that is missing, damaged or lacks a column. `part` names it."""
+    """A part that is missing, damaged, lacks a column or its index. `part` names it."""
 
-    def __init__(self, part: OfferPart, reason: str) -> None:
+    def __init__(self, part: OfferPart, reason: str, remedy: str = "load its feed file again") -> None:
         self.part = part
         self.reason = reason
         super().__init__(
             f"the offer part {part.uri} cannot be read",
             value=reason,
             allowed="a Parquet file with the columns of feed_files in docs/contracts.md",
-            fix="load its feed file again, or set sampling.on_unreadable_part: skip to go on without it",
+            fix=f"{remedy}, or set sampling.on_unreadable_part: skip to go on without it",
         )
+
+
+class Addresses:
+    """Opens files by path or `s3://` URI; safe to use from several threads."""
+
+    def __init__(self, s3: S3Options | None = None) -> None:
+        self._s3 = s3
+        self._file_system: pafs.FileSystem | None = None
+
+    @staticmethod
+    def is_remote(address: str) -> bool:
+        return address.startswith("s3://")
+
+    def open(self, address: str) -> pa.NativeFile:
+        """For reading at any place. Raises OSError."""
+        if not self.is_remote(address):
+            return pa.OSFile(address)
+        if self._file_system is None:
+            self._file_system = open_s3(self._s3 or S3Options())
+        return self._file_system.open_input_file(address.removeprefix("s3://"))
 
 
 class PartReader:
     """Opens parts; safe to use from several threads."""
 
-    def __init__(self, parts: list[OfferPart], s3: S3Options | None = None) -> None:
+    def __init__(self, parts: list[OfferPart], addresses: Addresses) -> None:
         self.parts = parts
-        self.s3 = s3
+        self._addresses = addresses
         self._metadata: dict[int, pq.FileMetaData] = {}
-        self._file_system: pafs.FileSystem | None = None
         self._local = threading.local()
 
     def row_groups(self, part: int) -> list[int]:
@@ -87,42 +103,28 @@ class PartReader:
         except (OSError, pa.ArrowException) as error:
             raise UnreadablePart(self.parts[part], str(error)) from error
 
-    def holds_only(self, part: int, row_group: int, column: str, value: Any) -> bool:
-        """Whether the row group's statistics say that every row has this value."""
-        metadata = self._file(part).metadata
-        group = metadata.row_group(row_group)
-        statistics = group.column(metadata.schema.names.index(column)).statistics
-        if statistics is None or not statistics.has_min_max or statistics.null_count != 0:
-            return False
-        return bool(statistics.min == value and statistics.max == value)
-
     def _file(self, part: int) -> pq.ParquetFile:
         """This thread's open file; the last one stays open, its metadata is parsed once."""
         if getattr(self._local, "part", None) != part:
             try:
                 self._local.file = pq.ParquetFile(
-                    self._source(self.parts[part].uri),
+                    self._addresses.open(self.parts[part].uri),
                     metadata=self._metadata.get(part),
                     read_dictionary=list(REPEATING),
                 )
             except (OSError, pa.ArrowException) as error:
                 raise UnreadablePart(self.parts[part], str(error)) from error
+            except KeyError as error:  # one of REPEATING
+                raise UnreadablePart(self.parts[part], f"columns are missing: {error.args[0].decode()}") from error
             self._local.part = part
             self._check(part, self._local.file)
             self._metadata[part] = self._local.file.metadata
         file: pq.ParquetFile = self._local.file
         return file
 
-    def _source(self, uri: str) -> Any:
-        if not uri.startswith("s3://"):
-            return uri
-        if self._file_system is None:
-            self._file_system = open_s3(self.s3 or S3Options())
-        return self._file_system.open_input_file(uri.removeprefix("s3://"))
-
     def _check(self, part: int, file: pq.ParquetFile) -> None:
         schema = file.schema_arrow
-        missing = sorted({*LIGHT, "department", *TEXTS, *PRODUCT} - set(schema.names))
+        missing = sorted({"offer_key", *TEXTS, *PRODUCT} - set(schema.names))
         if missing:
             raise UnreadablePart(self.parts[part], f"columns are missing: {', '.join(missing)}")
         if schema.field("offer_key").type != pa.uint64():

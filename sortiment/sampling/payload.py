@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sortiment.codebook import Codes
 from sortiment.progress import Progress
 from sortiment.sampling.choosing import Chosen
-from sortiment.sampling.codes import Codes
 from sortiment.sampling.ledger import Ledger, Positions
 from sortiment.sampling.order import Keys
-from sortiment.sampling.parts import PRODUCT, TEXTS, PartReader, S3Options, UnreadablePart, run_in_order
+from sortiment.sampling.parts import PRODUCT, TEXTS, PartReader, UnreadablePart, run_in_order
 from sortiment.sampling.reserve import Entries, Reserve, join_entries
+from sortiment.sampling.row_files import RowReader
 from sortiment.sampling.text_keys import SIGNATURE_VALUES, key_offers
 
 SCHEMA = pa.schema(
@@ -105,25 +105,32 @@ class SegmentWriter:
 
 
 def fetch_offers(
-    ledger: Ledger, chosen: Chosen, writer: SegmentWriter, *, s3: S3Options | None, threads: int, progress: Progress
+    ledger: Ledger,
+    chosen: Chosen,
+    writer: SegmentWriter,
+    *,
+    reader: RowReader,
+    threads: int,
+    progress: Progress,
 ) -> None:
     """Append the chosen rows with their texts. Opens only row groups that hold one.
 
     Raises UnreadablePart where a part's rows are not those that were counted.
     """
-    reader = PartReader([rows.part for rows in ledger.parts], s3)
-    part, row = ledger.locate(chosen.positions)
-    with progress("fetch chosen offers", total=len(row)) as step:
+    parts = PartReader([rows.part for rows in ledger.parts], reader.addresses)
+    with progress("fetch chosen offers", total=len(chosen.positions)) as step:
 
         def fetch(group: _Wanted) -> tuple[Entries, TextKeyRows, pa.Table]:
             columns = (*TEXTS, *PRODUCT, "offer_key") if group.first_of_part else (*TEXTS, *PRODUCT)
-            table = reader.read(group.part, group.index, columns).take(pa.array(group.rows))
+            table = parts.read(group.part, group.index, columns).take(pa.array(group.rows))
             keys = chosen.keys[group.place]
             if group.first_of_part and not np.array_equal(table["offer_key"].to_numpy(), keys):
-                raise UnreadablePart(reader.parts[group.part], "it has changed since it was counted")
+                raise UnreadablePart(parts.parts[group.part], "it has changed since it was counted")
             return _describe(table, keys, chosen.categories[group.place], chosen.shops[group.place])
 
-        for entries, text_keys, texts in run_in_order(fetch, _wanted_groups(reader, part, row), threads):
+        for entries, text_keys, texts in run_in_order(
+            fetch, _wanted_groups(parts, ledger, chosen.positions, reader), threads
+        ):
             writer.append(entries, text_keys, texts)
             step.advance(len(entries))
 
@@ -154,7 +161,17 @@ def open_texts(segments: Sequence[Segment], entries: Entries, columns: Sequence[
                 tables.append(table)
                 rows[here] = place + first
                 first += table.num_rows
-    return Texts(pa.concat_tables(tables).combine_chunks(), rows)
+    return Texts(_combine(tables), rows)
+
+
+def _combine(tables: list[pa.Table]) -> pa.Table:
+    """The tables as one of unbroken columns. Takes a column at a time, so that no more than one is held twice."""
+    names, waiting, columns = tables[0].column_names, pa.concat_tables(tables), []
+    tables.clear()
+    for name in names:
+        columns.append(waiting[name].combine_chunks())
+        waiting = waiting.drop_columns([name])
+    return pa.table(columns, names=names)
 
 
 def read_texts(
@@ -224,20 +241,18 @@ class _Wanted:
     first_of_part: bool
 
 
-def _wanted_groups(reader: PartReader, part: Any, row: Any) -> Iterator[_Wanted]:
-    starts = np.searchsorted(part, np.arange(len(reader.parts) + 1))
-    for index in range(len(reader.parts)):
-        first, last = int(starts[index]), int(starts[index + 1])
-        if first == last:
-            continue
-        edges = np.cumsum([0, *reader.row_groups(index)])
-        if row[last - 1] >= edges[-1]:
-            raise UnreadablePart(reader.parts[index], "it has changed since it was counted")
-        cuts = first + np.searchsorted(row[first:last], edges)
+def _wanted_groups(parts: PartReader, ledger: Ledger, positions: Positions, reader: RowReader) -> Iterator[_Wanted]:
+    for index, rows, chosen in ledger.by_part(positions):
+        row = reader.numbers(ledger.parts[index], rows)
+        edges = np.cumsum([0, *parts.row_groups(index)])
+        if row[-1] >= edges[-1]:
+            raise UnreadablePart(parts.parts[index], "it has changed since it was counted")
+        cuts = np.searchsorted(row, edges)
         held = np.flatnonzero(cuts[:-1] < cuts[1:])
         for group in held.tolist():
-            place = slice(int(cuts[group]), int(cuts[group + 1]))
-            yield _Wanted(index, group, row[place] - edges[group], place, first_of_part=group == held[0])
+            mine = slice(int(cuts[group]), int(cuts[group + 1]))
+            place = slice(chosen.start + mine.start, chosen.start + mine.stop)
+            yield _Wanted(index, group, row[mine] - edges[group], place, first_of_part=group == held[0])
 
 
 def _describe(table: pa.Table, keys: Keys, categories: Codes, shops: Codes) -> tuple[Entries, TextKeyRows, pa.Table]:

@@ -5,7 +5,7 @@ is drawn and say where its text is: a row of a segment, files that some state wr
 rewrites these numbers, and adds a segment for the new offers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -13,15 +13,14 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sortiment.errors import SamplingError
-from sortiment.sampling.order import Keys, rank_keys
+from sortiment.sampling.order import Keys, order_runs, rank_keys
 
 Mask = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.uint32]
 
-FILE = "reserve.parquet"
+FILE = "reserve.arrow"
 NUMBERS = {"keys": np.uint64, "categories": np.uint32, "shops": np.uint32, "segment": np.uint16, "row": np.uint32}
 
 
@@ -87,22 +86,34 @@ def order_entries(reserve: Entries, seed: int) -> Entries:
 
 
 def write_entries(folder: Path, reserve: Entries) -> None:
-    """As `reserve.parquet`, uncompressed: it is read whole."""
-    columns = {name: pa.array(getattr(reserve, name)) for name in NUMBERS}
-    pq.write_table(pa.table(columns), folder / FILE, compression="none", use_dictionary=False, write_statistics=False)
+    """As `reserve.arrow`."""
+    write_numbers(folder / FILE, {name: getattr(reserve, name) for name in NUMBERS})
 
 
 def read_entries(folder: Path) -> Entries:
-    """From `reserve.parquet`."""
-    table = pq.read_table(folder / FILE, use_threads=False)
-    return Entries(**{name: table[name].to_numpy() for name in NUMBERS})
+    """From `reserve.arrow`."""
+    return Entries(**read_numbers(folder / FILE))
+
+
+def write_numbers(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Columns of numbers as they are in memory (Arrow IPC): they are read whole."""
+    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_numbers(path: Path) -> dict[str, Any]:
+    """What `write_numbers` wrote."""
+    with pa.OSFile(str(path)) as file:
+        table = pa.ipc.open_file(file).read_all()
+    return {name: table[name].to_numpy() for name in table.column_names}
 
 
 def _order(categories: Codes, ranks: Keys) -> npt.NDArray[np.int64]:
     """By category, then rank. Sorts one number, category and the rank's first 48 bits, where that settles it."""
     if int(categories.max(initial=0)) < 2**16:
         combined = (categories.astype(np.uint64) << np.uint64(48)) | (ranks >> np.uint64(16))
-        order = np.argsort(combined)
+        order = order_runs(combined)
         ordered = combined[order]
         if not (ordered[1:] == ordered[:-1]).any():
             return order

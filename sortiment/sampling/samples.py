@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from sortiment.progress import Progress, silent
 from sortiment.sampling.drawing import Draw, plan_draw, take_rows
 from sortiment.sampling.ledger import UNLABELLED
-from sortiment.sampling.parts import run_in_order
+from sortiment.sampling.parts import S3Options, run_in_order
 from sortiment.sampling.payload import open_texts
 from sortiment.sampling.policy import SLICES
 from sortiment.sampling.reserve import Mask
@@ -83,17 +83,18 @@ def draw_sample(
     out: Mapping[str, Path],
     *,
     fresh: State | None = None,
+    s3: S3Options | None = None,
     threads: int = 2,
     progress: Progress = silent,
 ) -> SampleReport:
     """Write `sample.parquet` into each department's folder; one row per offer, ordered by offer_key.
 
     out: department (or `unlabelled`) to folder. A department of which the country has no offer gets an empty
-    file. fresh: the state of the last parts, whose offers are drawn with more weight (`fresh.py`). The bytes do not
-    depend on which other departments are asked for.
+    file. fresh: the state of the last parts, whose offers are drawn with more weight (`fresh.py`); s3: how those parts
+    are read. The bytes do not depend on which other departments are asked for.
     Raises SamplingError where the country has no offer or the state was kept for other settings.
     """
-    taken = take_rows(state, settings, fresh)
+    taken = take_rows(state, settings, fresh, s3)
     codes = {department: np.flatnonzero([name == department for name in state.departments]) for department in out}
     wanted = np.zeros(len(state.category_ids), dtype=np.bool_)
     wanted[np.concatenate([np.empty(0, dtype=np.int64), *codes.values()])] = True

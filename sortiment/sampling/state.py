@@ -1,21 +1,22 @@
 """The sampling state of one country: everything that the census and any draw need, as one folder.
 
-- ledgers (this state's own rows in the folder, older ones by reference), a bit per row that is dead, `parts.parquet`;
+- the ledger: `parts.parquet`, and in `dead.bits` a bit per row that is dead; rows lie beside their parts, or in
+  `living.rows` of the state that kept them apart (`row_files.py`);
 - `categories.parquet`: category_id, department, horizon; the row number is the category's code, code 0 is the pool of
   offers without a label. `shops.parquet`: shop_id by code; code 0 is "no shop given";
-- `counts.parquet`: living offers per (category, shop);
-- `horizons.parquet`: ranks of the shops that the cap cuts;
-- `reserve.parquet` (`reserve.py`), and the segments `texts-<n>.parquet`, `texts-<n>.keys`: texts of the offers that
+- `counts.arrow`: living offers per (category, shop);
+- `horizons.arrow`: ranks of the shops that the cap cuts;
+- `reserve.arrow` (`reserve.py`), and the segments `texts-<n>.parquet`, `texts-<n>.keys`: texts of the offers that
   this state added, and their keys (`payload.py`);
-- `state.json`: settings that shaped it, ledgers, parts that were left out.
+- `state.json`: settings that shaped it, segments, parts that were left out.
 
 Two states are equal in meaning when they give the same census and the same draws. Their bytes may differ: a state that
-grew day by day has more, smaller ledgers and may have deeper or shallower horizons.
+grew day by day has more, smaller segments and may have deeper or shallower horizons.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,16 @@ import pyarrow.parquet as pq
 from sortiment.errors import SamplingError
 from sortiment.sampling.counts import PairCounts, no_pairs
 from sortiment.sampling.horizons import Horizons
-from sortiment.sampling.ledger import Ledger, parts_of_ledger, tabulate_parts
+from sortiment.sampling.ledger import Ledger, make_ledger, parts_of_table, tabulate_parts
 from sortiment.sampling.order import HIGHEST_RANK
 from sortiment.sampling.parts import OfferPart
 from sortiment.sampling.payload import Segment
-from sortiment.sampling.reserve import Entries, empty_entries, read_entries, write_entries
+from sortiment.sampling.reserve import Entries, empty_entries, read_entries, read_numbers, write_entries, write_numbers
 from sortiment.settings import SamplingSettings
 
 UNLABELLED_DEPARTMENT = "unlabelled"
-LIVING_FOLDER = "living"
-"""Where a state keeps a ledger of the rows that were living when it was made."""
+DEAD_FILE = "dead.bits"
+DEAD_CODEC = "lz4_raw"
 SHAPING = ("seed", "per_category", "per_shop_share", "unlabelled_per_country", "reserve_slack")
 """The settings that a state depends on; all others only shape a draw."""
 
@@ -43,19 +44,11 @@ Resolve = Callable[[str], Path]
 
 
 @dataclass(frozen=True)
-class LedgerReference:
-    """Where a ledger is: the folder, or the version of the state artifact that wrote it."""
-
-    name: str
-    ledger: Ledger
-
-
-@dataclass(frozen=True)
 class State:
     """One country's state. segments: the texts that the reserve points into."""
 
     shaping: dict[str, Any]
-    ledgers: tuple[LedgerReference, ...]
+    ledger: Ledger
     category_ids: tuple[str | None, ...]
     departments: tuple[str | None, ...]
     shop_ids: tuple[str | None, ...]
@@ -69,12 +62,12 @@ class State:
     @property
     def parts(self) -> tuple[OfferPart, ...]:
         """Every part that was read, in order."""
-        return tuple(rows.part for reference in self.ledgers for rows in reference.ledger.parts)
+        return tuple(rows.part for rows in self.ledger.parts)
 
     @property
     def rows(self) -> int:
-        """Rows read, dead ones included."""
-        return sum(reference.ledger.rows for reference in self.ledgers)
+        """Rows of the ledger, dead ones included."""
+        return self.ledger.rows
 
     @property
     def offers(self) -> int:
@@ -87,7 +80,7 @@ def empty_state(settings: SamplingSettings) -> State:
     nothing = np.empty(0, dtype=np.uint64)
     return State(
         shaping=shaping_of(settings),
-        ledgers=(),
+        ledger=make_ledger([]),
         category_ids=(None,),
         departments=(UNLABELLED_DEPARTMENT,),
         shop_ids=(None,),
@@ -115,7 +108,7 @@ def check_shaping(state: State, settings: SamplingSettings) -> None:
 
 
 def write_state(state: State, folder: Path) -> None:
-    """Write all but this state's own ledger rows and segment, which are in the folder already."""
+    """Write all but this state's own segment and living rows, which are in the folder already."""
     write_entries(folder, state.reserve)
     pq.write_table(
         pa.table(
@@ -128,33 +121,21 @@ def write_state(state: State, folder: Path) -> None:
         folder / "categories.parquet",
     )
     pq.write_table(pa.table({"shop_id": pa.array(state.shop_ids, pa.string())}), folder / "shops.parquet")
-    counts = pa.table({"pair": state.counts.pairs, "offers": state.counts.offers})
-    pq.write_table(counts, folder / "counts.parquet", use_dictionary=False, compression="lz4")
-    pq.write_table(
-        pa.table({"pair": state.horizons.pairs, "horizon": state.horizons.shops}), folder / "horizons.parquet"
-    )
-    ledgers = []
-    for index, reference in enumerate(state.ledgers):
-        ledger = reference.ledger
-        ledger.dead.tofile(folder / f"dead-{index}.bits")
-        ledgers.append(
-            {
-                "name": _name(reference.name, ledger.folder, folder),
-                "sparse": ledger.sparse,
-                "category_map": None if ledger.category_map is None else ledger.category_map.tolist(),
-                "shop_map": None if ledger.shop_map is None else ledger.shop_map.tolist(),
-            }
-        )
+    write_numbers(folder / "counts.arrow", {"pair": state.counts.pairs, "offers": state.counts.offers})
+    write_numbers(folder / "horizons.arrow", {"pair": state.horizons.pairs, "horizon": state.horizons.shops})
+    dead = state.ledger.dead.tobytes()
+    (folder / DEAD_FILE).write_bytes(pa.compress(dead, DEAD_CODEC, asbytes=True) if dead else b"")
+    kept = {part.living for part in state.ledger.parts if part.living}
+    names = {str(living.folder): _name(living.name, living.folder, folder) for living in kept}
+    pq.write_table(tabulate_parts(state.ledger.parts, names), folder / "parts.parquet")
     content = {
         "shaping": state.shaping,
-        "ledgers": ledgers,
         "skipped": list(state.skipped),
         "refills": state.refills,
         "segments": [
             {"name": _name(one.name, one.folder, folder), "file": one.file, "rows": one.rows} for one in state.segments
         ],
     }
-    pq.write_table(tabulate_parts([one.ledger.parts for one in state.ledgers]), folder / "parts.parquet")
     (folder / "state.json").write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
 
 
@@ -162,37 +143,29 @@ def read_state(folder: Path, resolve: Resolve = Path) -> State:
     """The state in a folder. `resolve` turns the name of a ledger or segment into its folder."""
     content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     categories = pq.read_table(folder / "categories.parquet")
-    counts = pq.read_table(folder / "counts.parquet")
+    counts = read_numbers(folder / "counts.arrow")
     parts = pq.read_table(folder / "parts.parquet")
-    horizons = pq.read_table(folder / "horizons.parquet")
-    ledgers = tuple(
-        LedgerReference(
-            entry["name"],
-            Ledger(
-                folder=_ledger_folder(resolve(entry["name"]) if entry["name"] else folder, entry["sparse"]),
-                sparse=entry["sparse"],
-                parts=parts_of_ledger(parts, index),
-                dead=np.fromfile(folder / f"dead-{index}.bits", dtype=np.uint8),
-                category_map=_codes(entry["category_map"]),
-                shop_map=_codes(entry["shop_map"]),
-            ),
-        )
-        for index, entry in enumerate(content["ledgers"])
-    )
+    horizons = read_numbers(folder / "horizons.arrow")
+
+    def find(name: str) -> Path:
+        return resolve(name) if name else folder
+
+    ledger = make_ledger(parts_of_table(parts, find))
+    dead = (folder / DEAD_FILE).read_bytes()
+    if dead:
+        bits = pa.decompress(dead, len(ledger.dead), DEAD_CODEC)
+        ledger = replace(ledger, dead=np.frombuffer(bits, dtype=np.uint8))
     return State(
         shaping=content["shaping"],
-        ledgers=ledgers,
+        ledger=ledger,
         category_ids=tuple(categories["category_id"].to_pylist()),
         departments=tuple(categories["department"].to_pylist()),
         shop_ids=tuple(pq.read_table(folder / "shops.parquet")["shop_id"].to_pylist()),
-        counts=PairCounts(counts["pair"].to_numpy(), counts["offers"].to_numpy()),
-        horizons=Horizons(
-            categories["horizon"].to_numpy(), horizons["pair"].to_numpy(), horizons["horizon"].to_numpy()
-        ),
+        counts=PairCounts(counts["pair"], counts["offers"]),
+        horizons=Horizons(categories["horizon"].to_numpy(), horizons["pair"], horizons["horizon"]),
         reserve=read_entries(folder),
         segments=tuple(
-            Segment(entry["name"], resolve(entry["name"]) if entry["name"] else folder, entry["file"], entry["rows"])
-            for entry in content["segments"]
+            Segment(entry["name"], find(entry["name"]), entry["file"], entry["rows"]) for entry in content["segments"]
         ),
         skipped=tuple(content["skipped"]),
         refills=content["refills"],
@@ -201,13 +174,4 @@ def read_state(folder: Path, resolve: Resolve = Path) -> State:
 
 def _name(name: str, where: Path, folder: Path) -> str:
     """What a later reader resolves: nothing for what is in the state's own folder."""
-    state = where.parent if where.name == LIVING_FOLDER else where
-    return name or ("" if state == folder else str(state))
-
-
-def _ledger_folder(state: Path, sparse: bool) -> Path:
-    return state / LIVING_FOLDER if sparse else state
-
-
-def _codes(values: list[int] | None) -> Any:
-    return None if values is None else np.array(values, dtype=np.uint32)
+    return name or ("" if where == folder else str(where))

@@ -96,8 +96,12 @@ def test_the_offer_files_have_the_columns_of_the_contract(make_spec: MakeSpec, s
     assert sorted(path.name for path in part.path.iterdir()) == [
         "labels.parquet",
         "manifest.json",
+        "offers-AT.counts.arrow",
         "offers-AT.parquet",
+        "offers-AT.rows",
+        "offers-DE.counts.arrow",
         "offers-DE.parquet",
+        "offers-DE.rows",
         "quarantine.parquet",
         "report.json",
     ]

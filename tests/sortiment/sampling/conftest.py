@@ -1,5 +1,6 @@
 """Offer parts made from plain rows, and the draw done naively: the specification that the fast one must equal."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sortiment.feeds.offer_index import counts_address, rows_address, write_index
 from sortiment.sampling import OfferPart
 
 SCHEMA = pa.schema(
@@ -70,9 +72,17 @@ def write_part(tmp_path: Path) -> WritePart:
         written.append(path)
         table = pa.Table.from_pylist([offer.row() for offer in offers], schema=SCHEMA)
         pq.write_table(table, path, row_group_size=row_group_rows)
+        write_index(path)
         return OfferPart(str(path))
 
     return write
+
+
+def copy_part(part: OfferPart, to: Path) -> OfferPart:
+    """The part and its index under another name."""
+    for address in (str, counts_address, rows_address):
+        shutil.copyfile(address(part.uri), address(str(to)))
+    return OfferPart(str(to))
 
 
 def living_offers(parts: Sequence[Sequence[Offer]]) -> list[Offer]:

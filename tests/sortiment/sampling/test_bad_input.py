@@ -10,9 +10,10 @@ import pytest
 from sortiment.artifacts import ArtifactStore
 from sortiment.blobs import LocalBlobs
 from sortiment.errors import SamplingError
+from sortiment.feeds.offer_index import counts_address, rows_address
 from sortiment.sampling import OfferPart, UnreadablePart, build_state, draw_sample, keep_state, take_census
 from sortiment.settings import SamplingSettings
-from tests.sortiment.sampling.conftest import Offer, WritePart
+from tests.sortiment.sampling.conftest import Offer, WritePart, copy_part
 
 SETTINGS = SamplingSettings()
 SKIP = SETTINGS.model_copy(update={"on_unreadable_part": "skip"})
@@ -72,19 +73,46 @@ def test_only_unreadable_parts_are_an_error_even_then(cut: OfferPart, tmp_path: 
         build_state([cut], SKIP, tmp_path / "state")
 
 
-def test_a_part_without_a_column_is_named_with_the_column(good: OfferPart, tmp_path: Path) -> None:
-    table = pq.read_table(good.uri).drop_columns(["title", "withdrawn"])
-    pq.write_table(table, tmp_path / "narrow.parquet")
-    with pytest.raises(UnreadablePart, match="title, withdrawn"):
-        build_state([OfferPart(str(tmp_path / "narrow.parquet"))], SETTINGS, tmp_path / "state")
+@pytest.mark.parametrize("columns", [["product_id", "title"], ["brand"]])
+def test_a_part_without_a_column_is_named_with_the_column(columns: list[str], good: OfferPart, tmp_path: Path) -> None:
+    narrow = copy_part(good, tmp_path / "narrow.parquet")
+    pq.write_table(pq.read_table(good.uri).drop_columns(columns), narrow.uri)
+    with pytest.raises(UnreadablePart, match="missing: " + ", ".join(columns)):
+        build_state([narrow], SETTINGS, tmp_path / "state")
 
 
 def test_a_part_with_keys_of_another_type_is_refused(good: OfferPart, tmp_path: Path) -> None:
     table = pq.read_table(good.uri)
     keys = table["offer_key"].cast(pa.int64())
-    pq.write_table(table.set_column(0, "offer_key", keys), tmp_path / "signed.parquet")
+    signed = copy_part(good, tmp_path / "signed.parquet")
+    pq.write_table(table.set_column(0, "offer_key", keys), signed.uri)
     with pytest.raises(UnreadablePart, match="uint64"):
-        build_state([OfferPart(str(tmp_path / "signed.parquet"))], SETTINGS, tmp_path / "state")
+        build_state([signed], SETTINGS, tmp_path / "state")
+
+
+def test_a_part_from_before_indexes_is_named_and_says_to_load_it_again(good: OfferPart, tmp_path: Path) -> None:
+    Path(counts_address(good.uri)).unlink()
+    with pytest.raises(UnreadablePart, match=r"counts\.arrow") as caught:
+        build_state([good], SETTINGS, tmp_path / "state")
+    assert "load its feed file again" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize("content", [b"", b"ARROW1", b"\x00" * 5_000])
+def test_a_damaged_index_is_named(content: bytes, good: OfferPart, tmp_path: Path) -> None:
+    for address in (counts_address, rows_address):
+        part = copy_part(good, tmp_path / f"{address.__name__}.parquet")
+        Path(address(part.uri)).write_bytes(content)
+        with pytest.raises(UnreadablePart, match=part.uri):
+            build_state([part], SETTINGS, tmp_path / "state")
+
+
+def test_an_index_of_other_rows_is_noticed(good: OfferPart, write_part: WritePart, tmp_path: Path) -> None:
+    other = write_part([Offer(key(number + 100)) for number in range(50)])
+    part = copy_part(good, tmp_path / "mixed.parquet")
+    for address in (counts_address, rows_address):
+        Path(address(part.uri)).write_bytes(Path(address(other.uri)).read_bytes())
+    with pytest.raises(UnreadablePart, match="changed since it was counted"):
+        build_state([part], SETTINGS, tmp_path / "state")
 
 
 def test_a_country_without_parts_says_what_to_do(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from sortiment.sampling import build_state, draw_sample, mask_of_seed
 from sortiment.sampling.choosing import near_keys
-from sortiment.sampling.counts import PairCounter, PartCounter
 from sortiment.settings import SamplingSettings
 from tests.sortiment.sampling.test_days import make_market
 from tests.sortiment.sampling.test_mergeable import write
@@ -38,30 +37,9 @@ def test_long_runs_of_ascending_keys_give_the_same_bytes_as_no_order(tmp_path: P
         build_state([write(tmp_path, name, offers)], settings, tmp_path / f"state-{name}")
         for name, offers in (("ordered", common), ("shuffled", shuffled))
     ]
-    assert [len(state.ledgers[0].ledger.parts[0].runs) for state in states] == [1, 0]
+    assert [len(state.ledger.parts[0].runs) for state in states] == [1, 0]
     for name, state in zip(("ordered", "shuffled"), states, strict=True):
         draw_sample(state, settings, {"kitchen": tmp_path / f"drawn-{name}"})
     first, second = (tmp_path / f"drawn-{name}" / "sample.parquet" for name in ("ordered", "shuffled"))
     assert first.read_bytes() == second.read_bytes()
     assert pq.read_metadata(first).num_rows > 10
-
-
-def test_a_part_counts_the_same_in_a_grid_and_as_entries() -> None:
-    generator = np.random.default_rng(2)
-    total = PairCounter()
-    part, wide = PartCounter(total), PartCounter(total)
-    expected: dict[int, int] = {}
-    for _ in range(5):
-        categories = generator.choice(3_000, 40, replace=False).astype(np.uint32)
-        shops = generator.choice(2**31, 9, replace=False).astype(np.uint32)
-        found = (generator.integers(0, 40, 60), generator.integers(0, 9, 60), generator.integers(1, 5, 60))
-        part.add(categories, shops, found)
-        wide.add(categories * np.uint32(1_000_000), shops, found)
-        for category, shop, offers in zip(*(column.tolist() for column in found), strict=True):
-            for scale in (1, 1_000_000):
-                pair = int(categories[category] * np.uint32(scale)) << 32 | int(shops[shop])
-                expected[pair] = expected.get(pair, 0) + offers
-    part.close()
-    wide.close()
-    counts = total.total()
-    assert dict(zip(counts.pairs.tolist(), counts.offers.tolist(), strict=True)) == expected

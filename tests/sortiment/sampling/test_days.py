@@ -20,7 +20,7 @@ from sortiment.sampling import (
     take_census,
 )
 from sortiment.settings import SamplingSettings
-from tests.sortiment.sampling.conftest import Offer
+from tests.sortiment.sampling.conftest import Offer, copy_part
 from tests.sortiment.sampling.test_mergeable import write
 
 SETTINGS = SamplingSettings(per_category=20, unlabelled_per_country=40, per_shop_share=0.34, seed=7)
@@ -89,8 +89,7 @@ def test_days_of_withdrawals_refill_a_category_and_draw_the_same_bytes(
 
 
 def test_a_quiet_day_refills_nothing_and_opens_no_old_part(days: list[OfferPart], tmp_path: Path) -> None:
-    first = OfferPart(str(tmp_path / "first.parquet"))
-    Path(first.uri).write_bytes(Path(days[0].uri).read_bytes())
+    first = copy_part(days[0], tmp_path / "first.parquet")
     state = build_state([first], SETTINGS, tmp_path / "day-0")
     Path(first.uri).unlink()
     grown = build_state([days[1]], SETTINGS, tmp_path / "day-1", before=state)

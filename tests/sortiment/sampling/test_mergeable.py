@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from sortiment.feeds.offer_index import write_index
 from sortiment.sampling import (
     OfferPart,
     State,
@@ -71,6 +72,7 @@ def write(folder: Path, name: str, offers: list[Offer], row_group_rows: int = 51
     pq.write_table(
         pa.Table.from_pylist([offer.row() for offer in offers], schema=SCHEMA), path, row_group_size=row_group_rows
     )
+    write_index(path)
     return OfferPart(str(path))
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sortiment.feeds.offer_index import counts_address, rows_address
 from sortiment.sampling import OfferPart, S3Options, UnreadablePart, build_state
 from sortiment.settings import SamplingSettings
 from tests.sortiment.sampling.conftest import Offer, WritePart
@@ -19,8 +20,10 @@ def test_parts_are_read_from_s3(write_part: WritePart, s3_server: str, tmp_path:
     parts = [write_part([Offer(number * 2**48 + day, "mugs") for number in range(200)]) for day in range(2)]
     remote = []
     for index, part in enumerate(parts):
-        client.upload_file(part.uri, "offers", f"de/part {index}.parquet")
-        remote.append(OfferPart(f"s3://offers/de/part {index}.parquet"))
+        target = f"de/part {index}.parquet"
+        for address in (str, counts_address, rows_address):
+            client.upload_file(address(part.uri), "offers", address(target))
+        remote.append(OfferPart(f"s3://offers/{target}"))
     s3 = S3Options(endpoint=s3_server, region="eu-central-1", access_key="nobody", secret_key="nothing")
     local = build_state(parts, SETTINGS, tmp_path / "local")
     far = build_state(remote, SETTINGS, tmp_path / "far", s3=s3)

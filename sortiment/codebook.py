@@ -6,11 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 Codes = npt.NDArray[np.uint32]
-FEW = 8
-"""A column with so many times fewer values than are known is looked up value by value."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +22,11 @@ class Coded:
 
 
 class CodeBook:
-    """Values by code. One thread registers, others may look up at any time."""
+    """Values by code."""
 
     def __init__(self, values: Sequence[str | None]) -> None:
         self.values: list[str | None] = list(values)
         self._codes = {value: code for code, value in enumerate(self.values)}
-        self._known = pa.array(self.values[1:], pa.string())
-
-    def look_up(self, column: Coded) -> Codes | None:
-        """The code of each dictionary entry; None where one has none yet."""
-        if FEW * len(column) < len(self._codes):
-            codes = [self._codes.get(value) for value in [*column.values.to_pylist(), None]]
-            return None if None in codes else np.array(codes, dtype=np.uint32)
-        found = pc.index_in(column.values, value_set=self._known)
-        if found.null_count:
-            return None
-        return np.append(found.to_numpy().astype(np.uint32) + np.uint32(1), np.uint32(0))
 
     def register(self, column: Coded) -> Codes:
         """The code of each dictionary entry; a new value gets the next."""
@@ -52,7 +38,6 @@ class CodeBook:
         codes = np.array([self._codes.setdefault(value, len(self._codes)) for value in values], dtype=np.uint32)
         if len(self._codes) > before:
             self.values = list(self._codes)
-            self._known = pa.array(self.values[1:], pa.string())
         return codes
 
 

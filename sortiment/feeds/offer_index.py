@@ -1,0 +1,206 @@
+"""The index of an offer file, which the loader writes beside it: what sampling asks of rows, without their texts.
+
+- `offers-DE.counts.arrow`, one row: the file's categories, departments and shops in the order in which they are met,
+  living offers per (category, shop), and where runs of ascending keys start. A census adds such files up.
+- `offers-DE.rows`: for each row of the file, in its order, its offer_key (8 bytes), its category (4 bytes) and its shop
+  (4 bytes), column after column, little-endian. Category and shop are places in the lists of the counts; a withdrawn
+  row has WITHDRAWN for its category. So an offer is found by bisection, without Parquet.
+
+Both follow from the Parquet file alone, of which the four narrow columns are read once more when it is finished.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sortiment.codebook import CodeBook, Codes, code_column
+
+WITHDRAWN = np.uint32(2**32 - 1)
+ROW_BYTES = 16
+MOST_RUNS = 10_000
+"""In a file with more runs of ascending keys, rows are taken to be in no order."""
+ROWS_AT_ONCE = 1 << 20
+DENSE_CELLS = 1 << 22
+COLUMNS = ("offer_key", "category_id", "shop_id", "department", "withdrawn")
+COUNTS_SCHEMA = pa.schema(
+    [
+        ("rows", pa.int64()),
+        ("categories", pa.list_(pa.string())),  # the first is NULL: no label
+        ("departments", pa.list_(pa.string())),
+        ("shops", pa.list_(pa.string())),  # the first is NULL: no shop given
+        ("rows_of_shop", pa.list_(pa.int64())),  # withdrawn rows included
+        ("runs", pa.list_(pa.int64())),
+        ("pair_category", pa.list_(pa.uint32())),
+        ("pair_shop", pa.list_(pa.uint32())),
+        ("pair_offers", pa.list_(pa.int64())),
+    ]
+)
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class IndexCounts:
+    """The counts of an offer file. pair_*: one entry per (category, shop) that has a living offer, ascending.
+
+    runs: rows at which runs of ascending keys start; empty where those are too many to be of use.
+    """
+
+    rows: int
+    categories: tuple[str | None, ...]
+    departments: tuple[str | None, ...]
+    shops: tuple[str | None, ...]
+    rows_of_shop: Numbers
+    runs: tuple[int, ...]
+    pair_category: Codes
+    pair_shop: Codes
+    pair_offers: Numbers
+
+
+def counts_address(offers: str) -> str:
+    """Where the counts of an offer file are: a path or URI, like the file's own."""
+    return f"{offers.removesuffix('.parquet')}.counts.arrow"
+
+
+def rows_address(offers: str) -> str:
+    """Where the rows of an offer file's index are."""
+    return f"{offers.removesuffix('.parquet')}.rows"
+
+
+def write_index(offers: Path) -> None:
+    """Write the index of a finished offer file beside it. Memory is bounded by ROWS_AT_ONCE."""
+    dictionaries = ["category_id", "shop_id", "department"]
+    with pq.ParquetFile(offers, read_dictionary=dictionaries) as file, Path(rows_address(str(offers))).open("wb") as to:
+        counter = _IndexWriter(to, file.metadata.num_rows)
+        for batch in _batches(file):
+            counter.add(batch)
+    counts = pa.Table.from_pylist([counter.counts()], COUNTS_SCHEMA)
+    with pa.ipc.new_file(counts_address(str(offers)), COUNTS_SCHEMA) as writer:
+        writer.write_table(counts)
+
+
+def read_counts(source: Any) -> IndexCounts:
+    """From an open file or a buffer. Raises pyarrow.ArrowException where it is not such a file."""
+    row = pa.ipc.open_file(source).read_all()
+    if row.schema != COUNTS_SCHEMA or row.num_rows != 1:
+        raise pa.ArrowInvalid("not the counts of an offer file")
+    columns = {name: row[name][0] for name in COUNTS_SCHEMA.names}
+    numbers = {name: columns[name].values.to_numpy(zero_copy_only=False) for name in COUNTS_SCHEMA.names[4:]}
+    return IndexCounts(
+        rows=columns["rows"].as_py(),
+        categories=tuple(columns["categories"].as_py()),
+        departments=tuple(columns["departments"].as_py()),
+        shops=tuple(columns["shops"].as_py()),
+        rows_of_shop=numbers["rows_of_shop"],
+        runs=tuple(numbers["runs"].tolist()),
+        pair_category=numbers["pair_category"],
+        pair_shop=numbers["pair_shop"],
+        pair_offers=numbers["pair_offers"],
+    )
+
+
+class _IndexWriter:
+    """Writes rows at their places and counts them."""
+
+    def __init__(self, stream: BinaryIO, rows: int) -> None:
+        self._stream, self._rows, self._done = stream, rows, 0
+        self._categories, self._shops = CodeBook([None]), CodeBook([None])
+        self._departments: list[str | None] = [None]
+        self._rows_of_shop = np.zeros(1, dtype=np.int64)
+        self._runs: list[Numbers] = []
+        self._last: Any = None
+        self._pairs: list[npt.NDArray[np.uint64]] = []
+        self._offers: list[Numbers] = []
+
+    def add(self, batch: pa.Table) -> None:
+        keys = batch["offer_key"].to_numpy()
+        categories, shops = (
+            self._code(book, batch[name])
+            for book, name in ((self._categories, "category_id"), (self._shops, "shop_id"))
+        )
+        self._name_departments(categories, batch["department"])
+        self._rows_of_shop = _sum(self._rows_of_shop, np.bincount(shops))
+        self._find_runs(keys)
+        withdrawn = batch["withdrawn"].fill_null(False).to_numpy()
+        self._count(categories[~withdrawn], shops[~withdrawn])
+        categories[withdrawn] = WITHDRAWN
+        first = 0
+        for values in (keys, categories, shops):
+            self._stream.seek(first * self._rows + self._done * values.itemsize)
+            self._stream.write(np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False).data)
+            first += values.itemsize
+        self._done += len(keys)
+
+    def counts(self) -> dict[str, Any]:
+        """As COUNTS_SCHEMA has it."""
+        pairs, place = np.unique(np.concatenate([np.empty(0, np.uint64), *self._pairs]), return_inverse=True)
+        offers = np.concatenate([np.empty(0, np.int64), *self._offers])
+        runs = np.concatenate([np.empty(0, np.int64), *self._runs])
+        return {
+            "rows": self._rows,
+            "categories": self._categories.values,
+            "departments": self._departments,
+            "shops": self._shops.values,
+            "rows_of_shop": _sum(self._rows_of_shop, np.zeros(len(self._shops.values), dtype=np.int64)),
+            "runs": runs if len(runs) <= MOST_RUNS else runs[:0],
+            "pair_category": (pairs >> np.uint64(32)).astype(np.uint32),
+            "pair_shop": pairs.astype(np.uint32),
+            "pair_offers": np.bincount(place, weights=offers, minlength=len(pairs)).astype(np.int64),
+        }
+
+    def _code(self, book: CodeBook, column: pa.ChunkedArray) -> Codes:
+        coded = code_column(column)
+        return book.register(coded)[coded.places]
+
+    def _name_departments(self, categories: Codes, departments: pa.ChunkedArray) -> None:
+        """A category's department is the one that its first row names."""
+        known = len(self._departments)
+        first = np.zeros(len(self._categories.values), dtype=np.int64)
+        first[categories[::-1]] = np.arange(len(categories))[::-1]
+        self._departments += departments.take(pa.array(first[known:])).to_pylist()
+
+    def _find_runs(self, keys: npt.NDArray[np.uint64]) -> None:
+        breaks = np.flatnonzero(keys[1:] <= keys[:-1]) + 1
+        if len(keys) and (self._last is None or keys[0] <= self._last):
+            breaks = np.append(0, breaks)
+        if sum(map(len, self._runs)) <= MOST_RUNS:
+            self._runs.append(breaks + self._done)
+        self._last = keys[-1] if len(keys) else self._last
+
+    def _count(self, categories: Codes, shops: Codes) -> None:
+        width = len(self._shops.values)
+        cells = categories * np.uint64(width) + shops
+        if len(self._categories.values) * width <= DENSE_CELLS:
+            counted = np.bincount(cells.view(np.int64))
+            cells = np.flatnonzero(counted).view(np.uint64)
+            offers = counted[cells.view(np.int64)]
+        else:
+            cells, offers = np.unique(cells, return_counts=True)
+        self._pairs.append(((cells // np.uint64(width)) << np.uint64(32)) | (cells % np.uint64(width)))
+        self._offers.append(offers)
+
+
+def _batches(file: pq.ParquetFile) -> Iterator[pa.Table]:
+    """The narrow columns, so many row groups at once that a batch has about ROWS_AT_ONCE rows."""
+    waiting: list[int] = []
+    rows = 0
+    for group in range(file.num_row_groups):
+        waiting.append(group)
+        rows += file.metadata.row_group(group).num_rows
+        if rows >= ROWS_AT_ONCE or group == file.num_row_groups - 1:
+            yield file.read_row_groups(waiting, columns=list(COLUMNS), use_threads=False)
+            waiting, rows = [], 0
+
+
+def _sum(first: Numbers, second: Numbers) -> Numbers:
+    """Entry by entry, the shorter one filled up with zeros."""
+    total = np.zeros(max(len(first), len(second)), dtype=np.int64)
+    total[: len(first)] += first
+    total[: len(second)] += second
+    return total
