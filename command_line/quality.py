@@ -70,11 +70,12 @@ def quality(
 
     console = Console()
     if figures is not None:
-        from sortiment.quality.markdown import write_figures
+        from sortiment.markdown import write_figures
+        from sortiment.quality.markdown import format_figures
 
         if json_path is None:
             raise SettingsError("figures come from a JSON file", allowed="--json PATH --figures PAGE")
-        write_figures(json_path, figures)
+        write_figures(json_path, figures, format_figures)
         return
     arms = choose_arms(models or MODELS, layers or LAYERS)
     if bool(feed) == new_country:

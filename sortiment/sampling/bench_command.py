@@ -1,5 +1,6 @@
 """The command `sortiment bench sampling`."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -7,8 +8,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sortiment.errors import SettingsError
+from sortiment.markdown import write_figures
 from sortiment.progress import LogProgress
 from sortiment.sampling.bench import BenchResult, run_bench
+from sortiment.sampling.bench_figures import format_figures
 from sortiment.settings import SamplingSettings
 
 
@@ -28,13 +32,23 @@ def sampling(
     ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     plot_path: Annotated[Path | None, typer.Option("--plot", help="Draw the seconds here (png, svg or pdf).")] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", help="Compute nothing: write the tables of --json into this Markdown page."),
+    ] = None,
 ) -> None:
     """Sampling at scale beside a full read, a census, a window function, pandas and polars."""
     if not 1 <= rows <= 1e10 or rows != int(rows):
         raise typer.BadParameter("a whole number from 1 to 1e10", param_hint="--rows")
+    if figures is not None:
+        if json_path is None:
+            raise SettingsError("figures come from a JSON file", allowed="--json PATH --figures PAGE")
+        write_figures(json_path, figures, format_figures)
+        return
     console = Console()
     result = run_bench(
         int(rows),
+        now=datetime.now(UTC),
         zipf=zipf,
         categories=categories,
         parts=parts,
@@ -73,7 +87,10 @@ def show_result(result: BenchResult, console: Console) -> None:
     window = "not run" if result.window_s is None else f"{result.window_s / result.sample_s:.1f} times the sample"
     if result.window_out_of_memory:
         window = f"out of memory at {result.arguments['memory_mb']} MB"
-    console.print(f"sample / full read  {result.sample_over_full_read:.2f}")
+    console.print(
+        f"sample / full read  {result.sample_over_full_read:.2f}, with the indexes that the loader writes "
+        f"{result.sample_and_index_over_full_read:.2f}"
+    )
     console.print(
         f"one percent more    {result.increment_share:.1%} of the first state, "
         f"{result.increment_of_first_run_share:.1%} of the first run; {result.increment_with_samples_share:.1%} of it "

@@ -8,9 +8,10 @@ import pytest
 
 from sortiment.errors import SettingsError
 from sortiment.feeds import FeedSpec
+from sortiment.markdown import write_figures
 from sortiment.quality.arms import choose_arms, order_tasks
 from sortiment.quality.lessons import Bench
-from sortiment.quality.markdown import write_figures
+from sortiment.quality.markdown import format_figures
 from sortiment.quality.running import run_bench, run_new_country, run_probe
 from sortiment.quality.tables import tabulate, tabulate_flips
 
@@ -43,7 +44,7 @@ def test_every_arm_gives_a_row_and_a_second_run_computes_none(
     assert json.loads(target.read_text(encoding="utf-8"))["rows"] == first.rows
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- figures: quality -->\nold\n<!-- end of figures: quality -->\nb\n", encoding="utf-8")
-    write_figures(target, page)
+    write_figures(target, page, format_figures)
     assert "| tfidf | 1 |" in page.read_text(encoding="utf-8")
     assert "old" not in page.read_text(encoding="utf-8")
 

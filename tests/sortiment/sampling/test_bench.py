@@ -1,6 +1,7 @@
 """The bench runs, in small, and writes what it promises."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -42,6 +43,16 @@ def test_the_command_measures_and_writes_json_and_a_plot(tmp_path: Path) -> None
     assert (tmp_path / "bench.png").stat().st_size > 5_000
     assert "extrapolated, not measured" in result.output
     assert not list(tmp_path.glob("sortiment-bench-*"))
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- figures: bench -->\nstale figures\n<!-- end of figures: bench -->\nafter\n")
+    result = CliRunner().invoke(app, ["--json", str(tmp_path / "bench.json"), "--figures", str(page)])
+    assert result.exit_code == 0, result.output
+    written = page.read_text()
+    assert written.startswith("before\n<!-- figures: bench -->\n") and written.endswith("-->\nafter\n")
+    assert "stale figures" not in written
+    assert f"| {content['measured']['sample']['seconds']:.1f}" in written
+    for name, aim in content["aims"].items():
+        assert f"| `{name}` | {aim:,g} | " in written
 
 
 def test_the_window_functions_that_it_is_compared_with_draw_the_same_offers(tmp_path: Path) -> None:
@@ -76,5 +87,5 @@ def test_kept_offers_are_found_again_and_others_are_not(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(SamplingError, match="disk is too small"):
-        run_bench(10**13, folder=tmp_path)
+        run_bench(10**13, now=datetime(2026, 1, 1, tzinfo=UTC), folder=tmp_path)
     assert not list(tmp_path.iterdir())

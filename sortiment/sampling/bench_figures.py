@@ -1,0 +1,83 @@
+"""The sampling bench's JSON as Markdown tables (`sortiment/markdown.py` puts them into a page)."""
+
+from typing import Any
+
+LABELS = {
+    "full read, Arrow": "full read of the sample's 11 columns, Arrow, before",
+    "full read again, Arrow": "... after",
+    "full read, DuckDB": "the same, DuckDB, before",
+    "full read again, DuckDB": "... after",
+    "sample": "**the sample, from parts and indexes**",
+    "index": "the indexes, written by the loader",
+    "census": "the census alone, by category and shop, from the indexes",
+    "census, DuckDB": "census by category alone, DuckDB, from the parts",
+    "one percent, new shops": "1 % more offers, of new shops",
+    "one percent, known shops": "1 % more offers, of known shops",
+    "census tables": "the census tables of the kept state",
+    "window per category": "`row_number()` per category, no caps, no split",
+    "windows, same offers": "windows that draw the same offers",
+    "pandas": "pandas, no caps",
+    "polars": "polars, no caps",
+}
+"""What the page says of each measurement, in this order; what is not listed is not shown."""
+
+
+def format_figures(content: dict[str, Any]) -> str:
+    """What was measured, the aims, and what is extrapolated."""
+    asked, machine, measured = content["arguments"], content["machine"], content["measured"]
+    head = (
+        f"{content['measured_at']}; {machine['processor']}, {machine['cores']} cores, Python {machine['python']}, load "
+        f"{machine['load_average'][0]:.1f} at the end. {content['rows']:,} offers in {asked['parts']} parts, "
+        f"{asked['categories']:,} categories, {asked['shops']:,} shops, {asked['threads']} threads; "
+        f"{measured['sample']['rows']:,} offers in the samples. Limit of the windows: {asked['memory_mb']:,} MB."
+    )
+    tail = (
+        f"With the indexes written too: {content['sample_and_index_over_full_read']:.2f} of a full read. Extrapolated, "
+        f"not measured: {content['extrapolated']['rows']:,} offers in {content['extrapolated']['sample_s'] / 60:.0f} "
+        "minutes on this machine, if time stays proportional to rows."
+    )
+    lines = [
+        *(head, ""),
+        "| | seconds | processor seconds | peak MB | GB read |",
+        "| --- | --- | --- | --- | --- |",
+        *(_row(label, measured[name]) for name, label in LABELS.items() if name in measured),
+        "",
+        "| | aim, at most | measured |",
+        "| --- | --- | --- |",
+        *(_aim(name, aim, content[name]) for name, aim in content["aims"].items()),
+        f"| windows for the same offers | 5 times slower, or out of memory | {_window(content)} |",
+        *("", tail, ""),
+        *(f"- `{name}`: {meaning}." for name, meaning in content["definitions"].items()),
+    ]
+    return "\n".join(lines)
+
+
+def _row(label: str, found: dict[str, Any]) -> str:
+    seconds = f"{found['seconds']:.1f}"
+    if "state_s" in found:
+        seconds = f"{found['seconds']:.2f} (state {found['state_s']:.2f}, samples {found['draw_s']:.2f})"
+    if found.get("out_of_memory"):
+        seconds = f"out of memory after {seconds}"
+    if found.get("stopped"):
+        seconds = f"stopped after {seconds}"
+    read = found.get("bytes_read")
+    cells = [
+        label,
+        seconds,
+        f"{found['cpu_s']:.1f}" if "cpu_s" in found else "",
+        f"{found['peak_rss_mb']:,.0f}" if "peak_rss_mb" in found else "",
+        "" if read is None else f"{read / 1e9:.1f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _aim(name: str, aim: float, value: float) -> str:
+    shown = f"{value:,.0f}" if aim > 1 else f"{value:.3f}"
+    return f"| `{name}` | {aim:,g} | {shown if value <= aim else f'**{shown}: missed**'} |"
+
+
+def _window(content: dict[str, Any]) -> str:
+    if content["window_s"] is None:
+        return "not run"
+    times = f"{content['window_s'] / content['sample_s']:.1f} times the sample"
+    return f"out of memory, after {times}" if content["window_out_of_memory"] else times
