@@ -229,6 +229,7 @@ def _duckdb(task: dict[str, Any]) -> Any:
     import duckdb
 
     connection = duckdb.connect()
+    connection.execute("SET enable_progress_bar = false")  # it would be drawn into the line of JSON
     connection.execute("SET threads = $threads", {"threads": task["threads"]})
     connection.execute("SET memory_limit = $limit", {"limit": f"{task['memory_mb']}MB"})
     connection.execute("SET temp_directory = $folder", {"folder": str(Path(task["scratch"]) / "spill")})
