@@ -50,7 +50,7 @@ def test_the_command_measures_and_writes_json_and_a_plot(tmp_path: Path) -> None
     written = page.read_text()
     assert written.startswith("before\n<!-- figures: bench -->\n") and written.endswith("-->\nafter\n")
     assert "stale figures" not in written
-    assert f"| {content['measured']['sample']['seconds']:.1f}" in written
+    assert f"| {content['measured']['sample']['seconds']:.2f} (state " in written
     for name, aim in content["aims"].items():
         assert f"| `{name}` | {aim:,g} | " in written
 
