@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sortiment.artifacts import ArtifactStore
 from sortiment.feeds import FeedSpec, OfferPart, departments_of, describe_market, group_departments, load_parts
+from sortiment.feeds.offer_index import counts_address, read_counts
 from sortiment.progress import silent
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import SHARED, derive_taxonomy, plan_departments
@@ -47,6 +49,12 @@ def test_grouped_parts_hold_the_same_rows_in_other_departments(make_spec: MakeSp
     before, after = (pq.read_table(part.paths["GB"]) for part in (raw, grouped))
     assert after.drop_columns(["department"]).equals(before.drop_columns(["department"]))
     assert after.schema.equals(before.schema)
+    with pa.OSFile(counts_address(str(grouped.paths["GB"]))) as file:
+        counts = read_counts(file)
+    named = dict(zip(counts.categories, counts.departments, strict=True))
+    assert named == {None: None} | dict(
+        zip(after["category_id"].to_pylist(), after["department"].to_pylist(), strict=True)
+    )
     found = describe_market([grouped])
     assert {"regal-8", "regal-7", "regal-6"} < set(found.partitions["GB"])
     assert len(found.partitions["GB"]) == 5
