@@ -151,6 +151,12 @@ class TeacherSettings(StageSettings):
     landmarks: int = Field(
         4_000, ge=10, le=50_000, description="beyond, on about so many means of a few offers of a category"
     )
+    share_offers: int = Field(
+        2_000,
+        ge=0,
+        description="training offers, so many with and so many without a label, that tell how much likelier a class is "
+        "than its labels say; 0 = as they say",
+    )
     label_top_k: int = Field(16, ge=1, le=256, description="classes kept per soft label; the rest is one mass")
 
 
@@ -234,6 +240,13 @@ class FastSettings(StageSettings):
     """Distilling the fast student. How labels and teacher are weighed is in StudentSettings."""
 
     regularization: float = Field(0.1, ge=1e-4, le=100, description="ridge penalty")
+    name_regularization: float = Field(0.1, ge=1e-4, le=100, description="ridge penalty of what category names say")
+    most_names: int = Field(
+        5_000,
+        ge=10,
+        le=100_000,
+        description="more names than this are averaged by category and language, or by category",
+    )
     class_balance: Share = Field(
         0.5, description="an offer weighs (mass of its likeliest class) to the power of minus this: 0 = none"
     )

@@ -65,6 +65,20 @@ def calibration_error(confidence: Floats, right: npt.NDArray[np.bool_], bins: in
     return sum(gaps) / len(confidence)
 
 
+def calibration_noise(confidence: Floats, bins: int = BINS) -> float:
+    """The calibration error that a perfectly calibrated model would show on so many offers, on average.
+
+    Of a bin's offers some more or fewer than expected are right by chance: the mean of that, as of a normal
+    distribution with the variance of independent answers. An error near this one is not a fault of the model.
+    """
+    if not len(confidence):
+        raise SettingsError("a calibration error needs answers", value=0, allowed="one offer or more")
+    sure = np.clip(np.asarray(confidence, np.float64), 0.0, 1.0)
+    place = np.minimum((sure * bins).astype(np.int64), bins - 1)
+    variance = np.bincount(place, sure * (1.0 - sure), bins)
+    return float(np.sqrt(variance * 2.0 / np.pi).sum() / len(sure))
+
+
 def top_accuracy(top_index: Ints, labels: Ints, k: int = 5) -> float:
     """Share of offers whose label is among the k best classes."""
     if not len(labels):

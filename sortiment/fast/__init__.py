@@ -14,8 +14,9 @@ from sortiment.settings import EncoderSettings, FastSettings, StudentSettings
 
 if TYPE_CHECKING:
     from sortiment.fast.classifier import FastClassifier
+    from sortiment.teacher import CategoryNames
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 OF_THIS_RUN = ("seconds", "offers_per_s")
 
 __all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier"]
@@ -24,7 +25,8 @@ __all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier"]
 @dataclass(frozen=True)
 class FastReport:
     """What a training run gave. words, pairs: rows of the table. runs: of characters, for words that it
-    does not have. iterations, residual: of the solver. Validation figures as in StudentReport."""
+    does not have. iterations, residual: of the solver. name_strength: how
+    far the categories' names are believed, 0 to 1; None without names. Validation figures as in StudentReport."""
 
     offers: int
     labelled_offers: int
@@ -35,6 +37,7 @@ class FastReport:
     bytes: int
     iterations: int
     residual: float
+    name_strength: float | None
     validation_offers: int
     accuracy: float
     macro_f1: float
@@ -61,12 +64,14 @@ def distill_fast(
     student: StudentSettings | None = None,
     encoder: EncoderSettings | None = None,
     progress: Progress = silent,
+    names: "CategoryNames | None" = None,
 ) -> FastReport:
     """Train a fast student and write it to `out`: `weights.safetensors`, `words.json`, `fast.json`, `classes.json` and
     `calibration.json`.
 
     samples, soft_labels: partition key to artifact folder, as for `sortiment.student.distill_student`. student: how
-    labels and teacher are weighed. encoder: which columns are read. Raises TrainingError.
+    labels and teacher are weighed. encoder: which columns are read. names: each category's paths, as the teacher has
+    them. Raises TrainingError.
     """
     from sortiment.fast.training import run_fast_distillation
 
@@ -79,6 +84,7 @@ def distill_fast(
         student or StudentSettings(),
         encoder or EncoderSettings(),
         progress,
+        names or {},
     )
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sortiment.errors import TrainingError
 from sortiment.fast import FastReport
 from sortiment.fast.classifier import CLASSES_FILE, FAST_FILE, WEIGHTS_FILE, WORDS_FILE
 from sortiment.fast.features import Features, collect_features
+from sortiment.fast.naming import fit_prior
 from sortiment.fast.network import FastNetwork, Floats, Tables
 from sortiment.fast.solving import Solution, solve_ridge
 from sortiment.progress import Progress
@@ -23,6 +25,7 @@ from sortiment.student.corpus import NO_CLASS, read_corpus
 from sortiment.student.directory import write_json
 from sortiment.student.measures import measure_validation
 from sortiment.student.targets import Targets, weigh_targets
+from sortiment.teacher.names import CategoryNames, write_names
 
 SMALLEST_WEIGHT = 1e-3
 
@@ -36,6 +39,7 @@ def run_fast_distillation(
     student: StudentSettings,
     encoder: EncoderSettings,
     progress: Progress,
+    names: CategoryNames,
 ) -> FastReport:
     """See `sortiment.fast.distill_fast`."""
     started = time.monotonic()
@@ -46,21 +50,23 @@ def run_fast_distillation(
         raise TrainingError("the samples hold no offers to train on", value=len(corpus), fix="sample more offers")
     room = settings.most_weights // len(corpus.classes)
     texts = [corpus.texts[row] for row in train.tolist()]
-    features = collect_features(texts, settings.max_words, settings.least_offers, room)
+    named = write_names(names, corpus.classes, settings.most_names, settings.name_regularization)
+    every = [*texts, *named.texts] if named is not None else texts
+    features = collect_features(every, settings.max_words, settings.least_offers, room)
     wanted = _as_matrix(targets, train, len(corpus.classes))
+    weights, lift = _balance(wanted, settings.class_balance), _lift_small(wanted, settings.tail_emphasis)
+    solver: dict[str, Any] = {"tolerance": settings.tolerance, "iterations": settings.iterations}
     teaching = time.monotonic()
-    with progress("distill the fast student", total=settings.iterations, unit="iterations") as step:
-        solved = solve_ridge(
-            features,
-            wanted,
-            _balance(wanted, settings.class_balance),
-            regularization=settings.regularization,
-            tolerance=settings.tolerance,
-            iterations=settings.iterations,
-            step=step,
-        )
+    solves = 1 if named is None else 2
+    with progress("distill the fast student", total=solves * settings.iterations, unit="iterations") as step:
+        prior = None if named is None else fit_prior(features, named, wanted, weights, **solver, step=step)
+        if prior is not None:
+            wanted -= prior.answers
+        own = replace(features, texts=features.texts[: len(train)])
+        solved = solve_ridge(own, wanted, weights, regularization=settings.regularization, **solver, step=step)
+        solved = solved if prior is None else prior.joined(solved)
     rate = len(train) / max(time.monotonic() - teaching, 1e-9)
-    tables = _as_tables(features, solved, _lift_small(wanted, settings.tail_emphasis))
+    tables = _as_tables(features, solved, lift)
     network = FastNetwork(features.words, tables, settings.max_words)
     calibration, scores = measure_validation(
         corpus, lambda rows: network.score([corpus.texts[row] for row in rows.tolist()])
@@ -80,6 +86,7 @@ def run_fast_distillation(
         bytes=(out / WEIGHTS_FILE).stat().st_size,
         iterations=solved.iterations,
         residual=round(solved.residual, 6),
+        name_strength=None if prior is None else round(prior.strength, 4),
         temperature=calibration.temperature,
         seconds=time.monotonic() - started,
         offers_per_s=rate,

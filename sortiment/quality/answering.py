@@ -192,7 +192,8 @@ def _answer_as_student(
     if arm.model == "fast":
         from sortiment.fast import distill_fast, load_fast_classifier
 
-        distill_fast(lesson.samples, lesson.soft_labels, lesson.classes, settings.fast, out, settings.student, **shared)
+        learned = (lesson.samples, lesson.soft_labels, lesson.classes)
+        distill_fast(*learned, settings.fast, out, settings.student, **shared, names=split.category_names)
         classifier = load_fast_classifier(out)
     else:
         from sortiment.student import distill_student, load_classifier

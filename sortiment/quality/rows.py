@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sortiment.evaluation import OVERALL, area_under_roc, calibration_error, score
+from sortiment.evaluation import OVERALL, area_under_roc, calibration_error, calibration_noise, score
 from sortiment.quality.answering import Answers
 from sortiment.quality.arms import Task
 from sortiment.settings import EvaluationSettings
@@ -22,7 +22,8 @@ def score_row(
     macro_f1_tail: the same over the test offers of tail categories (the smallest, which together hold a tenth of the
     feed's labelled offers); None where no test offer is in one. macro_f1_low, macro_f1_high: 95 % bootstrap interval
     over test offers. unknown_auroc: only where categories were left out; the other figures are then over offers of the
-    categories that were learned. ece: calibration error over 15 bins. offers_per_s: on one core, from text to category.
+    categories that were learned. ece: calibration error over 15 bins. ece_by_chance: what a perfectly calibrated model
+    would show on as many offers. offers_per_s: on one core, from text to category.
     """
     truth, slices = (np.array(test[name].to_pylist(), object) for name in ("category_id", "slice"))
     predicted, confidence, more = answers.predicted, answers.confidence, {}
@@ -47,6 +48,7 @@ def score_row(
         "macro_f1": round(overall["macro_f1"], 5),
         "macro_f1_tail": None if tail is None else round(tail["macro_f1"], 5),
         "ece": round(calibration_error(confidence, predicted == truth), 5),
+        "ece_by_chance": round(calibration_noise(confidence), 5),
         "offers_per_s": round(answers.offers_per_s, 1),
         "macro_f1_low": overall["low"],
         "macro_f1_high": overall["high"],

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-HEADINGS = ("", "seeds", "accuracy", "macro-F1", "of teacher", "tail macro-F1", "ECE", "offers/s, one core")
+HEADINGS = (
+    "",
+    "seeds",
+    "accuracy",
+    "macro-F1",
+    "of teacher",
+    "tail macro-F1",
+    "ECE",
+    "by chance",
+    "offers/s, one core",
+)
 UNKNOWN_HEADING = "unknown AUROC"
-FIGURES = ("unknown_auroc", "accuracy", "macro_f1", "macro_f1_tail", "ece", "offers_per_s")
+FIGURES = ("unknown_auroc", "accuracy", "macro_f1", "macro_f1_tail", "ece", "ece_by_chance", "offers_per_s")
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,7 @@ def cells_of(one: Summary) -> list[str]:
         "" if one.of_teacher is None else f"{one.of_teacher:.1%}",
         _figure(one, "macro_f1_tail"),
         _figure(one, "ece"),
+        _chance(one.means["ece_by_chance"]),
         "" if speed is None else f"{speed:,.0f}",
     ]
     return cells if one.means["unknown_auroc"] is None else [*cells, _figure(one, "unknown_auroc")]
@@ -121,6 +132,10 @@ def tabulate_flips(rows: Sequence[Mapping[str, Any]]) -> Iterable["Table"]:
 
 def _rate(values: Sequence[float]) -> str:
     return f"{mean(values):.1%}" if values else "–"
+
+
+def _chance(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _figure(one: Summary, name: str) -> str:

@@ -5,10 +5,11 @@ Importing this is cheap: encoders, solvers and vectorizers are imported when the
 
 from sortiment.teacher.labelling import SOFT_LABELS_FILE, LabelReport, label_offers, label_samples
 from sortiment.teacher.names import CategoryNames, names_of
+from sortiment.teacher.report import TeacherReport
 from sortiment.teacher.teacher import Teacher, load_teacher
-from sortiment.teacher.training import TeacherReport, train_teacher
+from sortiment.teacher.training import train_teacher
 
-CODE_VERSION = "5"
+CODE_VERSION = "7"
 
 __all__ = [
     "CODE_VERSION",

@@ -3,6 +3,7 @@
     classes.json                    category ids; index = class
     teacher.json                    settings, encoder, the link from scores to probabilities, scores
     encoder_expert.safetensors, ngram_expert.safetensors
+    lifts.safetensors               what each class's logarithm is raised by, and in which countries otherwise
     training_offers.safetensors     offer_key, class, and each expert's leverage, by offer_key
 
 The last file lets the teacher answer for its own training offers as if it had not seen them.
@@ -22,11 +23,12 @@ from sortiment.encoders import EncoderFolder, FeatureCache, prompted
 from sortiment.errors import TrainingError
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings
-from sortiment.teacher.combining import Link, lift_classes
+from sortiment.teacher.combining import Link
 from sortiment.teacher.encoder_expert import EncoderExpert
 from sortiment.teacher.ngram_expert import NgramExpert
 from sortiment.teacher.offers import Offers
 from sortiment.teacher.ridge import Floats, leave_one_out
+from sortiment.teacher.shares import Lifts
 
 CLASSES_FILE = "classes.json"
 TEACHER_FILE = "teacher.json"
@@ -61,7 +63,7 @@ class Teacher:
     features: FeatureCache
     experts: dict[str, EncoderExpert | NgramExpert]
     link: Link
-    lift: Floats
+    lifts: Lifts
     training: TrainingOffers
     scores: dict[str, Any]
 
@@ -81,7 +83,7 @@ class Teacher:
             if len(rows):
                 score[rows] = leave_one_out(score[rows], self.training.labels[at], self.training.leverage[name][at])
             scores[name] = score
-        return self.link.log_probabilities(scores, self.lift)
+        return self.link.log_probabilities(scores, self.lifts.of(offers.countries))
 
 
 def load_teacher(folder: Path, encoder: EncoderFolder, encoder_settings: EncoderSettings, features: Path) -> Teacher:
@@ -93,9 +95,12 @@ def load_teacher(folder: Path, encoder: EncoderFolder, encoder_settings: Encoder
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
         classes = json.loads((folder / CLASSES_FILE).read_text(encoding="utf-8"))
+        lifts = Lifts.load(folder)
     except FileNotFoundError as error:
         raise TrainingError(
-            "this folder holds no teacher", value=str(folder), fix="materialize teacher_model first"
+            "this folder holds no teacher that this version can read",
+            value=str(folder),
+            fix="materialize teacher_model first",
         ) from error
     if description["encoder"]["version"] != encoder.version:
         raise TrainingError(
@@ -124,7 +129,7 @@ def load_teacher(folder: Path, encoder: EncoderFolder, encoder_settings: Encoder
         features=FeatureCache(features, encoder, encoder_settings),
         experts=experts,
         link=Link(**description["link"]),
-        lift=lift_classes(training.labels, len(classes), description["settings"]["tail_emphasis"]),
+        lifts=lifts,
         training=training,
         scores=description["report"]["scores"],
     )

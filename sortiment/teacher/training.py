@@ -5,7 +5,7 @@ did not see are scored. A category without training offers cannot be taught: it 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,16 @@ import numpy as np
 from sortiment.blobs import write_atomically
 from sortiment.encoders import EncoderFolder, FeatureCache, prompted
 from sortiment.errors import TrainingError
-from sortiment.evaluation import calibration_error, score
 from sortiment.progress import Progress, silent
-from sortiment.settings import EncoderSettings, EvaluationSettings, TeacherSettings
+from sortiment.settings import EncoderSettings, TeacherSettings
 from sortiment.teacher.combining import MIN_OFFERS, Link, fit_link_with_names, lift_classes
 from sortiment.teacher.encoder_expert import EncoderExpert, fit_encoder_expert
 from sortiment.teacher.names import CategoryNames, NameFeatures, NameTexts, write_names
 from sortiment.teacher.ngram_expert import NgramExpert, fit_ngram_expert
-from sortiment.teacher.offers import TEST, TRAIN, VALIDATION, Offers, read_offers
+from sortiment.teacher.offers import TRAIN, VALIDATION, Offers, read_offers
+from sortiment.teacher.report import TeacherReport, report_training
 from sortiment.teacher.ridge import Floats, Ints, class_weights, leave_one_out
+from sortiment.teacher.shares import Lifts, Shares, correct_lifts, group_offers, spread_evenly
 from sortiment.teacher.teacher import (
     CLASSES_FILE,
     ENCODER,
@@ -35,34 +36,6 @@ from sortiment.teacher.teacher import (
 )
 
 LEAST_WEIGHT = 0.01  # an offer of no weight would make the equations singular
-
-
-@dataclass(frozen=True)
-class TeacherReport:
-    """What was trained and how good it is.
-
-    classes: taught. untaught: categories that occur in the samples and have no training offer: the teacher cannot
-    name them. single_offer_classes: taught from one offer. suspect_offers: trained on with less weight. link: from
-    scores to probabilities, fitted on the split `linked_on`. names: how strongly each expert takes what the categories'
-    names add; empty where they did not help, or were not given. scores: split (validation, test) to model (teacher and
-    each expert alone) to `{offers, accuracy, macro_f1, ...}`; offers of an untaught category count as wrong.
-    calibration_error: of the teacher on the test offers.
-    """
-
-    training_offers: int
-    classes: int
-    untaught: tuple[str, ...]
-    single_offer_classes: int
-    suspect_offers: int
-    link: Link
-    linked_on: str
-    names: dict[str, float]
-    scores: dict[str, dict[str, dict[str, Any]]]
-    calibration_error: float | None
-
-    def summary(self) -> dict[str, Any]:
-        """The report as JSON."""
-        return {**asdict(self), "untaught": list(self.untaught)}
 
 
 @dataclass(frozen=True)
@@ -91,7 +64,9 @@ def train_teacher(
     Raises TrainingError for fewer than two categories with training offers.
     """
     offers = read_offers(samples, encoder_settings.inputs)
-    offers = offers.take(np.flatnonzero([label is not None for label in offers.labels]))
+    has_label = np.array([label is not None for label in offers.labels], bool)
+    unlabelled = offers.take(np.flatnonzero(~has_label & (offers.split == TRAIN)))
+    offers = offers.take(np.flatnonzero(has_label))
     classes, untaught = _classes(offers)
     labels = labels_as_classes(offers.labels, classes)
     named = write_names(names or {}, classes, settings.name_landmarks, settings.name_regularization)
@@ -114,10 +89,15 @@ def train_teacher(
     lift = lift_classes(labels[train], len(classes), settings.tail_emphasis)
     link, strengths, linked_on = _fit_link(fitted, offers, vectors, labels, train, lift)
     experts = _join_names(fitted, strengths)
+
+    def embed(some: Offers) -> Floats | None:
+        return None if vectors is None else offer_features(some, cache, encoder, encoder_settings, progress)
+
+    answering = _Answering(experts, link, lift)
+    lifts = answering.learn_lifts(offers, vectors, labels, train, fitted.leverage, unlabelled, embed, settings)
     held_out = np.flatnonzero(offers.split != TRAIN)
     scores = _score(experts, offers, vectors, held_out)
-    together = link.log_probabilities(scores, lift)
-    report = _report(
+    report = report_training(
         offers.take(held_out),
         labels[held_out],
         labels[train],
@@ -125,13 +105,15 @@ def train_teacher(
         classes,
         untaught,
         scores,
-        together,
+        link.log_probabilities(scores, lifts.of([offers.countries[row] for row in held_out])),
         link,
         strengths,
         linked_on,
+        len(unlabelled),
+        sorted(lifts.of_country),
     )
     training = TrainingOffers(offers.keys[train], labels[train], fitted.leverage)
-    _save(out, experts, training, classes, report, encoder, encoder_settings, settings)
+    _save(out, experts, training, lifts, classes, report, encoder, encoder_settings, settings)
     return report
 
 
@@ -232,53 +214,51 @@ def _join_names(fitted: _Fitted, strengths: Mapping[str, float]) -> dict[str, En
     return experts
 
 
-def _report(
-    held_out: Offers,
-    labels: Ints,
-    taught: Ints,
-    training_weight: Floats,
-    classes: tuple[str, ...],
-    untaught: tuple[str, ...],
-    scores: Mapping[str, Floats],
-    together: Floats,
-    link: Link,
-    strengths: Mapping[str, float],
-    linked_on: str,
-) -> TeacherReport:
-    """labels, scores, together: of the held-out offers. taught, training_weight: classes and weights of the others."""
-    split_scores: dict[str, dict[str, dict[str, Any]]] = {}
-    for split in (VALIDATION, TEST):
-        rows = np.flatnonzero(held_out.split == split)
-        if len(rows):
-            truth = [str(held_out.labels[row]) for row in rows]
-            split_scores[split] = {
-                name: score(truth, np.array(classes)[answers[rows].argmax(1)], {}, EvaluationSettings())["overall"]
-                for name, answers in {"teacher": together, **scores}.items()
-            }
-    counts = np.bincount(taught, minlength=len(classes))
-    test = np.flatnonzero(held_out.split == TEST)
-    return TeacherReport(
-        training_offers=len(taught),
-        classes=len(classes),
-        untaught=untaught,
-        single_offer_classes=int((counts == 1).sum()),
-        suspect_offers=int((training_weight < 1.0).sum()),
-        link=link,
-        linked_on=linked_on,
-        names=dict(strengths),
-        scores=split_scores,
-        calibration_error=(
-            calibration_error(np.exp(together[test].max(1)), together[test].argmax(1) == labels[test])
-            if len(test)
-            else None
-        ),
-    )
+@dataclass(frozen=True)
+class _Answering:
+    """The teacher as far as it is: lift as the link was fitted with."""
+
+    experts: Mapping[str, EncoderExpert | NgramExpert]
+    link: Link
+    lift: Floats
+
+    def learn_lifts(
+        self,
+        labelled: Offers,
+        features: Floats | None,
+        labels: Ints,
+        train: Ints,
+        leverage: Mapping[str, Floats],
+        unlabelled: Offers,
+        embed: Callable[[Offers], Floats | None],
+        settings: TeacherSettings,
+    ) -> Lifts:
+        """How much likelier classes are than among the labels (`shares`). leverage: of the offers `train`."""
+        groups = group_offers(unlabelled.countries, {labelled.countries[row] for row in train})
+        if not groups or not settings.share_offers:
+            return Lifts(self.lift, {})
+        some = spread_evenly(len(train), settings.share_offers)
+        scores = _score(self.experts, labelled, features, train[some])
+        for name, own in scores.items():
+            leave_one_out(own, labels[train[some]], leverage[name][some])
+        expected = self._mean(scores, len(train))
+        seen: dict[str, Shares] = {}
+        for name, rows in groups.items():
+            offers = unlabelled.take(rows[spread_evenly(len(rows), settings.share_offers)])
+            scores = _score(self.experts, offers, embed(offers), np.arange(len(offers)))
+            seen[name] = self._mean(scores, len(rows))
+        return correct_lifts(self.lift, expected, seen)
+
+    def _mean(self, scores: Mapping[str, Floats], of: int) -> Shares:
+        answers = self.link.log_probabilities(scores, self.lift)
+        return Shares(np.exp(answers).mean(0, dtype=np.float64), len(answers), of)
 
 
 def _save(
     out: Path,
     experts: Mapping[str, EncoderExpert | NgramExpert],
     training: TrainingOffers,
+    lifts: Lifts,
     classes: tuple[str, ...],
     report: TeacherReport,
     encoder: EncoderFolder,
@@ -288,6 +268,7 @@ def _save(
     out.mkdir(parents=True, exist_ok=True)
     for expert in experts.values():
         expert.save(out)
+    lifts.save(out)
     save_training(out, training)
     write_atomically(out / CLASSES_FILE, _json(list(classes)))
     description = {

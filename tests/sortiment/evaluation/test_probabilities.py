@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from sortiment.errors import SettingsError
-from sortiment.evaluation import calibration_error, compare_models, hierarchical_f1, reliability, top_accuracy
+from sortiment.evaluation import (
+    calibration_error,
+    calibration_noise,
+    compare_models,
+    hierarchical_f1,
+    reliability,
+    top_accuracy,
+)
 
 PATHS = {"a": ("home", "lamps"), "b": ("home", "chairs"), "c": ("food", "lamps"), "d": ("food",)}
 
@@ -20,6 +27,14 @@ def test_overconfidence_is_its_gap() -> None:
     assert calibration_error(np.full(1_000, 0.9), right) == pytest.approx(0.2)
     (only,) = reliability(np.full(1_000, 0.9), right)
     assert (only.offers, only.accuracy) == (1_000, 0.7)
+
+
+def test_what_chance_does_to_an_honest_model_is_told_beforehand() -> None:
+    rng = np.random.default_rng(1)
+    confidence = np.sqrt(rng.random(900))
+    drawn = [calibration_error(confidence, rng.random(900) < confidence) for _ in range(200)]
+    assert calibration_noise(confidence) == pytest.approx(np.mean(drawn), rel=0.05)
+    assert calibration_noise(np.ones(3)) == 0.0
 
 
 def test_certainty_falls_into_the_last_bin() -> None:

@@ -17,6 +17,7 @@ from sortiment.settings import FastSettings
 
 TITLES = ["red smartphone mini", "case for mini", "espresso", "best matcha tea set", "lantern 2x", "xl armchair pro"]
 TRUTH = ["phones", "cases", "coffee", "tea", "lamps", "chairs"]
+UNSEEN = ["quirk", "wodge", "vexil", "zymurg", "fjord", "nymph"]
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,20 @@ def test_beyond_the_most_weights_rare_words_lose_their_rows_and_are_spelled(tiny
     report = _distill(tiny_market, tmp_path, most_weights=600 * len(tiny_market.classes))
     assert report.words + report.pairs + report.runs <= 600
     assert report.macro_f1 > 0.9
+
+
+def test_names_teach_words_that_no_offer_has_and_codes_teach_nothing(tiny_market: Any, tmp_path: Path) -> None:
+    names = {category: [("Shop", f"{category} {word}")] for category, word in zip(TRUTH, UNSEEN, strict=True)}
+    codes = {category: [("Shop", f"Q{number}")] for number, category in enumerate(TRUTH)}
+    share = (tiny_market.samples, tiny_market.soft_labels, tiny_market.classes, FastSettings())
+    with_names = distill_fast(*share, tmp_path / "names", names=names)
+    with_codes = distill_fast(*share, tmp_path / "codes", names=codes)
+    assert with_names.name_strength == pytest.approx(1.0)
+    assert with_codes.name_strength is not None
+    assert with_codes.name_strength < 0.1
+    classifier = load_fast_classifier(tmp_path / "names")
+    assert [classifier.classes[index] for index in classifier.classify(UNSEEN).index] == TRUTH
+    assert with_codes.macro_f1 > 0.95
 
 
 def test_files_of_different_runs_are_refused(trained: tuple[Path, FastReport], tmp_path: Path) -> None:

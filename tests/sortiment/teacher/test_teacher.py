@@ -221,6 +221,31 @@ def test_names_help_where_offers_are_few_and_are_left_out_where_they_say_nothing
     assert made["GB|few"]["agreement"] > right[0]
 
 
+def test_unlabelled_offers_tell_what_is_frequent_and_a_country_without_labels_has_its_own_lift(
+    samples: dict[str, Path], encoder: EncoderFolder, home: Path, tmp_path: Path
+) -> None:
+    tea = "c" * 12
+    phones: list[tuple[str, str | None, str]] = [(f"new phone {number}x", None, "train") for number in range(300)]
+    given = samples | {
+        "DE|more": write_sample(tmp_path / "more", "DE", phones, 30_000),
+        "FR|unlabelled": write_sample(tmp_path / "fr", "FR", [(title, None, "train") for title, *_ in phones], 40_000),
+    }
+
+    def train(name: str, settings: TeacherSettings) -> tuple[TeacherReport, Teacher]:
+        report = train_teacher(given, encoder, FP32, settings, tmp_path / name, home / "features")
+        return report, load_teacher(tmp_path / name, encoder, FP32, home / "features")
+
+    report, corrected = train("corrected", SETTINGS)
+    assert report.countries_without_labels == ("FR",)
+    assert report.unlabelled_offers == 604
+    plain = train("plain", SETTINGS.model_copy(update={"share_offers": 0}))[1]
+    rise = corrected.lifts.common - plain.lifts.common
+    assert rise.argmax() == corrected.classes.index("b" * 12)
+    own = corrected.lifts.of_country["FR"] - plain.lifts.common
+    assert own.argmin() == corrected.classes.index("b" * 12)
+    assert own[corrected.classes.index(tea)] > 0
+
+
 def test_one_category_is_not_enough(samples: dict[str, Path], encoder: EncoderFolder, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="two categories"):
         train_teacher({"GB|rare": samples["GB|rare"]}, encoder, FP32, SETTINGS, tmp_path / "t", tmp_path / "f")
