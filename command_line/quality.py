@@ -8,7 +8,7 @@ from rich.console import Console
 
 from sortiment.errors import SettingsError
 from sortiment.quality.arms import MODELS, Probe, choose_arms
-from sortiment.settings import load_settings
+from sortiment.settings_file import load_settings
 
 if TYPE_CHECKING:
     from sortiment.quality.lessons import Bench

@@ -31,7 +31,8 @@ from sortiment.feeds import (
 )
 from sortiment.market import generate_market, generate_second_day, inject_drift, write_drifted_feed
 from sortiment.progress import Progress
-from sortiment.settings import Settings, parse_settings
+from sortiment.settings import Settings
+from sortiment.settings_file import parse_settings
 from sortiment.taxonomy import slugify
 
 DEMO_VERSION = "2"

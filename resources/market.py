@@ -25,7 +25,8 @@ from sortiment.errors import SettingsError
 from sortiment.feeds import FeedSpec, load_spec
 from sortiment.progress import Progress
 from sortiment.sampling.parts import S3Options, open_s3
-from sortiment.settings import Settings, parse_settings
+from sortiment.settings import Settings
+from sortiment.settings_file import parse_settings
 
 MARKET_FILE = "market.yaml"
 

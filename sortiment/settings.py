@@ -4,13 +4,9 @@ A market keeps its settings in `market.yaml` under the stage's name; what is not
 """
 
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from sortiment.errors import SettingsError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -437,22 +433,3 @@ class Settings(StageSettings):
     release: ReleaseSettings = ReleaseSettings()
     predictions: PredictionSettings = PredictionSettings()
     drift: DriftSettings = DriftSettings()
-
-
-def parse_settings(content: dict[str, Any], source: str) -> Settings:
-    """Settings from parsed YAML; `source` names the file in errors. Raises SettingsError naming every bad knob."""
-    try:
-        return Settings.model_validate(content)
-    except ValidationError as error:
-        problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
-        raise SettingsError(
-            f"{source}: {len(problems)} settings cannot be used",
-            value="; ".join(problems),
-            allowed="the fields and bounds in sortiment/settings.py",
-            fix=f"correct them in {source}",
-        ) from error
-
-
-def load_settings(path: Path) -> Settings:
-    """Settings from a YAML file whose top level is the stages."""
-    return parse_settings(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, str(path))

@@ -12,12 +12,14 @@ from transformers import BertForSequenceClassification
 
 from sortiment.blobs import write_atomically
 
+VOCABULARY_FILE = "vocabulary.json"  # what trimming saved and changed
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "sentencepiece.bpe.model",
     "pieces.json",
+    VOCABULARY_FILE,
 )
 
 

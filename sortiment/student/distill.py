@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import shutil
 import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,13 +32,13 @@ from sortiment.student.card import write_card
 from sortiment.student.classifier import CLASSES_FILE, STUDENT_FILE, read_classes
 from sortiment.student.corpus import NO_CLASS, SAMPLE_FILE, SOFT_LABELS_FILE, Corpus, read_corpus
 from sortiment.student.curriculum import rows_to_learn, rows_to_repeat
-from sortiment.student.directory import copy_tokenizer, write_json, write_network
+from sortiment.student.directory import VOCABULARY_FILE, copy_tokenizer, write_json, write_network
 from sortiment.student.head import emphasize_tail
 from sortiment.student.lesson import Lesson, Plan, collect_optimizers
 from sortiment.student.measures import measure_validation
 from sortiment.student.resume import EpochState, Resume
 from sortiment.student.scoring import Hardware, choose_hardware, map_rows
-from sortiment.student.starting import VOCABULARY_FILE, plan_augmentation, prepare_start, tokenize_texts
+from sortiment.student.starting import plan_augmentation, prepare_start, tokenize_texts
 from sortiment.student.targets import Targets, weigh_targets
 from sortiment.student.tokens import Tokens
 
@@ -75,7 +74,7 @@ def run_distillation(
     student = move_student(load_student(source), hardware.device)
     tokens = tokenize_texts(source, corpus.texts, student, encoder)
     again = rows_to_repeat(corpus, rows, changed if start_from else None, settings)
-    plan = plan_lesson(np.concatenate([rows, again]), settings, retraining=start_from is not None)
+    plan = _plan(np.concatenate([rows, again]), settings, retraining=start_from is not None)
     taught_before = resume.load()
     teaching = time.monotonic()
     augmentation = plan_augmentation(source, corpus, rows, student, settings, encoder)
@@ -144,7 +143,7 @@ def _fingerprint(
     )
 
 
-def plan_lesson(rows: npt.NDArray[np.int64], settings: StudentSettings, retraining: bool) -> Plan:
+def _plan(rows: npt.NDArray[np.int64], settings: StudentSettings, retraining: bool) -> Plan:
     """How long and how fast to learn: few offers get more epochs than asked for."""
     rate = settings.retrain_learning_rate if retraining else settings.learning_rate
     return Plan(
@@ -219,8 +218,6 @@ def _write(
     facts = report.summary() | {"inputs": list(encoder.inputs), "max_tokens": encoder.max_tokens, "code": CODE_VERSION}
     facts |= {"countries": list(corpus.countries), "temperature": dict(calibration.temperature)}
     copy_tokenizer(source, out, encoder.max_tokens)
-    if (source / VOCABULARY_FILE).is_file():
-        shutil.copyfile(source / VOCABULARY_FILE, out / VOCABULARY_FILE)
     calibration.write(out)
     write_json(out / CLASSES_FILE, list(corpus.classes))
     write_json(out / STUDENT_FILE, facts)

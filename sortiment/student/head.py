@@ -97,10 +97,12 @@ def emphasize_tail(
 
     Cross-entropy is timid about small classes (logit adjustment, Menon et al. 2021).
     """
-    share = _dense_targets(targets, rows, classes).mean(0)
-    lift = -emphasis * torch.log(share.clamp(min=LEAST_SHARE) * classes)
+    index, probability, rest = targets.of(rows)
+    listed = index != NO_CLASS
+    mass = np.bincount(index[listed], weights=probability[listed], minlength=classes) + rest.sum() / classes
+    lift = -emphasis * np.log(np.maximum(mass / len(rows), LEAST_SHARE) * classes)
     with torch.no_grad():
-        student.classifier.bias[:classes] += lift.to(student.classifier.bias.device)
+        student.classifier.bias[:classes] += torch.from_numpy(lift).to(student.classifier.bias)
 
 
 def choose_rows(

@@ -19,7 +19,13 @@ from sortiment.student.body import build_student, grow_head, head_width, load_st
 from sortiment.student.classifier import read_classes
 from sortiment.student.corpus import SPLITS, Corpus
 from sortiment.student.curriculum import rows_of, rows_to_learn, rows_to_repeat
-from sortiment.student.directory import copy_tokenizer, lowercase_tokenizer, write_json, write_network
+from sortiment.student.directory import (
+    VOCABULARY_FILE,
+    copy_tokenizer,
+    lowercase_tokenizer,
+    write_json,
+    write_network,
+)
 from sortiment.student.head import choose_rows, fit_head
 from sortiment.student.resume import Resume
 from sortiment.student.scoring import Hardware
@@ -28,7 +34,6 @@ from sortiment.student.targets import Targets
 from sortiment.student.tokens import Tokens, load_tokenizer, tokenize
 from sortiment.student.words import add_words, tokenizer_without_words
 
-VOCABULARY_FILE = "vocabulary.json"
 MOST_JUDGED = 2_000  # offers that the trimmed vocabulary is judged on
 
 
@@ -55,7 +60,7 @@ def prepare_start(
         report = trim_vocabulary(
             whole, used, trimmed, encoder, progress, held_out=unseen, changed_titles=settings.changed_titles
         )
-        write_json(folder / VOCABULARY_FILE, asdict(report))
+        write_json(trimmed / VOCABULARY_FILE, asdict(report))
         student = build_student(trimmed, settings.layers, classes, width, settings.averaging)
         copy_tokenizer(trimmed, folder, encoder.max_tokens)
         if settings.lowercase:
@@ -69,8 +74,6 @@ def prepare_start(
         first_new = len(read_classes(start_from))
         student = grow_head(load_student(start_from), classes, width)
         copy_tokenizer(start_from, folder, encoder.max_tokens)
-        if (start_from / VOCABULARY_FILE).is_file():
-            shutil.copyfile(start_from / VOCABULARY_FILE, folder / VOCABULARY_FILE)
         if changed is not None and settings.word_least_offers:
             _learn_new_words(student, folder, corpus, targets, changed, settings, encoder, hardware, progress)
     if first_new < len(classes):

@@ -18,11 +18,10 @@ from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification
 
 from sortiment.blobs import write_atomically
+from sortiment.student.lattice import START
 
-START = "\u2581"  # what the tokenizer writes for the beginning of a word
 LEAST_LETTERS = 2
 PREFERENCE = 0.5  # log probability of a word over its best segmentation
-TEXTS_AT_ONCE = 8_192
 
 
 def add_words(

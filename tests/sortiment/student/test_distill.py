@@ -6,23 +6,19 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from sortiment.artifacts import file_sha256
-from sortiment.errors import TrainingError
-from sortiment.progress import silent
 from sortiment.settings import StudentSettings
-from sortiment.student import StudentReport, distill_student, epochs_for, load_classifier
-from sortiment.student.body import build_student, refuse_broken
+from sortiment.student import StudentReport, epochs_for, load_classifier
+from tests.sortiment.student.distilling import distill, market_of
 
 TITLES = [
     "red smartphone mini",
@@ -39,7 +35,7 @@ def trained(
     tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, StudentReport]:
     out = tmp_path_factory.mktemp("student")
-    return out, _distill(tiny_market, tiny_encoder, quick_settings, out)
+    return out, distill(tiny_market, tiny_encoder, quick_settings, out)
 
 
 def test_a_student_learns_what_its_teacher_knows(trained: tuple[Path, StudentReport]) -> None:
@@ -116,34 +112,6 @@ def test_few_offers_get_as_many_passes_as_make_the_least_steps() -> None:
     assert epochs_for(10, settings.model_copy(update={"least_steps": 0})) == 3
 
 
-@pytest.mark.parametrize("column", ["top_logit", "rest_mass"])
-def test_soft_labels_that_are_not_numbers_are_refused(
-    tiny_encoder: Path, quick_settings: StudentSettings, workshop: Any, tmp_path: Path, column: str
-) -> None:
-    sample = workshop.sample(tmp_path / "sample", "DE", ["tea", "coffee"], ["tea", "coffee"], ["train"] * 2)
-    soft = workshop.soft_labels(tmp_path / "soft", sample, ["tea", "coffee"], ["coffee", "tea"])
-    table = pq.read_table(soft / "soft_labels.parquet")
-    values = table[column].to_pylist()
-    values[1] = [float("nan")] * 2 if column == "top_logit" else float("nan")
-    place = table.column_names.index(column)
-    pq.write_table(
-        table.set_column(place, column, pa.array(values, table.schema.field(column).type)), soft / "soft_labels.parquet"
-    )
-    market = _market({"DE|food": sample}, {"DE|food": soft}, ["coffee", "tea"])
-    with pytest.raises(TrainingError, match=r"DE\|food hold numbers that are not finite.*teacher_soft_labels"):
-        _distill(market, tiny_encoder, quick_settings, tmp_path / "out")
-    assert not list((tmp_path / "out").iterdir())
-
-
-def test_a_student_whose_last_step_broke_it_is_not_written(tiny_encoder: Path) -> None:
-    student = build_student(tiny_encoder, 3, ["coffee", "tea"], 8)
-    refuse_broken(student)
-    with torch.no_grad():
-        student.classifier.weight[0, 0] = float("nan")
-    with pytest.raises(TrainingError, match=r"classifier\.weight.*student\.learning_rate"):
-        refuse_broken(student)
-
-
 def test_unused_outputs_get_no_probability(trained: tuple[Path, StudentReport]) -> None:
     folder, report = trained
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
@@ -161,7 +129,7 @@ def test_the_same_inputs_give_the_same_bytes(
     quick_settings: StudentSettings,
     tmp_path: Path,
 ) -> None:
-    _distill(tiny_market, tiny_encoder, quick_settings, tmp_path)
+    distill(tiny_market, tiny_encoder, quick_settings, tmp_path)
     assert _hashes(tmp_path) == _hashes(trained[0])
     assert not (tmp_path / ".training").exists()
 
@@ -213,7 +181,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(
     )
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / ".training" / "epoch.safetensors").is_file()
-    report = _distill(tiny_market, tiny_encoder, quick_settings, tmp_path)
+    report = distill(tiny_market, tiny_encoder, quick_settings, tmp_path)
     assert report.resumed_epochs == 1
     assert _hashes(tmp_path) == _hashes(trained[0])
 
@@ -236,13 +204,13 @@ def test_a_new_category_takes_an_unused_output_and_the_others_keep_theirs(
         words=words,
         countries=("DE",),
     )
-    market = _market(
+    market = market_of(
         old.samples | {"DE|garden": new.samples["DE|garden"]},
         old.soft_labels | {"DE|garden": new.soft_labels["DE|garden"]},
         old.classes,
     )
     settings = quick_settings.model_copy(update={"retrain_learning_rate": 1e-3, "retrain_epochs": 4})
-    report = _distill(market, tiny_encoder, settings, tmp_path / "out", start_from=trained[0])
+    report = distill(market, tiny_encoder, settings, tmp_path / "out", start_from=trained[0])
     before, after = load_classifier(trained[0], "cpu", "fp32"), load_classifier(tmp_path / "out", "cpu", "fp32")
     assert report.started_from
     assert report.new_classes == 1
@@ -268,7 +236,7 @@ def test_retraining_learns_what_changed_whole_and_rehearses_some_of_the_rest(
     settings = quick_settings.model_copy(update={"rehearsed_offers": 10, "retrain_epochs": 1})
     changed = sorted(tiny_market.samples)[0]
     own = pq.read_table(tiny_market.samples[changed] / "sample.parquet")["split"].to_pylist().count("train")
-    report = _distill(tiny_market, tiny_encoder, settings, tmp_path / "out", start_from=trained[0], changed=[changed])
+    report = distill(tiny_market, tiny_encoder, settings, tmp_path / "out", start_from=trained[0], changed=[changed])
     assert report.offers == own + 10
     assert report.offers < trained[1].offers
 
@@ -286,13 +254,13 @@ def test_words_that_came_with_a_changed_partition_become_pieces_and_mean_its_cat
         tmp_path / "new", per_category=40, unlabelled=0, departments={"food": ["coffee", "tea"]}, words=words,
         countries=("DE",),
     )  # fmt: skip
-    market = _market(
+    market = market_of(
         old.samples | {"DE|food": new.samples["DE|food"]},
         old.soft_labels | {"DE|food": new.soft_labels["DE|food"]},
         old.classes,
     )
     settings = quick_settings.model_copy(update={"retrain_learning_rate": 1e-3})
-    report = _distill(market, tiny_encoder, settings, tmp_path / "out", start_from=trained[0], changed=["DE|food"])
+    report = distill(market, tiny_encoder, settings, tmp_path / "out", start_from=trained[0], changed=["DE|food"])
     before, after = load_classifier(trained[0], "cpu", "fp32"), load_classifier(tmp_path / "out", "cpu", "fp32")
     titles = ["red zorbuk", "flimpat set", "new quarnel", "best droskit mini"]
     truth = ["coffee", "coffee", "tea", "tea"]
@@ -303,131 +271,6 @@ def test_words_that_came_with_a_changed_partition_become_pieces_and_mean_its_cat
             (trained[0], tmp_path / "out" )]  # fmt: skip
     assert len(rows[1]) == len(rows[0]) + 4
     assert AutoTokenizer.from_pretrained(tmp_path / "out").tokenize("red zorbuk") == ["▁red", "▁zorbuk"]
-
-
-def test_a_partition_without_soft_labels_is_refused(
-    tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
-) -> None:
-    soft = {key: path for key, path in tiny_market.soft_labels.items() if key != "DE|food"}
-    with pytest.raises(TrainingError, match=r"DE\|food.*materialize teacher_soft_labels"):
-        _distill(_market(tiny_market.samples, soft, tiny_market.classes), tiny_encoder, quick_settings, tmp_path)
-
-
-def test_soft_labels_of_another_sample_are_refused(
-    tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, workshop: Any, tmp_path: Path
-) -> None:
-    sample = workshop.sample(tmp_path / "sample", "DE", ["tea"], ["tea"], ["train"])
-    market = _market({"DE|food": sample}, {"DE|food": tiny_market.soft_labels["DE|food"]}, tiny_market.classes)
-    with pytest.raises(TrainingError, match="not those of its sample"):
-        _distill(market, tiny_encoder, quick_settings, tmp_path / "out")
-
-
-def test_a_soft_label_outside_its_class_list_is_refused(
-    tiny_encoder: Path, quick_settings: StudentSettings, workshop: Any, tmp_path: Path
-) -> None:
-    sample = workshop.sample(tmp_path / "sample", "DE", ["tea", "coffee"], ["tea", "coffee"], ["train"] * 2)
-    soft = workshop.soft_labels(tmp_path / "soft", sample, ["tea", "coffee"], ["chairs", "coffee", "tea"])
-    (soft / "classes.json").write_text('["coffee"]', encoding="utf-8")
-    market = _market({"DE|food": sample}, {"DE|food": soft}, ["coffee", "tea"])
-    with pytest.raises(TrainingError, match=r"name a class that their classes\.json does not list"):
-        _distill(market, tiny_encoder, quick_settings, tmp_path / "out")
-
-
-def test_an_empty_sample_is_refused(
-    tiny_encoder: Path, quick_settings: StudentSettings, workshop: Any, tmp_path: Path
-) -> None:
-    sample = workshop.sample(tmp_path / "sample", "DE", [], [], [])
-    soft = workshop.soft_labels(tmp_path / "soft", sample, [], ["coffee", "tea"])
-    with pytest.raises(TrainingError, match="hold no offers"):
-        _distill(
-            _market({"DE|food": sample}, {"DE|food": soft}, ["coffee", "tea"]),
-            tiny_encoder,
-            quick_settings,
-            tmp_path / "out",
-        )
-
-
-@pytest.mark.parametrize("word_epochs", [0, 1])
-def test_an_encoder_whose_features_are_not_numbers_stops_the_training_before_it_begins(
-    tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path, word_epochs: int
-) -> None:
-    broken = _copy_with_nan(tiny_encoder, tmp_path / "encoder", "bert.encoder.layer.0.output.dense.bias", slice(None))
-    settings = quick_settings.model_copy(update={"word_epochs": word_epochs})
-    with pytest.raises(TrainingError, match=r"not a number.*convert or download"):
-        _distill(tiny_market, broken, settings, tmp_path / "out")
-
-
-@pytest.mark.parametrize(("word_epochs", "fix"), [(0, r"student\.learning_rate"), (1, r"student\.word_epochs")])
-def test_a_loss_that_is_not_a_number_stops_the_training_and_says_what_to_do(
-    tiny_encoder: Path, quick_settings: StudentSettings, workshop: Any, tmp_path: Path, word_epochs: int, fix: str
-) -> None:
-    vocabulary = json.loads((tiny_encoder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-    nine = vocabulary.index(["9", -8.0])
-    broken = _copy_with_nan(tiny_encoder, tmp_path / "encoder", "bert.embeddings.word_embeddings.weight", nine)
-    truth = ["tea", "coffee"] * 20
-    sample = workshop.sample(tmp_path / "sample", "DE", [*truth, "tea 9"], [*truth, "tea"], ["train"] * 41)
-    soft = workshop.soft_labels(tmp_path / "soft", sample, [*truth, "tea"], ["coffee", "tea"])
-    market = _market({"DE|food": sample}, {"DE|food": soft}, ["coffee", "tea"])
-    # The head does not see the poisoned offer.
-    settings = quick_settings.model_copy(update={"head_fit_offers": 4, "seed": 1, "word_epochs": word_epochs})
-    with pytest.raises(TrainingError, match=rf"loss is not a number.*{fix}"):
-        _distill(market, broken, settings, tmp_path / "out")
-    assert not (tmp_path / "out" / "model.safetensors").exists()
-
-
-def test_weights_that_do_not_fit_their_config_are_refused(
-    tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
-) -> None:
-    broken = tmp_path / "encoder"
-    broken.mkdir()
-    for file in tiny_encoder.iterdir():
-        (broken / file.name).write_bytes(file.read_bytes())
-    config = json.loads((broken / "config.json").read_text(encoding="utf-8"))
-    (broken / "config.json").write_text(json.dumps(config | {"intermediate_size": 128}), encoding="utf-8")
-    with pytest.raises(TrainingError, match=r"do not fit their config\.json.*\(128"):
-        _distill(tiny_market, broken, quick_settings, tmp_path / "out")
-
-
-def test_an_encoder_with_too_few_layers_is_refused(
-    tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
-) -> None:
-    with pytest.raises(TrainingError, match=r"4 layers.*student\.layers"):
-        _distill(tiny_market, tiny_encoder, quick_settings.model_copy(update={"layers": 6}), tmp_path)
-
-
-def _distill(
-    market: Any,
-    encoder: Path,
-    settings: StudentSettings,
-    out: Path,
-    start_from: Path | None = None,
-    changed: list[str] | None = None,
-) -> StudentReport:
-    return distill_student(
-        market.samples,
-        market.soft_labels,
-        market.classes,
-        encoder,
-        settings,
-        out,
-        start_from=start_from,
-        changed=changed,
-        progress=silent,
-    )
-
-
-def _market(samples: dict[str, Path], soft_labels: dict[str, Path], classes: list[str]) -> SimpleNamespace:
-    return SimpleNamespace(samples=samples, soft_labels=soft_labels, classes=classes)
-
-
-def _copy_with_nan(encoder: Path, out: Path, tensor: str, where: int | slice) -> Path:
-    out.mkdir()
-    for file in encoder.iterdir():
-        (out / file.name).write_bytes(file.read_bytes())
-    weights = load_file(out / "model.safetensors")
-    weights[tensor][where] = float("nan")
-    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
-    return out
 
 
 def _hashes(folder: Path) -> dict[str, str]:
