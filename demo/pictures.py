@@ -115,7 +115,8 @@ def open_ui(home: Path) -> Iterator[str]:
         try:
             process.wait(timeout=30)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)  # the server waits for a page that stays connected
+            process.wait()
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
