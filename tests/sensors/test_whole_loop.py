@@ -83,7 +83,7 @@ def bring_drifted_feed(profile: Profile, partition: str) -> None:
     parts = [part for part in read_listing(store.current("feed_files").path, store) if country in part.paths]
     first_day = [part for part in parts if part.feed.startswith("day-1")]
     offers = pa.concat_tables([pq.read_table(part.paths[country]) for part in first_day])
-    drifted = inject_drift(offers, "new_vocabulary", country, department, seed=3)
+    drifted = inject_drift(offers, "new_vocabulary", country, department, seed=3, share=1.0, word_coverage=1.0)
     write_drifted_feed(drifted.offers, profile.market_folder / "feeds", "day-3")
 
 
