@@ -19,8 +19,11 @@ from typing import Any
 
 from sortiment.blobs import write_atomically
 from sortiment.errors import SamplingError
+from sortiment.feeds import CODE_VERSION as LOADER_VERSION
+from sortiment.feeds.offer_index import write_index
 from sortiment.progress import Progress, silent
 from sortiment.sampling.bench_offers import BenchMarket, write_parts
+from sortiment.sampling.parts import run_in_order
 from sortiment.settings import SamplingSettings
 
 BYTES_PER_ROW = 100
@@ -174,14 +177,22 @@ class _Generated:
 
 
 def _generate(work: Path, market: BenchMarket, rows: int, files: int, threads: int, progress: Progress) -> _Generated:
-    """Write the offers, or find them: a folder that holds them says, last of all, what was asked for."""
+    """Write the offers, or find them: a folder that holds them says, last of all, what was asked for.
+
+    Indexes that an earlier loader wrote are written anew.
+    """
     asked = {"market": vars(market), "rows": rows, "files": files, "layout": LAYOUT_VERSION}
     made = work / KEPT_FILE
     if made.is_file() and (content := json.loads(made.read_text(encoding="utf-8")))["asked"] == asked:
-        return _Generated(
+        found = _Generated(
             [str(work / "parts" / name) for name in content["parts"]],
             *(str(work / content[name]) for name in ("new_shops", "known_shops")),
         )
+        if content.get("loader") != LOADER_VERSION:
+            made.unlink()
+            _write_indexes([*found.parts, found.new_shops, found.known_shops], threads, progress)
+            write_atomically(made, json.dumps({**content, "loader": LOADER_VERSION}).encode())
+        return found
     made.unlink(missing_ok=True)
     parts = []
     with progress("generate offers", total=rows) as step:
@@ -195,9 +206,15 @@ def _generate(work: Path, market: BenchMarket, rows: int, files: int, threads: i
     )
     generated = _Generated(parts, next(own).uri, next(spread).uri)
     names = {"new_shops": Path(generated.new_shops).name, "known_shops": Path(generated.known_shops).name}
-    content = {"asked": asked, "parts": [Path(part).name for part in parts], **names}
+    content = {"asked": asked, "loader": LOADER_VERSION, "parts": [Path(part).name for part in parts], **names}
     write_atomically(made, json.dumps(content).encode())
     return generated
+
+
+def _write_indexes(parts: list[str], threads: int, progress: Progress) -> None:
+    with progress("write indexes", total=len(parts), unit="parts") as step:
+        for _ in run_in_order(lambda part: write_index(Path(part)), parts, threads):
+            step.advance()
 
 
 def _measure_all(

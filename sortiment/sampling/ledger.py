@@ -1,8 +1,9 @@
 """The ledger: every row ever read, in order, by position; which of them are dead; and finding rows by key.
 
 It is what makes a day cost a day. A repeated key (an update, another label, a withdrawal) is found in the indexes of
-the parts that share a shop with the new ones, by bisection in 8 bytes a row; a category whose reserve ran out is
-refilled from the indexes, and only the row groups that hold the missing offers are opened.
+the parts that share a shop with the new ones: their filters, 2 bytes a row, say of nearly all new keys that they are
+new, the others are found by bisection in 8 bytes a row. A category whose reserve ran out is refilled from the indexes,
+and only the row groups that hold the missing offers are opened.
 
 Rows are never changed: which are dead (a later row has the same key) is a bit per position. Each part's positions start
 at a multiple of 8, so that ledgers are joined by joining their bits.
@@ -17,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from sortiment.codebook import Codes
-from sortiment.sampling.order import Keys, order_runs
+from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import OfferPart, run_in_order
 from sortiment.sampling.row_files import Living, PartRows, RowReader
 
@@ -26,8 +27,10 @@ BLOCK_ROWS = 1 << 17
 KEYS_AT_ONCE = 1 << 22
 ROWS_AT_ONCE = 1 << 20
 SHOPS_TOLD_APART = 1_000
-FEW = 16
-"""Bisection is for parts with so many times more rows than keys are looked for in them."""
+ROWS_PER_BISECTION = 4
+"""Looking at so many rows one by one costs at least as much as looking for a key in one run."""
+FEW_PAGES = 1_024
+"""Keys are mapped, not read, where a part has so many times more rows than keys are looked for in it."""
 SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 Positions = npt.NDArray[np.int64]
@@ -136,27 +139,24 @@ def read_rows(ledger: Ledger, positions: Positions, reader: RowReader) -> tuple[
 
 @dataclass(frozen=True)
 class WantedKeys:
-    """Keys to be found, ordered by the code of their shop, then by key; each once."""
+    """Keys to be found, ordered by the code of their shop."""
 
     keys: Keys
     shops: Codes
 
     def of(self, shops: tuple[int, ...]) -> Keys:
-        """The keys of these shops (of all, where these are many), ascending."""
+        """The keys of these shops (of all, where these are many)."""
         if len(shops) > SHOPS_TOLD_APART:
-            return np.sort(self.keys)
-        first, last = (np.searchsorted(self.shops, np.array(shops, dtype=np.uint32), side) for side in SIDES)
-        return np.sort(np.concatenate([self.keys[:0], *(self.keys[a:b] for a, b in zip(first, last, strict=True))]))
+            return self.keys
+        first, last = (np.searchsorted(self.shops, np.array(shops, dtype=self.shops.dtype), side) for side in SIDES)
+        return np.concatenate([self.keys[:0], *(self.keys[a:b] for a, b in zip(first, last, strict=True) if a < b)])
 
 
 def want_keys(keys: Keys, shops: Codes) -> WantedKeys:
     """Keys, with the shop of each, in any order."""
-    order = order_runs(keys)
     narrow = shops.astype(np.uint16) if int(shops.max(initial=0)) < 2**16 else shops
-    order = order[np.argsort(narrow[order], kind="stable")]
-    keys, shops = keys[order], shops[order]
-    first = np.append(True, (keys[1:] != keys[:-1]) | (shops[1:] != shops[:-1]))[: len(keys)]
-    return WantedKeys(keys[first], shops[first])
+    order = np.argsort(narrow, kind="stable")
+    return WantedKeys(keys[order], shops[order])
 
 
 def find_keys(
@@ -164,28 +164,42 @@ def find_keys(
 ) -> Positions:
     """Positions, within the given parts, of living rows whose key is wanted.
 
-    A key's shop never changes, so a part is searched for its own shops' keys: in runs by bisection, else row by row.
+    A key's shop never changes, so a part is searched for its own shops' keys alone. Its filter answers for nearly all
+    that it does not hold; the others are found by bisection. Where a part has few rows for so many keys or runs, or is
+    in no order, its rows are looked at one by one.
     """
-    if not len(wanted.keys) or not any(part.rows for part in parts):
-        return np.empty(0, dtype=np.int64)
-    bisected = [part for part in parts if part.runs and FEW * len(wanted.keys) < part.rows * len(parts)]
-    known = set(map(id, bisected))
-    scanned = [part for part in parts if id(part) not in known]
 
-    def bisect(part: PartRows) -> Positions:
-        own, found = wanted.of(part.shops), [np.empty(0, dtype=np.int64)]
-        for start, stop in zip(part.runs, [*part.runs[1:], part.rows], strict=True):
-            for first in range(start, stop, ROWS_AT_ONCE):
-                run = reader.keys(part, first, min(first + ROWS_AT_ONCE, stop))
-                place = np.minimum(np.searchsorted(run, own), len(run) - 1)
-                found.append(place[run[place] == own] + part.first_row + first)
-        return np.concatenate(found)
+    def find(part: PartRows) -> Positions | None:
+        own = wanted.of(part.shops)
+        if len(own) < part.rows:
+            own = own[reader.may_hold(part, own)]
+        if len(own) and (not part.runs or len(own) * len(part.runs) > ROWS_PER_BISECTION * part.rows):
+            return None
+        return _bisect(part, np.sort(own), reader)
 
-    found = _concatenate(run_in_order(bisect, bisected, threads))
+    searched = list(zip(parts, run_in_order(find, parts, threads), strict=True))
+    found = np.concatenate([np.empty(0, dtype=np.int64), *(rows for _, rows in searched if rows is not None)])
     found = found[~ledger.dead_at(found)]
+    scanned = [part for part, rows in searched if rows is None]
     if not scanned:
         return found
     return np.concatenate([found, _scan(ledger, np.unique(wanted.keys), scanned, reader, threads)])
+
+
+def _bisect(part: PartRows, keys: Keys, reader: RowReader) -> Positions:
+    """Positions of the ordered keys in a part with runs. Looks at few pages where few keys are wanted."""
+    found = [np.empty(0, dtype=np.int64)]
+    if not len(keys):
+        return found[0]
+    keys = keys[np.append(True, keys[1:] != keys[:-1])]
+    mapped = reader.mapped_keys(part) if FEW_PAGES * len(keys) < part.rows else None
+    for start, stop in zip(part.runs, [*part.runs[1:], part.rows], strict=True):
+        for first in range(start, stop, ROWS_AT_ONCE):
+            last = min(first + ROWS_AT_ONCE, stop)
+            run = reader.keys(part, first, last) if mapped is None else mapped[first:last]
+            place = np.minimum(np.searchsorted(run, keys), len(run) - 1)
+            found.append(place[run[place] == keys] + part.first_row + first)
+    return np.concatenate(found)
 
 
 def _scan(ledger: Ledger, wanted: Keys, parts: Sequence[PartRows], reader: RowReader, threads: int) -> Positions:

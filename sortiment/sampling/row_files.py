@@ -17,7 +17,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from sortiment.codebook import CodeBook, Codes
-from sortiment.feeds.offer_index import ROW_BYTES, WITHDRAWN, IndexCounts, counts_address, read_counts, rows_address
+from sortiment.feeds.offer_index import (
+    ROW_BYTES,
+    WITHDRAWN,
+    WORD_BYTES,
+    IndexCounts,
+    Mask,
+    counts_address,
+    may_hold,
+    read_counts,
+    rows_address,
+    rows_bytes,
+    words_of_filter,
+)
 from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import Addresses, OfferPart, UnreadablePart
 
@@ -84,9 +96,24 @@ class RowReader:
         address, rows, first = _place(part)
         if self.addresses.is_remote(address) or not part.rows:
             return self.keys(part, 0, part.rows)
+        return self._map(part, address, 8 * rows)[first : first + part.rows]
+
+    def may_hold(self, part: PartRows, keys: Keys) -> Mask:
+        """False for keys that the part surely does not hold. Rows that a state kept apart have no filter."""
+        address, rows, _ = _place(part)
+        if part.living is not None or not rows:
+            return np.full(len(keys), part.living is not None)
+        if self.addresses.is_remote(address):
+            with self._named(part), self.addresses.open(address) as file:
+                words = np.frombuffer(file.read_at(WORD_BYTES * words_of_filter(rows), ROW_BYTES * rows), dtype="<u8")
+        else:
+            words = self._map(part, address, rows_bytes(rows))[ROW_BYTES // WORD_BYTES * rows :]
+        return may_hold(words, keys)
+
+    def _map(self, part: PartRows, address: str, size: int) -> Keys:
+        """The first bytes of a local file as 64-bit numbers, read where they are looked at."""
         with self._named(part), Path(address).open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 8 * rows, access=mmap.ACCESS_READ)
-        return np.frombuffer(mapped, dtype="<u8")[first : first + part.rows]
+            return np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), dtype="<u8")
 
     def categories(self, part: PartRows, start: int, stop: int) -> Codes:
         known, _ = self._maps_of(part)
@@ -147,7 +174,7 @@ def read_index_counts(part: OfferPart, addresses: Addresses) -> IndexCounts:
             counts = read_counts(file)
         with addresses.open(rows_address(part.uri)) as file:
             size = file.size()
-    if size != ROW_BYTES * counts.rows:
+    if size != rows_bytes(counts.rows):
         raise UnreadablePart(part, f"its index has {counts.rows} rows and {size} bytes for them", REMEDY)
     return counts
 

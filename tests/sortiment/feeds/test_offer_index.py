@@ -1,5 +1,6 @@
 """The index beside an offer file says of its rows what the file says; rare categories lie together in the file."""
 
+import hashlib
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,19 @@ import pytest
 
 from sortiment.feeds import offer_index
 from sortiment.feeds.offer_files import OFFER_SCHEMA, RARITY_STEPS, ROW_GROUP_ROWS, OfferFiles
-from sortiment.feeds.offer_index import WITHDRAWN, IndexCounts, counts_address, read_counts, rows_address, write_index
+from sortiment.feeds.offer_index import (
+    PATTERNS,
+    ROW_BYTES,
+    WITHDRAWN,
+    IndexCounts,
+    counts_address,
+    may_hold,
+    read_counts,
+    rows_address,
+    rows_bytes,
+    words_of_filter,
+    write_index,
+)
 
 ROWS = 3_000
 
@@ -104,3 +117,17 @@ def test_categories_that_are_rare_in_a_run_have_row_groups_of_their_own(tmp_path
     shares = [(int(group["offer_key"].to_numpy().min()) >> 62) for group in groups[3:]]
     assert shares == [0, 1, 2, 3]
     assert open_counts(path).rows == len(names)
+
+
+def test_the_filter_passes_every_key_of_the_file_and_few_others(tmp_path: Path) -> None:
+    path = tmp_path / "offers-DE.parquet"
+    pq.write_table(make_offers(ROWS, ["mugs", None]), path)
+    write_index(path)
+    raw = Path(rows_address(str(path))).read_bytes()
+    assert len(raw) == rows_bytes(ROWS)
+    words = np.frombuffer(raw, "<u8", words_of_filter(ROWS), ROW_BYTES * ROWS)
+    assert may_hold(words, np.frombuffer(raw, "<u8", ROWS)).all()
+    others = np.random.default_rng(9).integers(0, 2**64, 100_000, dtype=np.uint64)
+    assert may_hold(words, others).mean() < 0.01
+    patterns = hashlib.md5(PATTERNS.astype("<u8").tobytes(), usedforsecurity=False)
+    assert patterns.hexdigest() == "475f919667f122d28dc562c3f7b5f18a"
