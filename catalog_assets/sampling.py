@@ -19,7 +19,16 @@ from sortiment.feeds import PART_ASSET, offers_file, read_parts
 from sortiment.progress import Progress
 from sortiment.release import ReleaseLog
 from sortiment.report.figures import plot_category_counts, plot_coverage, to_markdown
-from sortiment.sampling import CODE_VERSION, OfferPart, State, build_fresh_state, draw_sample, keep_state, take_census
+from sortiment.sampling import (
+    CODE_VERSION,
+    VERDICTS,
+    OfferPart,
+    State,
+    build_fresh_state,
+    draw_sample,
+    keep_state,
+    take_census,
+)
 from sortiment.settings import SamplingSettings
 from sortiment.taxonomy import load_taxonomy
 
@@ -38,11 +47,12 @@ def offer_census(
         loaded = storage.store.current("offers", country)
         state = open_state(storage, country, loaded, settings, progress.of(context.log))
         recipe = Recipe({"offers": loaded.version}, settings, CODE_VERSION)
+        last = storage.store.current_or_none("offer_census", country)
         census = build_and_point(
             storage.store,
             "offer_census",
             recipe,
-            lambda out, state=state: take_census(state, settings, out).summary(),
+            lambda out, state=state, last=last: take_census(state, settings, out, last and last.path).summary(),
             country,
         )
         shown = _show_census(census.path, names, settings.per_category)
@@ -96,12 +106,14 @@ def _draw(
     """Write the samples of some slices of a country. since: the offers after which new ones are drawn beside."""
     out = {key.split("|", 1)[1]: folder for key, folder in folders.items()}
     parts = _new_parts(storage, country, loaded, since, state)
+    census = storage.store.current_or_none("offer_census", country)
+    before, s3 = census.path / VERDICTS if census else None, storage.s3_options()
     storage.store.scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="fresh-", dir=storage.store.scratch) as folder:
         fresh = None
         if parts and settings.fresh_per_category:
-            fresh = build_fresh_state(parts, settings, Path(folder), s3=storage.s3_options(), progress=progress)
-        report = draw_sample(state, settings, out, fresh=fresh, s3=storage.s3_options(), progress=progress)
+            fresh = build_fresh_state(parts, settings, Path(folder), s3=s3, progress=progress)
+        report = draw_sample(state, settings, out, fresh=fresh, before=before, s3=s3, progress=progress)
     return {key: report.slices[key.split("|", 1)[1]].summary() for key in folders}
 
 

@@ -12,6 +12,7 @@ from sortiment.sampling.order import mask_of_seed, rank_keys
 from sortiment.sampling.parts import OfferPart, S3Options, UnreadablePart
 from sortiment.sampling.samples import SAMPLE_FILE, SampleReport, SliceReport, draw_sample
 from sortiment.sampling.state import UNLABELLED_DEPARTMENT, State, read_state
+from sortiment.sampling.verdicts import VERDICTS
 from sortiment.sampling.views import balanced_weights, live_weights
 
 CODE_VERSION = "2"
@@ -21,6 +22,7 @@ __all__ = [
     "CODE_VERSION",
     "SAMPLE_FILE",
     "UNLABELLED_DEPARTMENT",
+    "VERDICTS",
     "CensusReport",
     "OfferPart",
     "S3Options",

@@ -24,6 +24,7 @@ from sortiment.sampling.parts import Addresses, OfferPart, PartReader, run_in_or
 from sortiment.sampling.samples import COLUMNS as SAMPLE_COLUMNS
 from sortiment.sampling.samples import draw_sample
 from sortiment.sampling.state import empty_state, read_state
+from sortiment.sampling.verdicts import VERDICTS
 from sortiment.settings import SamplingSettings
 
 COLUMNS = SAMPLE_COLUMNS[:11]
@@ -121,7 +122,14 @@ def sample(task: dict[str, Any]) -> dict[str, Any]:
     state = build_state(_parts(task), settings, folder / "state", before=before, threads=task["threads"])
     state_s = time.perf_counter() - started
     departments = sorted({str(name) for name in state.departments})
-    report = draw_sample(state, settings, {name: folder / name for name in departments}, threads=task["threads"])
+    report = draw_sample(
+        state,
+        settings,
+        {name: folder / name for name in departments},
+        before=Path(task["before"]).parent / VERDICTS if before else None,
+        keep=folder / VERDICTS,
+        threads=task["threads"],
+    )
     return {
         "state_s": state_s,
         "draw_s": time.perf_counter() - started - state_s,

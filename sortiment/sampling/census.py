@@ -22,6 +22,7 @@ from sortiment.sampling.policy import SLICES
 from sortiment.sampling.quality import EVIDENCE
 from sortiment.sampling.splits import SPLITS
 from sortiment.sampling.state import State
+from sortiment.sampling.verdicts import VERDICTS, write_verdicts
 from sortiment.settings import SamplingSettings
 
 CENSUS_FILE = "census.parquet"
@@ -67,9 +68,14 @@ class CensusReport:
         return {**vars(self), **lists, "slices": dict(self.slices), "splits": dict(self.splits)}
 
 
-def take_census(state: State, settings: SamplingSettings, out: Path) -> CensusReport:
-    """Write the census of a state into the folder. Raises SamplingError where the country has no offer."""
-    draw = plan_draw(state, settings)
+def take_census(state: State, settings: SamplingSettings, out: Path, before: Path | None = None) -> CensusReport:
+    """Write the census of a state into the folder, and the verdicts of its split for later draws (`verdicts.py`).
+
+    before: the folder of an earlier census, whose verdicts make this one faster and change nothing.
+    Raises SamplingError where the country has no offer.
+    """
+    draw = plan_draw(state, settings, before=before and before / VERDICTS)
+    write_verdicts(draw.split.verdicts, settings.near_duplicate_similarity, out / VERDICTS)
     count = len(state.category_ids)
     codes = np.arange(count)
     living = (draw.offers > 0) & (codes != UNLABELLED)

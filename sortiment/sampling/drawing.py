@@ -4,7 +4,8 @@ A country is decided as a whole even when one department is asked for, so a slic
 byte, as drawn with all others.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from sortiment.sampling.quality import LabelConflicts, compare_labels
 from sortiment.sampling.reserve import Entries, Mask, Reserve
 from sortiment.sampling.splits import Split, split_offers
 from sortiment.sampling.state import State, check_shaping
+from sortiment.sampling.verdicts import KeptVerdicts, read_verdicts
 from sortiment.settings import SamplingSettings
 
 
@@ -101,11 +103,13 @@ def plan_draw(
     threads: int = 2,
     fresh: State | None = None,
     taken: Taken | None = None,
+    before: Path | None = None,
 ) -> Draw:
     """Decide a country's draw.
 
     fresh: the state of the parts whose offers are drawn with more weight (`fresh.py`). taken: what `take_rows` says,
-    where the caller has it already. Raises SamplingError where a state was kept for other settings or holds no offer.
+    where the caller has it already. before: the folder of verdicts that an earlier draw kept (`verdicts.py`).
+    Raises SamplingError where a state was kept for other settings or holds no offer.
     """
     taken = taken or take_rows(state, settings, fresh)
     entries, segments, asked, probability = taken.entries, taken.segments, taken.asked, taken.probability
@@ -118,7 +122,8 @@ def plan_draw(
     suspect = np.zeros(len(entries), dtype=np.bool_)
     suspect[labelled] = conflicts.suspect
     left_in = ~suspect if settings.suspect_labels == "drop" else np.ones(len(entries), dtype=np.bool_)
-    split, kept = _split(drawn, labelled, left_in, settings, threads)
+    verdicts = read_verdicts(before, settings.near_duplicate_similarity) if before else {}
+    split, kept = _split(drawn, labelled, left_in, settings, threads, verdicts)
     weight = np.where(suspect & (settings.suspect_labels == "down_weight"), settings.suspect_weight, 1.0)
     offers = state.counts.by_category(count)
     return Draw(
@@ -141,15 +146,17 @@ def plan_draw(
 
 
 def _split(
-    drawn: Reserve, labelled: Mask, left_in: Mask, settings: SamplingSettings, threads: int
+    drawn: Reserve, labelled: Mask, left_in: Mask, settings: SamplingSettings, threads: int, before: KeptVerdicts
 ) -> tuple[Split, Mask]:
     """The split of the offers that are left in; the others are not kept."""
-    inner = split_offers(drawn.at(left_in), labelled[left_in], settings, threads)
+    if not left_in.all():
+        drawn, labelled = drawn.at(left_in), labelled[left_in]
+    inner = split_offers(drawn, labelled, settings, threads, before)
     sides = np.zeros(len(left_in), dtype=np.int8)
     sides[left_in] = inner.sides
     kept = np.zeros(len(left_in), dtype=np.bool_)
     kept[left_in] = inner.kept
-    return Split(sides, kept, inner.lent, inner.moved), kept
+    return replace(inner, sides=sides, kept=kept), kept
 
 
 def _inclusion(state: State, reserve: ReserveRows, drawn: Mask, asked: Demand) -> tuple[npt.NDArray[np.float64], Pairs]:

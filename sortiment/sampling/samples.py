@@ -4,9 +4,10 @@ Beyond the contract's columns each row has `training_weight`: 1, or the setting 
 where those are down-weighted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sortiment.codebook import Codes
 from sortiment.progress import Progress, silent
 from sortiment.sampling.drawing import Draw, plan_draw, take_rows
 from sortiment.sampling.ledger import UNLABELLED
 from sortiment.sampling.parts import S3Options, run_in_order
 from sortiment.sampling.payload import open_texts
 from sortiment.sampling.policy import SLICES
-from sortiment.sampling.reserve import Mask
-from sortiment.sampling.splits import SPLITS
+from sortiment.sampling.splits import SPLITS, TRAIN
 from sortiment.sampling.state import UNLABELLED_DEPARTMENT, State
+from sortiment.sampling.verdicts import write_verdicts
 from sortiment.settings import SamplingSettings
 
 SAMPLE_FILE = "sample.parquet"
@@ -47,6 +49,8 @@ COLUMNS = (
 )
 REPEATING = ["country", "shop_id", "brand", "shop_category", "category_id", "department", "feed", "split", "slice"]
 ROWS_PER_WRITE = 65_536
+
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ def draw_sample(
     out: Mapping[str, Path],
     *,
     fresh: State | None = None,
+    before: Path | None = None,
+    keep: Path | None = None,
     s3: S3Options | None = None,
     threads: int = 2,
     progress: Progress = silent,
@@ -91,28 +97,29 @@ def draw_sample(
 
     out: department (or `unlabelled`) to folder. A department of which the country has no offer gets an empty
     file. fresh: the state of the last parts, whose offers are drawn with more weight (`fresh.py`); s3: how those parts
-    are read. The bytes do not depend on which other departments are asked for.
+    are read. before: verdicts that an earlier draw kept, which make this one faster (`verdicts.py`); keep: a folder for
+    those of this one. The bytes depend neither on them nor on which other departments are asked for.
     Raises SamplingError where the country has no offer or the state was kept for other settings.
     """
     taken = take_rows(state, settings, fresh, s3)
     codes = {department: np.flatnonzero([name == department for name in state.departments]) for department in out}
-    wanted = np.zeros(len(state.category_ids), dtype=np.bool_)
-    wanted[np.concatenate([np.empty(0, dtype=np.int64), *codes.values()])] = True
-    candidates = np.flatnonzero(wanted[taken.entries.categories])
+    drawn = _rows_by_department(taken.entries.categories, list(codes.values()), len(state.category_ids))
+    candidates = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *drawn]))
     with ThreadPoolExecutor(1) as pool:
         opened = pool.submit(open_texts, taken.segments, taken.entries.at(candidates), threads=1)
-        draw = plan_draw(state, settings, threads, taken=taken)
+        draw = plan_draw(state, settings, threads, taken=taken, before=before)
+        if keep is not None:
+            write_verdicts(draw.split.verdicts, settings.near_duplicate_similarity, keep)
         texts = opened.result()
     place = np.zeros(len(taken.entries), dtype=np.int64)
     place[candidates] = np.arange(len(candidates))
-    rows = {name: _rows_of(draw, codes[name], draw.kept) for name in out}
+    inside = dict(zip(out, drawn, strict=True))
 
     def write(department: str) -> SliceReport:
         out[department].mkdir(parents=True, exist_ok=True)
-        mine = texts.at(place[rows[department]])
-        table = _sample_table(state, draw, rows[department], mine)
-        _write(table, out[department] / SAMPLE_FILE)
-        return _report(state, draw, department, codes[department])
+        rows = inside[department][draw.kept[inside[department]]]
+        _write(_sample_table(state, draw, rows, texts.at(place[rows])), out[department] / SAMPLE_FILE)
+        return _report(state, draw, department, codes[department], inside[department], rows)
 
     reports = {}
     with progress("write samples", total=len(out), unit="departments") as step:
@@ -122,14 +129,18 @@ def draw_sample(
     return SampleReport(reports, draw.split.lent, draw.split.moved)
 
 
-def _rows_of(draw: Draw, codes: npt.NDArray[np.int64], mask: Mask) -> npt.NDArray[np.int64]:
-    """Where the draw has offers of these categories, of those where the mask is true; by offer key, as the draw is."""
-    wanted = np.zeros(len(draw.offers), dtype=np.bool_)
-    wanted[codes] = True
-    return np.flatnonzero(wanted[draw.categories] & mask)
+def _rows_by_department(categories: Codes, codes: Sequence[Rows], count: int) -> list[Rows]:
+    """For each of the lists of category codes, which offers are of these categories, in the offers' order."""
+    number = np.zeros(count, dtype=np.uint16)
+    for index, mine in enumerate(codes, start=1):
+        number[mine] = index
+    of_offer = number[categories]
+    order = np.argsort(of_offer, kind="stable")
+    ends = np.cumsum(np.bincount(of_offer, minlength=len(codes) + 1))
+    return [order[start:end] for start, end in pairwise(ends.tolist())]
 
 
-def _sample_table(state: State, draw: Draw, rows: npt.NDArray[np.int64], texts: pa.Table) -> pa.Table:
+def _sample_table(state: State, draw: Draw, rows: Rows, texts: pa.Table) -> pa.Table:
     """The contract's columns of one department, in their order."""
     categories, shops = draw.categories[rows], draw.shops[rows]
     labelled = categories != UNLABELLED
@@ -152,13 +163,13 @@ def _write(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="snappy", use_dictionary=REPEATING, row_group_size=ROWS_PER_WRITE)
 
 
-def _report(state: State, draw: Draw, department: str, codes: npt.NDArray[np.int64]) -> SliceReport:
-    inside = _rows_of(draw, codes, np.ones(len(draw.kept), dtype=np.bool_))
-    rows = inside[draw.kept[inside]]
-    sides = draw.split.sides[rows]
-    trained = set(draw.categories[rows[sides == 0]].tolist())
-    sampled = set(draw.categories[inside].tolist())
-    untrained = () if department == UNLABELLED_DEPARTMENT else tuple(sorted(sampled - trained))
+def _report(state: State, draw: Draw, department: str, codes: Rows, inside: Rows, rows: Rows) -> SliceReport:
+    """codes: the department's categories; inside, rows: its offers that were drawn, and that were written."""
+    count, sides = len(state.category_ids), draw.split.sides[rows]
+    sampled = np.bincount(draw.categories[inside], minlength=count) > 0
+    trained = np.bincount(draw.categories[rows[sides == TRAIN]], minlength=count) > 0
+    labelled = department != UNLABELLED_DEPARTMENT
+    untrained = np.flatnonzero(sampled & ~trained).tolist() if labelled else []
     return SliceReport(
         department=department,
         offers=int(draw.offers[codes].sum()),
@@ -166,7 +177,7 @@ def _report(state: State, draw: Draw, department: str, codes: npt.NDArray[np.int
         rows=len(rows),
         left_out=len(inside) - len(rows),
         suspects=int(draw.suspect[inside].sum()),
-        categories=len(sampled) if department != UNLABELLED_DEPARTMENT else 0,
+        categories=int(sampled.sum()) if labelled else 0,
         splits={name: int((sides == index).sum()) for index, name in enumerate(SPLITS)},
         untrained=tuple(str(state.category_ids[code]) for code in untrained),
     )

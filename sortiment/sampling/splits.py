@@ -11,7 +11,7 @@ the test offers yield. And a country with an empty test or validation side gives
 hash, from categories that keep a training offer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from sortiment.sampling.near import find_near
 from sortiment.sampling.reserve import Mask, Reserve
 from sortiment.sampling.text_keys import U64, mix
+from sortiment.sampling.verdicts import KeptVerdicts, Verdicts
 from sortiment.settings import SamplingSettings
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -31,12 +32,16 @@ Categories = npt.NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Split:
-    """sides: index into SPLITS. kept: False for offers left out as near duplicates. lent, moved: the exceptions."""
+    """sides: index into SPLITS. kept: False for offers left out as near duplicates. lent, moved: the exceptions.
+
+    verdicts: what was found to be near duplicates; the next split may be given it.
+    """
 
     sides: Sides
     kept: Mask
     lent: int
     moved: int
+    verdicts: KeptVerdicts = field(default_factory=dict, repr=False)
 
 
 def split_hash(groups: U64) -> U64:
@@ -53,8 +58,17 @@ def side_of(groups: U64, settings: SamplingSettings) -> Sides:
     return sides
 
 
-def split_offers(offers: Reserve, labelled: Mask, settings: SamplingSettings, threads: int = 2) -> Split:
-    """The split of one country's drawn offers; offers without a label are training."""
+def split_offers(
+    offers: Reserve,
+    labelled: Mask,
+    settings: SamplingSettings,
+    threads: int = 2,
+    before: KeptVerdicts | None = None,
+) -> Split:
+    """The split of one country's drawn offers, which ascend by offer key; offers without a label are training.
+
+    before: verdicts of an earlier split with the same similarity. They change nothing but the time.
+    """
     sides: Sides = np.where(labelled, side_of(offers.group, settings), TRAIN).astype(np.int8)
     moved = 0
     for side, share in ((TEST, settings.test_share), (VALIDATION, settings.validation_share)):
@@ -63,10 +77,11 @@ def split_offers(offers: Reserve, labelled: Mask, settings: SamplingSettings, th
     lent = _without_training(sides, offers.categories, labelled, labelled)
     sides[lent] = TRAIN
     kept = np.ones(len(sides), dtype=np.bool_)
+    found: KeptVerdicts = {}
     if settings.near_duplicates == "drop":
         similarity = settings.near_duplicate_similarity
-        kept = _leave_out(sides, offers, labelled, protected=lent, similarity=similarity, threads=threads)
-    return Split(sides, kept, int(lent.sum()), moved)
+        kept, found = _leave_out(sides, offers, labelled, lent, similarity, threads, before or {})
+    return Split(sides, kept, int(lent.sum()), moved, found)
 
 
 def _fill_side(sides: Sides, side: int, offers: Reserve, training: Mask) -> int:
@@ -96,18 +111,31 @@ def _without_training(sides: Sides, categories: Categories, labelled: Mask, kept
 
 
 def _leave_out(
-    sides: Sides, offers: Reserve, labelled: Mask, *, protected: Mask, similarity: float, threads: int
-) -> Mask:
-    """False for offers that nearly repeat one of a smaller side."""
+    sides: Sides,
+    offers: Reserve,
+    labelled: Mask,
+    protected: Mask,
+    similarity: float,
+    threads: int,
+    before: KeptVerdicts,
+) -> tuple[Mask, dict[str, Verdicts]]:
+    """False for offers that nearly repeat one of a smaller side; and what was found of each larger side."""
     kept = np.ones(len(sides), dtype=np.bool_)
 
-    def drop(candidates: Mask, reference: Mask) -> None:
+    def drop(candidates: Mask, reference: Mask, earlier: Verdicts | None = None) -> Verdicts:
         rows = np.flatnonzero(candidates & kept)
-        kept[rows] = ~find_near(offers.at(rows), offers.at(reference & kept), similarity, threads)
+        found = find_near(offers.at(rows), offers.at(reference & kept), similarity, threads, earlier)
+        kept[rows] = ~found.near
+        return found
 
-    drop(sides == VALIDATION, sides == TEST)
-    drop((sides == TRAIN) & ~protected, sides != TRAIN)
+    found = {}
+    for side, candidates, reference in (
+        (SPLITS[VALIDATION], sides == VALIDATION, sides == TEST),
+        (SPLITS[TRAIN], (sides == TRAIN) & ~protected, sides != TRAIN),
+    ):
+        found[side] = drop(candidates, reference, before.get(side))
     lost = (sides == TRAIN) & _without_training(sides, offers.categories, labelled, kept)
     kept |= lost
-    drop(sides != TRAIN, protected | lost)
-    return kept
+    if (protected | lost).any():
+        drop(sides != TRAIN, protected | lost)
+    return kept, found

@@ -10,6 +10,7 @@ import pytest
 from sortiment.artifacts import ArtifactStore
 from sortiment.blobs import LocalBlobs
 from sortiment.sampling import (
+    VERDICTS,
     OfferPart,
     State,
     build_state,
@@ -58,10 +59,10 @@ def make_days() -> list[list[Offer]]:
     return [first, changed, [*gone, *extra[:1_000]], extra[1_000:]]
 
 
-def files_of(state: State, folder: Path) -> dict[str, bytes]:
-    take_census(state, SETTINGS, folder / "census")
-    draw_sample(state, SETTINGS, {name: folder / name for name in DEPARTMENTS})
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*.parquet"))}
+def files_of(state: State, folder: Path, before: Path | None = None) -> dict[str, bytes]:
+    take_census(state, SETTINGS, folder / "census", before)
+    draw_sample(state, SETTINGS, {name: folder / name for name in DEPARTMENTS}, before=folder / "census" / VERDICTS)
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*.*")) if file.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +82,14 @@ def test_days_of_withdrawals_refill_a_category_and_draw_the_same_bytes(
     days: list[OfferPart], at_once: tuple[State, dict[str, bytes]], tmp_path: Path
 ) -> None:
     state = build_state(days[:1], SETTINGS, tmp_path / "day-0")
+    last = None
     for index, part in enumerate(days[1:], start=1):
+        files_of(state, tmp_path / f"files-{index}", last)
+        last = tmp_path / f"files-{index}" / "census"
         build_state([part], SETTINGS, tmp_path / f"day-{index}", before=state)
         state = read_state(tmp_path / f"day-{index}")
     assert state.refills > 0
-    assert files_of(state, tmp_path / "files") == at_once[1]
+    assert files_of(state, tmp_path / "files", last) == at_once[1]
 
 
 def test_a_quiet_day_refills_nothing_and_opens_no_old_part(days: list[OfferPart], tmp_path: Path) -> None:

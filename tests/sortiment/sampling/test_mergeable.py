@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sortiment.feeds.offer_index import write_index
 from sortiment.sampling import (
+    VERDICTS,
     OfferPart,
     State,
     build_state,
@@ -76,14 +77,15 @@ def write(folder: Path, name: str, offers: list[Offer], row_group_rows: int = 51
     return OfferPart(str(path))
 
 
-def bytes_of(state: State, settings: SamplingSettings, folder: Path) -> dict[str, bytes]:
-    """Every file of a country's census and samples; empty where no offer is left."""
+def bytes_of(state: State, settings: SamplingSettings, folder: Path, before: Path | None = None) -> dict[str, bytes]:
+    """Every file of a country's census and samples; empty where no offer is left. before: an earlier census."""
     if not state.offers:
         return {}
-    take_census(state, settings, folder / "census")
+    take_census(state, settings, folder / "census", before)
     departments = ("kitchen", "living", "unlabelled", "absent")
-    draw_sample(state, settings, {name: folder / name for name in departments})
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*.parquet"))}
+    verdicts = before / VERDICTS if before else None
+    draw_sample(state, settings, {name: folder / name for name in departments}, before=verdicts)
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*.*")) if file.is_file()}
 
 
 @hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -99,6 +101,7 @@ def test_a_state_that_grew_equals_one_that_read_everything_at_once(
         written = [write(folder, f"part-{index}", order(part), 16) for index, part in enumerate(parts)]
         at_once = build_state(written, settings, folder / "once", threads=1)
         state = build_state(written[:1], settings, folder / "day-0")
+        bytes_of(state, settings, folder / "before")
         for index, part in enumerate(written[1:], start=1):
             state = build_state([part], settings, folder / f"day-{index}", before=state)
         half = len(written) // 2
@@ -108,8 +111,8 @@ def test_a_state_that_grew_equals_one_that_read_everything_at_once(
         merged = read_state(folder / "merged")
 
         expected = bytes_of(at_once, settings, folder / "a")
-        assert bytes_of(state, settings, folder / "b") == expected
-        assert bytes_of(merged, settings, folder / "c") == expected
+        assert bytes_of(state, settings, folder / "b", folder / "before" / "census") == expected
+        assert bytes_of(merged, settings, folder / "c", folder / "a" / "census") == expected
         check_against_the_definition(at_once, parts, settings)
 
 

@@ -1,11 +1,15 @@
 """Splits: by product, stable, never empty where that can be helped, without near duplicates on both sides."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from sortiment.sampling.reserve import Reserve
 from sortiment.sampling.splits import SPLITS, TEST, TRAIN, VALIDATION, Split, side_of, split_offers
 from sortiment.sampling.text_keys import key_offers, mix
+from sortiment.sampling.verdicts import read_verdicts, write_verdicts
 from sortiment.settings import SamplingSettings
 
 SETTINGS = SamplingSettings()
@@ -35,6 +39,33 @@ def split(offers: Reserve, settings: SamplingSettings = SETTINGS) -> Split:
 def unlike_titles(count: int, salt: int = 0) -> list[str]:
     numbers = mix(np.arange(count * 3, dtype=np.uint64) + np.uint64(salt * 10_000_019))
     return [" ".join(f"{word:016x}" for word in numbers[3 * row : 3 * row + 3]) for row in range(count)]
+
+
+def crowded_titles(count: int, generator: np.random.Generator) -> list[str]:
+    """Titles of few words in any order, so that many nearly repeat many others."""
+    words = [f"{word:08x}" for word in mix(np.arange(14, dtype=np.uint64)).tolist()]
+    return [" ".join(generator.choice(words, 6)) if row % 2 else f"{words[row % 14]} case x" for row in range(count)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_verdicts_of_an_earlier_split_change_nothing(seed: int, tmp_path: Path) -> None:
+    generator = np.random.default_rng(seed)
+    count, similarity = 3_000, SETTINGS.near_duplicate_similarity
+    products = [f"P-{row}" if row < 40 else None for row in generator.integers(0, 400, count).tolist()]
+    categories = generator.integers(0, 3, count).tolist()
+    titles = crowded_titles(count, generator)
+    earlier = offers_of(titles, categories, products)
+    changed = [f"{title} new" if generator.random() < 0.05 else title for title in titles]
+    now = offers_of(changed, categories, products).at(np.flatnonzero(generator.random(count) < 0.9))
+    before = split(earlier.at(np.flatnonzero(generator.random(count) < 0.9)))
+    write_verdicts(before.verdicts, similarity, tmp_path)
+    read = read_verdicts(tmp_path, similarity)
+    anew, carried = split(now), split_offers(now, now.categories != 0, SETTINGS, before=read)
+    assert 0 < (~anew.kept).sum() < len(now)
+    assert carried.kept.tolist() == anew.kept.tolist()
+    for side in ("validation", "train"):
+        assert carried.verdicts[side].near.tolist() == anew.verdicts[side].near.tolist()
+    assert read_verdicts(tmp_path, similarity - 0.1) == {}
 
 
 def test_shares_of_the_splits_are_those_asked_for() -> None:
