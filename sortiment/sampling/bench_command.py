@@ -11,7 +11,7 @@ from rich.table import Table
 from sortiment.errors import SettingsError
 from sortiment.markdown import write_figures
 from sortiment.progress import LogProgress
-from sortiment.sampling.bench import BenchResult, run_bench
+from sortiment.sampling.bench import INCREMENT_SHARE, BenchResult, run_bench
 from sortiment.sampling.bench_figures import format_figures
 from sortiment.settings import SamplingSettings
 
@@ -74,7 +74,7 @@ def show_result(result: BenchResult, console: Console) -> None:
     for name, found in result.measured.items():
         note = " (out of memory)" if found.get("out_of_memory") else " (stopped)" if found.get("stopped") else ""
         read = found.get("bytes_read")
-        rows = int(result.rows * 0.01) if name.startswith("one percent") else result.rows
+        rows = int(result.rows * INCREMENT_SHARE) if name.endswith("shops") else result.rows
         table.add_row(
             name + note,
             f"{found['seconds']:.2f}",
@@ -92,9 +92,10 @@ def show_result(result: BenchResult, console: Console) -> None:
         f"{result.sample_and_index_over_full_read:.2f}"
     )
     console.print(
-        f"one percent more    {result.increment_share:.1%} of the first state, "
-        f"{result.increment_of_first_run_share:.1%} of the first run; {result.increment_with_samples_share:.1%} of it "
-        "with all samples written anew (of new and of known shops, the costlier)"
+        f"one percent more    {result.increment_share:.1%} of the first run, index and samples on both sides; without "
+        f"indexes {result.increment_without_indexes_share:.1%}, without samples "
+        f"{result.increment_of_state_with_index_share:.1%}, the state alone {result.increment_of_state_share:.1%} "
+        "(of new and of known shops, the costlier)"
     )
     console.print(f"window functions    {window}, for the same offers")
     console.print(f"peak memory         {result.peak_rss_mb:,.0f} MB")

@@ -9,6 +9,8 @@ LABELS = {
     "full read again, DuckDB": "... after",
     "sample": "**the sample, from parts and indexes**",
     "index": "the indexes, written by the loader",
+    "index, new shops": "... of 1 % more offers, of new shops",
+    "index, known shops": "... of 1 % more offers, of known shops",
     "census": "the census alone, by category and shop, from the indexes",
     "census, DuckDB": "census by category alone, DuckDB, from the parts",
     "one percent, new shops": "1 % more offers, of new shops",
@@ -53,7 +55,7 @@ def format_figures(content: dict[str, Any]) -> str:
 
 
 def _row(label: str, found: dict[str, Any]) -> str:
-    seconds = f"{found['seconds']:.1f}"
+    seconds = f"{found['seconds']:.1f}" if found["seconds"] >= 1 else f"{found['seconds']:.2f}"
     if "state_s" in found:
         seconds = f"{found['seconds']:.2f} (state {found['state_s']:.2f}, samples {found['draw_s']:.2f})"
     if found.get("out_of_memory"):
