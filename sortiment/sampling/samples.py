@@ -21,8 +21,9 @@ from sortiment.progress import Progress, silent
 from sortiment.sampling.drawing import Draw, plan_draw, take_rows
 from sortiment.sampling.ledger import UNLABELLED
 from sortiment.sampling.parts import S3Options, run_in_order
-from sortiment.sampling.payload import open_texts
+from sortiment.sampling.payload import Segment, Texts, open_texts
 from sortiment.sampling.policy import SLICES
+from sortiment.sampling.reserve import Entries
 from sortiment.sampling.splits import SPLITS, TRAIN
 from sortiment.sampling.state import UNLABELLED_DEPARTMENT, State
 from sortiment.sampling.verdicts import write_verdicts
@@ -101,18 +102,26 @@ def draw_sample(
     those of this one. The bytes depend neither on them nor on which other departments are asked for.
     Raises SamplingError where the country has no offer or the state was kept for other settings.
     """
-    taken = take_rows(state, settings, fresh, s3)
     codes = {department: np.flatnonzero([name == department for name in state.departments]) for department in out}
-    drawn = _rows_by_department(taken.entries.categories, list(codes.values()), len(state.category_ids))
-    candidates = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *drawn]))
-    with ThreadPoolExecutor(1) as pool:
-        opened = pool.submit(open_texts, taken.segments, taken.entries.at(candidates), threads=1)
+    wanted = np.zeros(len(state.category_ids), dtype=np.bool_)
+    wanted[np.concatenate([np.empty(0, dtype=np.int64), *codes.values()])] = True
+
+    def open_wanted(entries: Entries, segments: Sequence[Segment]) -> tuple[Entries, Texts]:
+        entries = entries.at(np.flatnonzero(wanted[entries.categories]))
+        return entries, open_texts(segments, entries, threads=1)
+
+    with ThreadPoolExecutor(
+        1
+    ) as pool:  # most row groups of the reserve's texts hold a drawn offer: they are read at once
+        early = pool.submit(open_wanted, state.reserve, state.segments) if fresh is None else None
+        taken = take_rows(state, settings, fresh, s3)
+        opening = early or pool.submit(open_wanted, taken.entries, taken.segments)
         draw = plan_draw(state, settings, threads, taken=taken, before=before)
         if keep is not None:
             write_verdicts(draw.split.verdicts, settings.near_duplicate_similarity, keep)
-        texts = opened.result()
-    place = np.zeros(len(taken.entries), dtype=np.int64)
-    place[candidates] = np.arange(len(candidates))
+        opened, texts = opening.result()
+    place = _places(taken.segments, opened, taken.entries)
+    drawn = _rows_by_department(taken.entries.categories, list(codes.values()), len(state.category_ids))
     inside = dict(zip(out, drawn, strict=True))
 
     def write(department: str) -> SliceReport:
@@ -127,6 +136,14 @@ def draw_sample(
             reports[report.department] = report
             step.advance(note=report.department)
     return SampleReport(reports, draw.split.lent, draw.split.moved)
+
+
+def _places(segments: Sequence[Segment], opened: Entries, drawn: Entries) -> Rows:
+    """Where each drawn entry is among the opened ones; of no meaning for one that is not."""
+    firsts = np.cumsum([0, *(segment.rows for segment in segments)])
+    place = np.zeros(firsts[-1], dtype=np.int64)
+    place[firsts[opened.segment] + opened.row] = np.arange(len(opened))
+    return place[firsts[drawn.segment] + drawn.row]
 
 
 def _rows_by_department(categories: Codes, codes: Sequence[Rows], count: int) -> list[Rows]:
