@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sortiment.errors import SamplingError
 from sortiment.sampling.counts import SHOP_BITS, Offers, Pairs
-from sortiment.sampling.eligible import ReserveRows, draw_rows, find_binding
+from sortiment.sampling.eligible import ReserveRows, draw_rows
 from sortiment.sampling.fresh import join_fresh
 from sortiment.sampling.horizons import Demand
 from sortiment.sampling.ledger import UNLABELLED
@@ -87,8 +87,8 @@ def take_rows(
     entries = state.reserve
     reserve = ReserveRows(rank_keys(entries.keys, settings.seed), entries.categories, entries.shops)
     asked = ask_of(state.counts, len(state.category_ids), settings)
-    mask = draw_rows(reserve, asked.targets, asked.caps)
-    probability, binding = _inclusion(state, reserve, mask, asked)
+    mask, binding = draw_rows(reserve, asked)
+    probability = _inclusion(state, reserve, mask, binding, asked)
     entries, probability, segments = entries.at(mask), probability[mask], state.segments
     if fresh is not None:
         entries, probability = join_fresh(state, entries, probability, binding, fresh, settings, s3)
@@ -159,8 +159,10 @@ def _split(
     return replace(inner, sides=sides, kept=kept), kept
 
 
-def _inclusion(state: State, reserve: ReserveRows, drawn: Mask, asked: Demand) -> tuple[npt.NDArray[np.float64], Pairs]:
-    """The inclusion probability of each reserve row, and the pairs whose shop cap bound.
+def _inclusion(
+    state: State, reserve: ReserveRows, drawn: Mask, binding: Pairs, asked: Demand
+) -> npt.NDArray[np.float64]:
+    """The inclusion probability of each reserve row. binding: the pairs whose shop cap bound.
 
     Ranks are uniform, so within a category the draw is a simple random sample of each shop that the cap cut (cap of its
     offers), and one of all other shops together. So 1 / probability summed over the drawn offers of a category is
@@ -168,7 +170,6 @@ def _inclusion(state: State, reserve: ReserveRows, drawn: Mask, asked: Demand) -
     """
     count = len(asked.targets)
     taken = np.bincount(reserve.categories[drawn], minlength=count)
-    binding = find_binding(reserve, drawn, asked)
     of = (binding >> SHOP_BITS).astype(np.int64)
     bound_offers = state.counts.of(binding)
     offers = state.counts.by_category(count)
@@ -176,10 +177,10 @@ def _inclusion(state: State, reserve: ReserveRows, drawn: Mask, asked: Demand) -
     bound_taken = np.bincount(of, weights=asked.caps[of], minlength=count)
     rest_total, rest_taken = offers - bound_total, taken - bound_taken
     standing_in = np.where((rest_taken == 0) & (rest_total > 0), bound_total / np.maximum(offers, 1), 1.0)
-    probability = (rest_taken / np.maximum(rest_total, 1))[reserve.categories]
+    probability: npt.NDArray[np.float64] = (rest_taken / np.maximum(rest_total, 1))[reserve.categories]
     if len(binding):
         place = np.minimum(np.searchsorted(binding, reserve.pairs), len(binding) - 1)
         inside = binding[place] == reserve.pairs
         of_binding = asked.caps[of] / bound_offers * standing_in[of]
         probability = np.where(inside, of_binding[place], probability)
-    return probability, binding
+    return probability

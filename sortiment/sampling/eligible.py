@@ -50,13 +50,17 @@ def find_eligible(rows: ReserveRows, caps: Offers) -> Mask:
     return eligible
 
 
-def draw_rows(rows: ReserveRows, targets: Offers, caps: Offers) -> Mask:
-    """True where the row is drawn. `targets` and `caps` are by category code."""
-    drawn = find_eligible(rows, caps)
-    eligible = np.flatnonzero(drawn)
-    categories = rows.categories[eligible]
-    drawn[eligible] = first_of_group(categories.astype(np.uint64), rows.ranks[eligible], targets[categories])
-    return drawn
+def draw_rows(rows: ReserveRows, asked: Demand) -> tuple[Mask, Pairs]:
+    """True where the row is drawn; and the (category, shop) pairs whose cap cut an offer that would else have been.
+
+    The pairs ascend.
+    """
+    eligible = find_eligible(rows, asked.caps)
+    first = np.flatnonzero(eligible)
+    categories = rows.categories[first]
+    drawn = eligible.copy()
+    drawn[first] = first_of_group(categories.astype(np.uint64), rows.ranks[first], asked.targets[categories])
+    return drawn, _find_binding(rows, eligible, drawn, asked)
 
 
 def first_of_group(groups: npt.NDArray[np.uint64], ranks: Keys, limits: Offers) -> Mask:
@@ -75,14 +79,13 @@ def _is_ordered(groups: npt.NDArray[np.uint64], ranks: Keys) -> bool:
     return bool(np.where(same, ranks[1:] > ranks[:-1], groups[1:] > groups[:-1]).all())
 
 
-def find_binding(rows: ReserveRows, drawn: Mask, asked: Demand) -> Pairs:
-    """The (category, shop) pairs whose cap cut an offer that would else have been drawn; ascending."""
+def _find_binding(rows: ReserveRows, eligible: Mask, drawn: Mask, asked: Demand) -> Pairs:
     count = len(asked.targets)
     taken = np.bincount(rows.categories[drawn], minlength=count)
     last = np.zeros(count, dtype=np.uint64)
     np.maximum.at(last, rows.categories[drawn], rows.ranks[drawn])
     last[taken < asked.targets] = HIGHEST_RANK
-    cut = ~find_eligible(rows, asked.caps) & (rows.ranks <= last[rows.categories])
+    cut = ~eligible & (rows.ranks <= last[rows.categories])
     return np.unique(rows.pairs[cut])
 
 

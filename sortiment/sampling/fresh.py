@@ -21,7 +21,7 @@ import numpy.typing as npt
 from sortiment.progress import Progress, silent
 from sortiment.sampling.building import build_state
 from sortiment.sampling.counts import SHOP_BITS, Offers, PairCounts, Pairs, pair_codes, sum_pairs
-from sortiment.sampling.eligible import ReserveRows, draw_rows, find_binding
+from sortiment.sampling.eligible import ReserveRows, draw_rows
 from sortiment.sampling.ledger import UNLABELLED
 from sortiment.sampling.order import Keys, rank_keys
 from sortiment.sampling.parts import Addresses, OfferPart, S3Options
@@ -137,8 +137,8 @@ def _draw_fresh(fresh: State, settings: SamplingSettings) -> tuple[Entries, Pair
     entries = fresh.reserve
     rows = ReserveRows(rank_keys(entries.keys, settings.seed), entries.categories, entries.shops)
     asked = ask_of(fresh.counts, len(fresh.category_ids), settings)
-    drawn = draw_rows(rows, asked.targets, asked.caps) & (entries.categories != UNLABELLED)
-    return entries.at(drawn), find_binding(rows, drawn, asked)
+    drawn, binding = draw_rows(rows, asked)
+    return entries.at(drawn & (entries.categories != UNLABELLED)), binding
 
 
 def _codes(values: Sequence[str | None], among: Sequence[str | None]) -> npt.NDArray[np.uint32]:

@@ -18,6 +18,7 @@ def test_parts_are_read_from_s3(write_part: WritePart, s3_server: str, tmp_path:
     client = boto3.client("s3", endpoint_url=s3_server, region_name="eu-central-1")
     client.create_bucket(Bucket="offers", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     parts = [write_part([Offer(number * 2**48 + day, "mugs") for number in range(200)]) for day in range(2)]
+    parts.append(write_part([Offer(number * 2**48, "pans") for number in range(30)]))
     remote = []
     for index, part in enumerate(parts):
         target = f"de/part {index}.parquet"
@@ -26,7 +27,9 @@ def test_parts_are_read_from_s3(write_part: WritePart, s3_server: str, tmp_path:
         remote.append(OfferPart(f"s3://offers/{target}"))
     s3 = S3Options(endpoint=s3_server, region="eu-central-1", access_key="nobody", secret_key="nothing")
     local = build_state(parts, SETTINGS, tmp_path / "local")
-    far = build_state(remote, SETTINGS, tmp_path / "far", s3=s3)
+    far = build_state(remote[:2], SETTINGS, tmp_path / "first days", s3=s3)
+    far = build_state(remote[2:], SETTINGS, tmp_path / "far", before=far, s3=s3)
+    assert (far.rows, far.offers) == (430, 400)
     assert bytes_of(far, SETTINGS, tmp_path / "a") == bytes_of(local, SETTINGS, tmp_path / "b")
     with pytest.raises(UnreadablePart, match="absent"):
         build_state([OfferPart("s3://offers/absent.parquet")], SETTINGS, tmp_path / "none", s3=s3)
