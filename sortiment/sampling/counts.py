@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sortiment.errors import SamplingError
-from sortiment.sampling.order import order_runs
+from sortiment.sampling.order import has_long_runs, order_runs
 
 Pairs = npt.NDArray[np.uint64]
 Offers = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint32]
 
 SHOP_BITS = np.uint64(32)
+SHOPS = np.uint64(0xFFFFFFFF)
 ENTRIES_BEFORE_MERGE = 4_000_000
 
 
@@ -32,7 +33,7 @@ class PairCounts:
 
     @property
     def shops(self) -> Codes:
-        return (self.pairs & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+        return (self.pairs & SHOPS).astype(np.uint32)
 
     def plus(self, other: "PairCounts") -> "PairCounts":
         """The sum of both, entry by entry; entries that come to nothing are gone."""
@@ -104,7 +105,7 @@ def sum_pairs(pairs: Pairs, offers: Offers) -> PairCounts:
     """Entries with the same pair added up, zeros left out."""
     if not len(pairs):
         return no_pairs()
-    order = order_runs(pairs)
+    order = _order_pairs(pairs)
     pairs, offers = pairs[order], offers[order]
     starts = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1]))
     sums = np.add.reduceat(offers, starts)
@@ -117,3 +118,12 @@ def sum_pairs(pairs: Pairs, offers: Offers) -> PairCounts:
         )
     kept = sums > 0
     return PairCounts(pairs[starts][kept], sums[kept])
+
+
+def _order_pairs(pairs: Pairs) -> Offers:
+    """The places of the pairs in ascending order; by two counting sorts where codes are small and runs short."""
+    if has_long_runs(pairs) or int(pairs.max()) >> 48 or int((pairs & SHOPS).max()) >> 16:
+        return order_runs(pairs)
+    by_shop = np.argsort(pairs.astype(np.uint16), kind="stable")
+    order: Offers = by_shop[np.argsort((pairs >> SHOP_BITS).astype(np.uint16)[by_shop], kind="stable")]
+    return order

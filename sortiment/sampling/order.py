@@ -22,10 +22,14 @@ MERGED = 16
 """Numbers with so many times fewer descents than there are of them are ordered by merging their runs."""
 
 
+def has_long_runs(numbers: Keys) -> bool:
+    """Whether few runs of ascending numbers follow each other, so that merging them puts them in order."""
+    return int((numbers[1:] < numbers[:-1]).sum()) * MERGED < len(numbers)
+
+
 def order_runs(numbers: Keys) -> npt.NDArray[np.int64]:
     """The places of the numbers in ascending order. Fast where few runs of ascending numbers follow each other."""
-    in_runs = int((numbers[1:] < numbers[:-1]).sum()) * MERGED < len(numbers)
-    return np.argsort(numbers, kind="stable" if in_runs else None)
+    return np.argsort(numbers, kind="stable" if has_long_runs(numbers) else None)
 
 
 def mask_of_seed(seed: int) -> int:
