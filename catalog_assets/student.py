@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from catalog_assets.feeds import taxonomy
 from catalog_assets.results import OWNERS, build_and_point, materialized, partition_paths, versions_of
 from catalog_assets.sampling import training_sample
 from catalog_assets.teacher import teacher_model, teacher_soft_labels
@@ -22,7 +23,7 @@ PACKAGES = ("torch", "transformers", "lightning")
 
 
 @dg.asset(
-    deps=[training_sample, teacher_model, teacher_soft_labels],
+    deps=[taxonomy, training_sample, teacher_model, teacher_soft_labels],
     group_name="student",
     kinds={"pytorch", "huggingface"},
     code_version=CODE_VERSION,
@@ -32,21 +33,22 @@ PACKAGES = ("torch", "transformers", "lightning")
 def student_checkpoint(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
-    """A small MiniLM that answers like the teacher, learned from labelled and unlabelled offers of all partitions.
+    """A small MiniLM that answers like the teacher, learned from labelled and unlabelled offers of all partitions
+    and from the categories' names.
 
     Goes on from the champion's student where there is one; learns nothing where no partition has changed since.
     """
     store, settings, shown = storage.store, market.settings, progress.of(context.log)
     samples, labels = store.current_partitions("training_sample"), store.current_partitions("teacher_soft_labels")
     samples = {key: sample for key, sample in samples.items() if key in labels}
-    encoder = market.encoder(shown)
+    encoder, tree = market.encoder(shown), store.current("taxonomy")
     inputs = {"samples": versions_of(samples), "soft_labels": versions_of(labels), "encoder": encoder.version}
     earlier = champion_student(storage)
     if earlier is not None and _learned_from(earlier, inputs):
         store.point(earlier)
         return materialized(earlier, {"nothing_new": True})
     recipe = Recipe(
-        inputs if earlier is None else {**inputs, "start_from": earlier.version},
+        {**inputs, "taxonomy": tree.version} | ({"start_from": earlier.version} if earlier else {}),
         {"student": settings.student.model_dump(mode="json"), "encoder": settings.encoder.model_dump(mode="json")},
         CODE_VERSION,
         PACKAGES,
@@ -54,6 +56,8 @@ def student_checkpoint(
 
     def write(out: Any) -> Mapping[str, Any]:
         from sortiment.student import distill_student
+        from sortiment.taxonomy import load_taxonomy
+        from sortiment.teacher import names_of
 
         classes = json.loads((store.current("teacher_model").path / "classes.json").read_bytes())
         report = distill_student(
@@ -67,6 +71,7 @@ def student_checkpoint(
             start_from=earlier.path if earlier else None,
             changed=_changed_since(earlier, labels) if earlier else None,
             progress=shown,
+            names=names_of(load_taxonomy(tree.path)),
         )
         context.log.info(f"{report.offers_per_s:,.0f} offers/s, {report.seconds:,.0f} s")
         return {**report.summary(), "trained_on": {key: each.version for key, each in labels.items()}}

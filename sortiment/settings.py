@@ -188,6 +188,13 @@ class StudentSettings(StageSettings):
         2, ge=0, description="words that so many offers hold become pieces of their own; 0 = the encoder's pieces only"
     )
     most_words: int = Field(50_000, ge=0, le=1_000_000, description="at most so many of them, the most frequent first")
+    most_names: int = Field(
+        5_000,
+        ge=0,
+        le=100_000,
+        description="category names learned beside the offers; where there are more, one by category and language, or "
+        "by category; 0 = none",
+    )
     piece_share: Share = Field(0.35, description="training: share of those words that are read as the encoder's pieces")
     piece_sharpness: Share = Field(
         0.15, description="training: power of a segmentation's probability when words are cut; 1 = always the likeliest"

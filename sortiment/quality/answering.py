@@ -187,13 +187,13 @@ def _answer_as_student(
 ) -> Answers:
     lesson = make_lesson(bench, split, distilled=arm.taught)
     settings, path = bench.settings, bench.encoder.path
-    shared: dict[str, Any] = {"encoder": settings.encoder, "progress": bench.progress}
+    shared: dict[str, Any] = {"encoder": settings.encoder, "progress": bench.progress, "names": split.category_names}
     classifier: Any
     if arm.model == "fast":
         from sortiment.fast import distill_fast, load_fast_classifier
 
         learned = (lesson.samples, lesson.soft_labels, lesson.classes)
-        distill_fast(*learned, settings.fast, out, settings.student, **shared, names=split.category_names)
+        distill_fast(*learned, settings.fast, out, settings.student, **shared)
         classifier = load_fast_classifier(out)
     else:
         from sortiment.student import distill_student, load_classifier

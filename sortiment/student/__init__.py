@@ -14,8 +14,9 @@ from sortiment.student.prediction import Classification, Classifier
 
 if TYPE_CHECKING:
     from sortiment.student.classifier import StudentClassifier
+    from sortiment.teacher import CategoryNames
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 OF_THIS_RUN = ("seconds", "offers_per_s", "resumed_epochs")
 
 __all__ = [
@@ -35,7 +36,8 @@ class StudentReport:
 
     Validation figures are on the labelled offers of the validation split: accuracy and macro_f1 against the shops'
     labels (which may be wrong), teacher_agreement against the teacher's best class, calibration errors before and
-    after the temperatures. overruled_labels: training labels that the teacher's opinion outweighed. losses: mean
+    after the temperatures. names: of categories, learned beside
+    the offers. overruled_labels: training labels that the teacher's opinion outweighed. losses: mean
     loss of each epoch. grown: the head got more outputs than the earlier student had, so its shape changed.
     encoder_mb, trimmed_encoder_mb: the encoder's weights before and after its vocabulary was trimmed, on disk as in
     memory. changed_titles: share of held-out titles that trimming gives other pieces, changed_titles_cosine: mean
@@ -43,6 +45,7 @@ class StudentReport:
     """
 
     offers: int
+    names: int
     labelled_offers: int
     overruled_labels: int
     classes: int
@@ -87,13 +90,15 @@ def distill_student(
     start_from: Path | None = None,
     changed: Collection[str] | None = None,
     progress: Progress = silent,
+    names: "CategoryNames | None" = None,
 ) -> StudentReport:
     """Train a student and write it to `out` as a Hugging Face directory (docs/contracts.md).
 
     samples, soft_labels: partition key to artifact folder. encoder_folder: the BERT that the body comes from.
     start_from: an earlier student, whose body, vocabulary and class indices are kept; its new categories take unused
     outputs. changed: the partitions whose soft labels that student has not seen; their offers are learned whole, of the
-    other partitions `rehearsed_offers`. None = learn all. A run that was killed goes on from its last whole epoch when
+    other partitions `rehearsed_offers`. None = learn all. names: each category's paths, whose last names are learned as
+    offers are. A run that was killed goes on from its last whole epoch when
     it is called again with the same arguments, and ends with the same bytes. Raises TrainingError.
     """
     from sortiment.student.distill import run_distillation
@@ -109,6 +114,7 @@ def distill_student(
         start_from,
         changed,
         progress,
+        names or {},
     )
 
 

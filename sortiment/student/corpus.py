@@ -6,8 +6,9 @@ a drift only the drifted partition is labelled again) meet in the student's own 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,15 @@ import pyarrow.parquet as pq
 from sortiment.encoders import offer_texts
 from sortiment.errors import TrainingError
 
+if TYPE_CHECKING:
+    from sortiment.teacher.names import NameTexts
+
 SAMPLE_FILE = "sample.parquet"
 SOFT_LABELS_FILE = "soft_labels.parquet"
 CLASSES_FILE = "classes.json"
 NO_CLASS = -1
+NO_PARTITION = -1
+NAME_BELIEF = 0.9  # that a category's name means the category, and no sister of that name
 SPLITS = ("train", "validation", "test")
 
 Ints = npt.NDArray[np.int32]
@@ -33,7 +39,8 @@ class Corpus:
     """One row per offer, all partitions in the order of their keys.
 
     labels: the student's class of the shop's label, -1 where there is none.
-    partition, country: index into `partitions`, `countries`; split: index into SPLITS.
+    partition, country: index into `partitions`, `countries`; split: index into SPLITS. A category's name is a training
+    row of NO_PARTITION.
     top_index, top_probability: (offers, k), the teacher's best classes in the student's order, -1 and 0 as padding.
     rest: the teacher's probability for all other classes that it knows.
     known: (classes,), whether any teacher of these soft labels knows the class.
@@ -59,6 +66,29 @@ class Corpus:
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Rows of one split, ascending."""
         return np.flatnonzero(self.split == SPLITS.index(split))
+
+
+def add_names(corpus: Corpus, names: "NameTexts | None") -> Corpus:
+    """The corpus and behind it the categories' names, a training row each, or one for each group of them."""
+    if names is None:
+        return corpus
+    _, first = np.unique(names.groups, return_index=True)
+    classes, count, width = names.classes.astype(np.int32), len(first), corpus.top_index.shape[1]
+    index = np.full((count, width), NO_CLASS, np.int32)
+    probability = np.zeros((count, width), np.float32)
+    index[:, :1], probability[:, :1] = classes[:, None], NAME_BELIEF
+    own = {
+        "labels": classes,
+        "partition": np.full(count, NO_PARTITION, np.int32),
+        "country": np.zeros(count, np.int32),
+        "split": np.full(count, SPLITS.index("train"), np.int32),
+        "suspect": np.zeros(count, np.bool_),
+        "top_index": index,
+        "top_probability": probability,
+        "rest": 1 - probability.sum(1),
+    }
+    joined: dict[str, Any] = {name: np.concatenate([getattr(corpus, name), rows]) for name, rows in own.items()}
+    return replace(corpus, texts=[*corpus.texts, *(names.texts[row] for row in first.tolist())], **joined)
 
 
 def read_corpus(

@@ -30,7 +30,15 @@ from sortiment.student.body import (
 from sortiment.student.calibration import Calibration
 from sortiment.student.card import write_card
 from sortiment.student.classifier import CLASSES_FILE, STUDENT_FILE, read_classes
-from sortiment.student.corpus import NO_CLASS, SAMPLE_FILE, SOFT_LABELS_FILE, Corpus, read_corpus
+from sortiment.student.corpus import (
+    NO_CLASS,
+    NO_PARTITION,
+    SAMPLE_FILE,
+    SOFT_LABELS_FILE,
+    Corpus,
+    add_names,
+    read_corpus,
+)
 from sortiment.student.curriculum import rows_to_learn, rows_to_repeat
 from sortiment.student.directory import VOCABULARY_FILE, copy_tokenizer, write_json, write_network
 from sortiment.student.head import emphasize_tail
@@ -41,6 +49,7 @@ from sortiment.student.scoring import Hardware, choose_hardware, map_rows
 from sortiment.student.starting import plan_augmentation, prepare_start, tokenize_texts
 from sortiment.student.targets import Targets, weigh_targets
 from sortiment.student.tokens import Tokens
+from sortiment.teacher.names import CategoryNames, write_names
 
 
 def run_distillation(
@@ -54,6 +63,7 @@ def run_distillation(
     start_from: Path | None,
     changed: Collection[str] | None,
     progress: Progress,
+    names: CategoryNames,
 ) -> StudentReport:
     """See `sortiment.student.distill_student`."""
     started = time.monotonic()
@@ -64,6 +74,8 @@ def run_distillation(
     hardware = choose_hardware(settings)
     earlier = read_classes(start_from) if start_from else []
     corpus = read_corpus(samples, soft_labels, teacher_classes, encoder.inputs, earlier)
+    if settings.most_names:
+        corpus = add_names(corpus, write_names(names, corpus.classes, settings.most_names))
     targets = weigh_targets(corpus, settings.label_noise, settings.label_share)
     rows = rows_to_learn(corpus, changed if start_from else None, settings)
     known = _fingerprint(samples, soft_labels, corpus, encoder_folder, settings, encoder, start_from, changed)
@@ -73,6 +85,7 @@ def run_distillation(
     )
     student = move_student(load_student(source), hardware.device)
     tokens = tokenize_texts(source, corpus.texts, student, encoder)
+    offers = rows[corpus.partition[rows] != NO_PARTITION]
     again = rows_to_repeat(corpus, rows, changed if start_from else None, settings)
     plan = _plan(np.concatenate([rows, again]), settings, retraining=start_from is not None)
     taught_before = resume.load()
@@ -83,15 +96,16 @@ def run_distillation(
     taught_offers = len(plan.rows) * (plan.epochs - resumed)
     rate = taught_offers / max(time.monotonic() - teaching, 1e-9)
     if start_from is None:  # an earlier student's classes were lifted when it was trained
-        emphasize_tail(student, targets, rows, len(corpus.classes), settings.tail_emphasis)
+        emphasize_tail(student, targets, offers, len(corpus.classes), settings.tail_emphasis)
     refuse_broken(student)
     calibration, scores = measure_validation(
         corpus, lambda rows: map_rows(student, tokens, rows, first_token_logits, hardware.bf16)
     )
     report = StudentReport(
-        offers=len(rows),
-        labelled_offers=int((corpus.labels[rows] != NO_CLASS).sum()),
-        overruled_labels=int((targets.label_kept[rows] < 0.5).sum()),
+        offers=len(offers),
+        names=len(rows) - len(offers),
+        labelled_offers=int((corpus.labels[offers] != NO_CLASS).sum()),
+        overruled_labels=int((targets.label_kept[offers] < 0.5).sum()),
         classes=len(corpus.classes),
         new_classes=len(corpus.classes) - len(earlier) if start_from else 0,
         head_width=student.classifier.out_features,
@@ -135,6 +149,7 @@ def _fingerprint(
             "code": CODE_VERSION,
             "files": {name: file_sha256(file) for name, file in files.items()},
             "classes": corpus.classes,
+            "names": [corpus.texts[row] for row in np.flatnonzero(corpus.partition == NO_PARTITION)],
             "settings": settings.model_dump(mode="json"),
             "encoder": [encoder.inputs, encoder.max_tokens],
             "torch": torch.__version__,

@@ -64,8 +64,11 @@ def names_of(taxonomy: "Taxonomy") -> dict[str, list[tuple[str, ...]]]:
     }
 
 
-def write_names(names: CategoryNames, classes: Sequence[str], limit: int, regularization: float) -> NameTexts | None:
-    """The names of the classes that have some; None where none has. limit: at most so many groups where it can be."""
+def write_names(
+    names: CategoryNames, classes: Sequence[str], limit: int, regularization: float = 0.0
+) -> NameTexts | None:
+    """The names of the classes that have some; None where none has. limit: at most so many groups where it can be.
+    regularization: where a regression follows."""
     rows: list[tuple[int, int, str]] = []  # class, language, text
     for index, category in enumerate(classes):
         for language, path in enumerate(names.get(category, ())):

@@ -7,6 +7,7 @@ from typing import Any
 from sortiment.progress import silent
 from sortiment.settings import StudentSettings
 from sortiment.student import StudentReport, distill_student
+from sortiment.teacher import CategoryNames
 
 
 def distill(
@@ -16,6 +17,7 @@ def distill(
     out: Path,
     start_from: Path | None = None,
     changed: list[str] | None = None,
+    names: CategoryNames | None = None,
 ) -> StudentReport:
     return distill_student(
         market.samples,
@@ -27,6 +29,7 @@ def distill(
         start_from=start_from,
         changed=changed,
         progress=silent,
+        names=names,
     )
 
 

@@ -48,6 +48,26 @@ def test_a_student_learns_what_its_teacher_knows(trained: tuple[Path, StudentRep
     assert report.labelled_offers == 2 * 6 * 36
 
 
+def test_words_that_only_category_names_have_are_learned_from_them(
+    tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
+) -> None:
+    words = [f"{first}{second}" for first in ("zul", "vek", "mor") for second in ("ano", "ibi")]
+    names = {
+        category: [("root", word), ("wurzel", f"{word} {word}")]
+        for category, word in zip(tiny_market.classes, words, strict=True)
+    }
+    report = distill(tiny_market, tiny_encoder, quick_settings, tmp_path / "named", names=names)
+    assert report.names == 6 * 4
+    assert report.offers == 2 * 6 * (36 + 60)
+    assert report.macro_f1 > 0.95
+    found = load_classifier(tmp_path / "named", device="cpu", precision="fp32").classify(words)
+    assert [tiny_market.classes[best] for best in found.index] == list(names)
+    few = quick_settings.model_copy(update={"most_names": 10})
+    assert distill(tiny_market, tiny_encoder, few, tmp_path / "few", names=names).names == 6
+    none = quick_settings.model_copy(update={"most_names": 0})
+    assert distill(tiny_market, tiny_encoder, none, tmp_path / "none", names=names).names == 0
+
+
 def test_plain_transformers_gives_the_same_logits(trained: tuple[Path, StudentReport]) -> None:
     folder, report = trained
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
