@@ -6,7 +6,9 @@ here only the line where it opens is lost, the lines after it are read again.
 """
 
 import csv
+import unicodedata
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from operator import itemgetter
 from typing import Any, BinaryIO
 
@@ -18,6 +20,7 @@ from sortiment.feeds.spec import FeedSpec
 
 DELIMITERS = (",", ";", "\t", "|", "~", "^", "\x01")
 BYTE_ORDER_MARK = "\ufeff"
+BLANK = " \t\r\n" + BYTE_ORDER_MARK
 
 
 def read_delimited(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str) -> Iterator[RawBatch]:
@@ -26,8 +29,8 @@ def read_delimited(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str) 
     dialect = _dialect(spec, delimiter)
     blocks = LineBlocks(stream, head, name)
     lines = blocks.read()
-    header, header_lines = _read_header(lines, spec, name, dialect)
-    indexes = match_columns(header, spec, f"{name} line {spec.skip_lines + 1}", delimiter)
+    header, at, header_lines = _read_header(lines, spec, name, dialect)
+    indexes = match_columns(header, spec, f"{name} line {at + 1}", delimiter)
     splitter = _Splitter(len(header), dialect)
     before, lines = header_lines, lines[header_lines:]
     while lines or not blocks.finished:
@@ -50,7 +53,8 @@ def read_delimited(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str) 
 
 def detect_delimiter(head: str, spec: FeedSpec) -> str:
     """The delimiter under which the header has most of the mapped columns; among equals, most columns."""
-    lines = head.splitlines(keepends=True)[spec.skip_lines :]
+    lines = head.splitlines(keepends=True)
+    lines = lines[_header_place(lines, spec) :]
 
     def score(delimiter: str) -> tuple[int, int]:
         try:
@@ -65,7 +69,8 @@ def detect_delimiter(head: str, spec: FeedSpec) -> str:
 
 
 def match_columns(header: Sequence[str], spec: FeedSpec, where: str, delimiter: str | None = None) -> dict[str, int]:
-    """Index of each mapped column. Names match exactly or, where that finds none, but for case and white space."""
+    """Index of each mapped column. Names match exactly or, where that finds none, but for case, white space and the
+    way in which a letter is composed."""
     found: dict[str, int] = {}
     for column, wanted in spec.file_columns.items():
         hits = [index for index, name in enumerate(header) if name == wanted] or [
@@ -78,10 +83,22 @@ def match_columns(header: Sequence[str], spec: FeedSpec, where: str, delimiter: 
                 value=list(header),
                 allowed="each mapped column once"
                 + (f" (delimiter {delimiter!r}, encoding {spec.encoding})" if delimiter else ""),
-                fix=f"correct `columns`, `delimiter` or `encoding` in {spec.name}.yaml",
+                fix=_column_advice(header, wanted, spec, delimiter is not None),
             )
         found[column] = hits[0]
     return found
+
+
+def _column_advice(header: Sequence[str], wanted: str, spec: FeedSpec, delimited: bool) -> str:
+    """What to do about a column that is not there."""
+    alike = get_close_matches(wanted, header, 1)
+    names = f"is it {alike[0]!r}? " if alike and alike[0] != wanted else ""
+    if not delimited:
+        return f"{names}Correct `columns` in {spec.name}.yaml"
+    if not spec.header:
+        return f"{names}Correct `columns` in {spec.name}.yaml: with `header: false` they are named by number, from 1"
+    fields = "`columns`, `delimiter`, `encoding` or `skip_lines`"
+    return f"{names}Correct {fields} in {spec.name}.yaml, or say `header: false` where the file has none"
 
 
 class _Splitter:
@@ -186,20 +203,32 @@ def _reason_of(message: str) -> str:
     return FIELD_TOO_LONG if "field limit" in message else STRAY_QUOTE
 
 
-def _read_header(lines: list[str], spec: FeedSpec, name: str, dialect: dict[str, Any]) -> tuple[list[str], int]:
-    """The columns' names, and how many lines come before the first row."""
-    reader = csv.reader(lines[spec.skip_lines :], **dialect)
+def _header_place(lines: Sequence[str], spec: FeedSpec) -> int:
+    """How many lines come before the header: those to skip, and blank ones."""
+    rest = lines[spec.skip_lines :]
+    return spec.skip_lines + next((place for place, line in enumerate(rest) if line.strip(BLANK)), len(rest))
+
+
+def _read_header(lines: list[str], spec: FeedSpec, name: str, dialect: dict[str, Any]) -> tuple[list[str], int, int]:
+    """The columns' names, how many lines come before the header, and how many before the first row."""
+    place = _header_place(lines, spec)
+    reader = csv.reader(lines[place:], **dialect)
     try:
         first = next(reader, None)
     except csv.Error as error:
         raise FeedError(
-            f"{name} line {spec.skip_lines + 1}: the header cannot be taken apart",
+            f"{name} line {place + 1}: the header cannot be taken apart",
             value=str(error),
             fix=f"correct `quote`, `escape` or `delimiter` in {spec.name}.yaml",
         ) from error
     if not first:
-        raise FeedError(f"{name} has no header", value=lines[spec.skip_lines :][:1], allowed="a header and rows")
-    return _names(first, spec), spec.skip_lines + (reader.line_num if spec.header else 0)
+        raise FeedError(
+            f"{name} has no header",
+            value=f"{len(lines)} lines, none of them with text after the first {spec.skip_lines}",
+            allowed="a header and rows",
+            fix=f"deliver the file again, or correct `skip_lines` in {spec.name}.yaml",
+        )
+    return _names(first, spec), place, place + (reader.line_num if spec.header else 0)
 
 
 def _names(first: list[str], spec: FeedSpec) -> list[str]:
@@ -209,7 +238,7 @@ def _names(first: list[str], spec: FeedSpec) -> list[str]:
 
 
 def _fold(name: str) -> str:
-    return " ".join(name.casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _dialect(spec: FeedSpec, delimiter: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from sortiment.feeds.lines import read_head
 from sortiment.feeds.offer_files import offers_file
 from sortiment.feeds.parsing import RowParser
 from sortiment.feeds.raw import BrokenRow, Problem, RawBatch
-from sortiment.feeds.reasons import MEANING, SUPERSEDED
+from sortiment.feeds.reasons import ADVICE, MEANING, SUPERSEDED
 from sortiment.feeds.report import FeedFileReport, describe_countries, write_labels, write_report
 from sortiment.feeds.spec import FeedSpec
 from sortiment.feeds.staging import Staging
@@ -123,11 +123,12 @@ def _check_share(report: FeedFileReport, reasons: list[tuple[str, int, list[int]
         for reason, count, lines in reasons[:5]
         if reason != SUPERSEDED
     )
+    worst = next(reason for reason, _, _ in reasons if reason != SUPERSEDED)
     raise FeedError(
         f"{report.source_file}: {report.broken_share:.0%} of {report.rows_read:,} rows are broken: {listed}",
         value=f"{report.broken_share:.4f}",
         allowed=f"up to {settings.quarantine_limit} (feeds.quarantine_limit)",
-        fix=f"correct the file or {report.feed}.yaml (columns? encoding? delimiter?), or raise the limit",
+        fix=f"correct the file or {report.feed}.yaml ({ADVICE.get(worst, '`columns`')}), or raise the limit",
     )
 
 
