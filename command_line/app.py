@@ -106,12 +106,17 @@ def classify(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Offers: CSV, JSONL or Parquet, also .gz or .zst.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Parquet to write.")],
     country: Annotated[str | None, typer.Option(help="The offers' country, where the file does not say it.")] = None,
+    title: Annotated[str | None, typer.Option(help="The title's column, where its name does not tell.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Of a CSV file, where the header does not tell.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of a text file that is neither UTF-8 nor Windows-1252 nor has a mark.")
+    ] = None,
     market: MarketOption = None,
 ) -> None:
     """Put the offers of a file into categories with the released champion."""
     from command_line.classify import classify_with_champion
 
-    classify_with_champion(_open(market), source, target, country)
+    classify_with_champion(_open(market), source, target, country, title, delimiter, encoding)
 
 
 @app.command()

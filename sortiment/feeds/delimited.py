@@ -19,6 +19,7 @@ from sortiment.feeds.reasons import FIELD_TOO_LONG, STRAY_QUOTE, TOO_FEW_COLUMNS
 from sortiment.feeds.spec import FeedSpec
 
 DELIMITERS = (",", ";", "\t", "|", "~", "^", "\x01")
+NO_DELIMITER = DELIMITERS[-1]  # a control character: no cell holds it
 BYTE_ORDER_MARK = "\ufeff"
 BLANK = " \t\r\n" + BYTE_ORDER_MARK
 
@@ -52,7 +53,10 @@ def read_delimited(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str) 
 
 
 def detect_delimiter(head: str, spec: FeedSpec) -> str:
-    """The delimiter under which the header has most of the mapped columns; among equals, most columns."""
+    """The delimiter under which the header has most of the mapped columns; among equals, most columns.
+
+    Where no delimiter takes the header apart there is one column, and commas in it are its own.
+    """
     lines = head.splitlines(keepends=True)
     lines = lines[_header_place(lines, spec) :]
 
@@ -65,7 +69,13 @@ def detect_delimiter(head: str, spec: FeedSpec) -> str:
         folded = {_fold(name) for name in names}
         return sum(_fold(column) in folded for column in spec.file_columns.values()), len(header)
 
-    return max(DELIMITERS, key=score)
+    best = max(DELIMITERS, key=score)
+    return best if score(best)[1] > 1 else NO_DELIMITER
+
+
+def read_header(head: str, spec: FeedSpec, name: str, delimiter: str) -> list[str]:
+    """The columns' names in the first characters of a file. Raises FeedError where there are none."""
+    return _read_header(head.splitlines(keepends=True), spec, name, _dialect(spec, delimiter))[0]
 
 
 def match_columns(header: Sequence[str], spec: FeedSpec, where: str, delimiter: str | None = None) -> dict[str, int]:

@@ -81,7 +81,7 @@ def file_format(spec: FeedSpec, name: str) -> FeedFormat:
             f"feed {spec.name}: the extension does not tell the format",
             value=name,
             allowed=", ".join(f".{extension}" for extension in EXTENSIONS),
-            fix="give `format` in the spec: csv, jsonl or parquet",
+            fix="give the file such a name, or `format` in the feed spec: csv, jsonl or parquet",
         )
     return found
 

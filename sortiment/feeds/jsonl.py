@@ -26,13 +26,7 @@ def read_json_lines(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str)
 
     Raises FeedError where the file is one JSON array, or none of its first rows has the title's key.
     """
-    if head.text.lstrip("\ufeff \t\r\n").startswith("["):
-        raise FeedError(
-            f"{name} line 1: this is a JSON array, not JSON lines",
-            value=head.text[:80],
-            allowed="one object per line",
-            fix=f"jq -c '.[]' {name} > {name}l",
-        )
+    refuse_array(head.text, name)
     blocks = LineBlocks(stream, head, name)
     record = 0
     titles_seen = False
@@ -62,6 +56,17 @@ def read_json_lines(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str)
             column: [_text(_get(item, key), column) for item in objects] for column, key in spec.file_columns.items()
         }
         yield make_batch(cells, records, numbers, broken, texts.__getitem__, head.replaced)
+
+
+def refuse_array(head: str, name: str) -> None:
+    """Raise FeedError where a file begins as one JSON array."""
+    if head.lstrip("\ufeff \t\r\n").startswith("["):
+        raise FeedError(
+            f"{name} line 1: this is a JSON array, not JSON lines",
+            value=head[:80],
+            allowed="one object per line",
+            fix=f"jq -c '.[]' {name} > {name}l",
+        )
 
 
 def _parse(text: str) -> dict[str, Any] | Problem:

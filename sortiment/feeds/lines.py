@@ -73,7 +73,7 @@ def read_head(stream: BinaryIO, spec: FeedSpec, name: str) -> TextHead:
             f"{name} line 1: this is not text in {encoding}",
             value=data[:32],
             allowed="text; NUL and other control characters are rare in it",
-            fix="correct `encoding` (utf-16?) or `format` in the spec, or deliver the file again",
+            fix="correct `encoding` (utf-16-le?) or `format`, or deliver the file again",
         )
     return TextHead(encoding, text, "\n" if "\n" in text else "")
 
@@ -86,7 +86,7 @@ def _decode_head(data: bytes, encoding: str, name: str) -> str:
             f"{name} line 1: this is not text in {encoding}",
             value=f"{error}: {data[:16]!r}",
             allowed=f"a byte order mark at the start, or {encoding}-le or {encoding}-be as `encoding`",
-            fix="correct `encoding` in the spec",
+            fix="correct `encoding`",
         ) from error
 
 

@@ -197,8 +197,11 @@ def load_spec(path: Path) -> FeedSpec:
     return spec
 
 
-def parse_spec(content: Any, name: str, folder: Path) -> FeedSpec:
-    """A spec from parsed YAML. `name` is the feed's; `folder` is what its path is relative to."""
+def parse_spec(content: Any, name: str, folder: Path, source: str | None = None) -> FeedSpec:
+    """A spec from parsed YAML. `name` is the feed's; `folder` is what its path is relative to.
+
+    source: what to correct where it cannot be used; default the YAML file.
+    """
     where = f"feed spec {name}"
     if not isinstance(content, dict):
         raise FeedError(f"{where} is not a mapping", value=content, allowed=", ".join(_fields()))
@@ -220,7 +223,7 @@ def parse_spec(content: Any, name: str, folder: Path) -> FeedSpec:
             f"{where}: {problems[0][0]}" + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
             value=problems[0][1],
             allowed=problems[0][2],
-            fix=f"correct {folder / name}.yaml",
+            fix=f"correct {source or f'{folder / name}.yaml'}",
         ) from error
 
 
