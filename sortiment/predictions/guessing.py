@@ -83,7 +83,7 @@ def guess_spec(
     if found.get("description") == found.get("title"):
         found.pop("description", None)
     found |= columns
-    if _fold(found.get("title", "")) not in map(_fold, header):
+    if "title" not in found or _fold(found["title"]) not in map(_fold, header):
         raise FeedError(
             f"{source.name}: no column "
             + (f"is called {found['title']!r}" if "title" in found else "looks like a title"),
