@@ -47,6 +47,10 @@ class Profile:
     def market_folder(self) -> Path:
         return self.home / "markets" / self.market
 
+    def markets(self) -> list[str]:
+        """The markets that the home has."""
+        return sorted(folder.name for folder in (self.home / "markets").glob("*/") if folder.is_dir())
+
     @property
     def dagster_home(self) -> Path:
         return self.market_folder / "dagster"
