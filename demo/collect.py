@@ -106,6 +106,7 @@ def _market(demo: DemoMarket, storage: StorageResource) -> dict[str, Any]:
                 "loaded": part.report.rows_loaded,
                 "quarantined": part.report.rows_quarantined,
                 "countries": list(part.countries),
+                "empty": part.report.empty,
                 "held_back": part.report.held_back,
             }
             for part in parts

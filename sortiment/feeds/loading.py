@@ -64,6 +64,7 @@ def load_feed_file(
     started = time.monotonic()
     parser = RowParser(file, spec, resolver, settings)
     rows_read = 0
+    empty = set(spec.columns)
     try:
         with Staging(file, spec, settings, out) as staging, progress(f"load {file.name}", unit="rows") as step:
             for batch in read_batches(file, spec, filesystem):
@@ -71,8 +72,9 @@ def load_feed_file(
                 staging.quarantine([*batch.broken, *(_broken_row(batch, *found) for found in bad)])
                 count = len(batch.records) + len(batch.broken)
                 rows_read += count
+                empty -= batch.filled(empty)
                 step.advance(count)
-            return _finish(staging, file, spec, rows_read, started)
+            return _finish(staging, file, spec, rows_read, sorted(empty) if rows_read else [], started)
     except duckdb.Error as error:
         raise _storage_error(file, settings, error) from error
 
@@ -91,7 +93,9 @@ def read_batches(file: FeedFile, spec: FeedSpec, filesystem: fs.FileSystem | Non
         yield from read(stream, head, spec, file.name)
 
 
-def _finish(staging: Staging, file: FeedFile, spec: FeedSpec, rows_read: int, started: float) -> FeedFileReport:
+def _finish(
+    staging: Staging, file: FeedFile, spec: FeedSpec, rows_read: int, empty: list[str], started: float
+) -> FeedFileReport:
     staging.supersede()
     out = staging.out
     reasons = staging.reasons()
@@ -106,6 +110,7 @@ def _finish(staging: Staging, file: FeedFile, spec: FeedSpec, rows_read: int, st
         quarantined={reason: count for reason, count, _ in sorted(reasons)},
         dropped={reason: count for reason, count in staging.dropped.items() if count},
         countries=countries,
+        empty=empty,
         held_back=staging.held_back,
     )
     _check_share(report, reasons, staging.settings)

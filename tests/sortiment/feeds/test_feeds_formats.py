@@ -68,6 +68,28 @@ def test_keys_may_be_dotted_paths(load: Load) -> None:
     assert [(row["title"], row["brand"]) for row in load("o.jsonl", content, columns=columns).offers] == [("Zug", "X")]
 
 
+@pytest.mark.parametrize("column", ["offer_id", "title", "country"])
+def test_a_key_that_every_offer_needs_and_no_row_has_is_an_error(load: Load, column: str) -> None:
+    content = lines(*({"id": number, "title": "a", "land": "DE"} for number in range(3)))
+    columns = {"offer_id": "id", "title": "title", "country": "land"} | {column: "wrong"}
+    with pytest.raises(FeedError, match=f"no row has the key 'wrong', mapped to {column}.*with a dot"):
+        load("o.jsonl", content, columns=columns, constants={})
+
+
+def test_a_mapped_column_without_any_value_is_told(load: Load) -> None:
+    content = lines({"id": 1, "title": "a", "kat": "A > B", "brand": ""}, {"id": 2, "title": "b", "price": 3})
+    columns = {"offer_id": "id", "title": "title", "category": "cat", "brand": "brand", "price": "price"}
+    assert load("o.jsonl", content, columns=columns).report.empty == ["brand", "category"]
+
+
+def test_a_column_that_is_filled_once_is_not_empty_and_levels_count_together(load: Load) -> None:
+    content = "id,title,l1,l2,brand\n1,a,,,\n2,b,A,,\n"
+    columns = {"offer_id": "id", "title": "title", "category": ["l1", "l2"], "brand": "brand"}
+    loaded = load("o.csv", content, columns=columns)
+    assert loaded.report.empty == ["brand"]
+    assert json.loads((loaded.folder / "report.json").read_bytes())["empty"] == ["brand"]
+
+
 def test_broken_json_lines_are_quarantined_with_their_line(load: Load) -> None:
     content = lines(
         {"id": 1, "title": "a"},

@@ -51,6 +51,12 @@ def test_what_was_not_done_says_so_with_its_reason() -> None:
     assert "no second feed" in text
 
 
+def test_a_mapped_column_that_is_empty_in_a_file_is_told() -> None:
+    feeds = [{"name": "shop: a.jsonl", "empty": ["category", "brand"]}, {"name": "shop: b.jsonl"}]
+    text = printed(summarize_report(parse_report({"market": {**MARKET, "feeds": feeds}}), Path("r.html")), 120)
+    assert "mapped, but empty" in text and "shop: a.jsonl: category, brand" in text and "b.jsonl" not in text
+
+
 def test_names_are_not_taken_for_markup() -> None:
     assert "[red]A market[/red]" in printed(summarize_report(parse_report({"market": MARKET})), 80)
 
