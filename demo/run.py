@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 from rich.console import Console
+from rich.markup import escape
 
 from catalog_assets.partitions import registered_keys
 from demo.collect import collect_report, relabelled_partitions
@@ -31,8 +32,9 @@ def run_demo(profile: Profile, feeds: list[Path], fresh: bool, settings: Path | 
     demo = plan_market(profile, feeds, settings)
     if fresh and demo.folder.exists():
         shutil.rmtree(demo.folder)
-    demo.profile.open_market()
-    console.print(f"[bold]Sortiment[/] on {'a SYNTHETIC market' if demo.synthetic else 'your feeds'}: {demo.folder}")
+    console.print(
+        f"[bold]Sortiment[/] on {'a SYNTHETIC market' if demo.synthetic else 'your feeds'}: {escape(str(demo.folder))}"
+    )
     with open_instance(demo.profile) as instance:
         journal = Journal(demo.folder / "journal.json", demo.recipe)
         show = _Show(console, journal)
@@ -51,6 +53,7 @@ def _first_release(show: "_Show", driver: Driver) -> bool:
     storage = _storage(driver)
 
     show.step("feeds", "Read feed files, draw the category tree", lambda: _make(driver, ["feed_files", "taxonomy"]))
+    driver.profile.open_market()  # not before: feeds that cannot be read leave the last market open
     show.step(
         "census", "Count offers by country and category", lambda: _make(driver, ["offers", "offer_census"], "country")
     )

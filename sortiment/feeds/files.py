@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,7 +139,8 @@ def _local_file(path: Path, folder: Path, listed: Path) -> FoundFile:
     """The name is relative to the spec's folder, or else to what was listed: two folders may hold files of one name."""
     state = path.stat()
     name = str(path.relative_to(folder if path.is_relative_to(folder) else listed))
-    return FoundFile(str(path), name, state.st_size, datetime.fromtimestamp(int(state.st_mtime), UTC))
+    shown = os.fsencode(name).decode("utf-8", "backslashreplace")  # a name may hold any bytes, a report only text
+    return FoundFile(str(path), shown, state.st_size, datetime.fromtimestamp(int(state.st_mtime), UTC))
 
 
 def _find_remote(spec: FeedSpec, filesystem: fs.FileSystem | None) -> list[FoundFile]:

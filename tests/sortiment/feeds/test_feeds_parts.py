@@ -346,3 +346,11 @@ def test_labels_that_nobody_finds_are_an_error_that_says_where_to_look(
     parts = load_all(make_spec("a.jsonl", '{"id": 1, "title": "a", "cat": "A > B"}\n', columns=columns), store)
     with pytest.raises(TaxonomyError, match=r"no offer has a label.*the key misspelt"):
         derive_taxonomy(parts)
+
+
+def test_a_file_whose_name_is_no_text_is_named(make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path) -> None:
+    (tmp_path / "feed").mkdir()
+    (tmp_path / "feed" / os.fsdecode(b"\xff.csv")).write_bytes(b"id,title\n1,a\n2,\n3,c\n4,d\n5,e\n")
+    (part,) = load_all(make_spec("feed"), store)
+    assert part.source_file == "feed/\\xff.csv"
+    assert pq.read_table(part.quarantine_file)["source_file"].to_pylist() == ["feed/\\xff.csv"]
