@@ -41,7 +41,6 @@ class FeedRow(Section):
     loaded: Count = 0
     quarantined: Count = 0
     countries: tuple[str, ...] = ()
-    empty: tuple[str, ...] = Field((), description="mapped columns in which no row has a value")
 
 
 class CategoryCount(Section):

@@ -115,7 +115,6 @@ def test_importing_the_figures_does_not_import_matplotlib() -> None:
 EMPTY: dict[str, Callable[[], Any]] = {
     "category counts": lambda: figures.plot_category_counts([], []),
     "coverage": lambda: figures.plot_coverage([]),
-    "coverage, all kept": lambda: figures.plot_coverage([{"name": "toys", "offers": 10, "sampled": 10}]),
     "feeds": lambda: figures.plot_feed_rows([]),
     "counts": lambda: figures.plot_counts({}, "reasons", "Reasons"),
     "scores": lambda: figures.plot_scores({}),
