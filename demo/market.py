@@ -94,7 +94,7 @@ def write_market(demo: DemoMarket, progress: Progress) -> dict[str, Any]:
         _write_yaml(demo.folder / MARKET_FILE, content)
         return {"offers": report.offers, "shops": report.shops, "countries": len(report.by_country)}
     for spec in demo.specs:
-        _write_yaml(demo.folder / "feeds" / f"{spec.name}.yaml", _copy_spec(spec, (0.0, FIRST_DAY_SHARE)))
+        _write_yaml(demo.folder / "feeds" / f"{spec.name}.yaml", _copy_spec(spec, split_days(spec)[0]))
     content = {
         "name": demo.profile.market,
         "synthetic": False,
@@ -136,7 +136,7 @@ def _held_back(demo: DemoMarket, progress: Progress) -> pa.Table:
     first_day = demo.profile.storage().store
     scratch = demo.folder / "scratch" / "held-back"
     store = ArtifactStore(LocalBlobs(scratch / "store"), scratch)
-    specs = [spec.model_copy(update={"key_share": (FIRST_DAY_SHARE, 1.0)}) for spec in demo.specs]
+    specs = [spec.model_copy(update={"key_share": split_days(spec)[1]}) for spec in demo.specs]
     files = open_feed_store(specs, demo.profile.s3_endpoint, demo.profile.s3_region)
     loaded = load_parts(specs, None, store, demo.settings.feeds, progress, files)
     earlier = departments_of(read_listing(first_day.current("feed_files").path, first_day))
@@ -187,6 +187,13 @@ def name_apart(specs: Sequence[FeedSpec]) -> tuple[FeedSpec, ...]:
             fix="rename one, or give it once",
         )
     return tuple(named)
+
+
+def split_days(spec: FeedSpec) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The shares of the key space that the first and the second day have; together what the spec asks for."""
+    low, high = spec.key_share
+    night = low + (high - low) * FIRST_DAY_SHARE
+    return (low, night), (night, high)
 
 
 def _copy_spec(spec: FeedSpec, share: tuple[float, float]) -> dict[str, Any]:

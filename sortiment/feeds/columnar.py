@@ -32,7 +32,7 @@ def read_parquet(stream: BinaryIO, spec: FeedSpec, name: str) -> Iterator[RawBat
     except (pa.ArrowException, OSError, EOFError, ValueError, OverflowError) as error:
         raise FeedError(
             f"{name} cannot be read as Parquet past row {row}",
-            value=str(error).splitlines()[0],
+            value=str(error).partition("\n")[0],
             allowed="a whole Parquet file, not compressed once more, with values that Python can hold",
             fix="deliver the file again, or correct `format` in the spec",
         ) from error

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, BinaryIO
 
 from sortiment.errors import FeedError
-from sortiment.feeds.lines import LineBlocks, TextHead
+from sortiment.feeds.lines import LineBlocks, TextHead, split_lines
 from sortiment.feeds.raw import BrokenRow, Problem, RawBatch, make_batch
 from sortiment.feeds.reasons import FIELD_TOO_LONG, STRAY_QUOTE, TOO_FEW_COLUMNS, TOO_MANY_COLUMNS, UNTERMINATED_QUOTE
 from sortiment.feeds.spec import FeedSpec
@@ -57,7 +57,7 @@ def detect_delimiter(head: str, spec: FeedSpec) -> str:
 
     Where no delimiter takes the header apart there is one column, and commas in it are its own.
     """
-    lines = head.splitlines(keepends=True)
+    lines = split_lines(head)
     lines = lines[_header_place(lines, spec) :]
 
     def score(delimiter: str) -> tuple[int, int]:
@@ -75,7 +75,7 @@ def detect_delimiter(head: str, spec: FeedSpec) -> str:
 
 def read_header(head: str, spec: FeedSpec, name: str, delimiter: str) -> list[str]:
     """The columns' names in the first characters of a file. Raises FeedError where there are none."""
-    return _read_header(head.splitlines(keepends=True), spec, name, _dialect(spec, delimiter))[0]
+    return _read_header(split_lines(head), spec, name, _dialect(spec, delimiter))[0]
 
 
 def match_columns(header: Sequence[str], spec: FeedSpec, where: str, delimiter: str | None = None) -> dict[str, int]:

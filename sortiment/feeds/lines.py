@@ -75,7 +75,20 @@ def read_head(stream: BinaryIO, spec: FeedSpec, name: str) -> TextHead:
             allowed="text; NUL and other control characters are rare in it",
             fix="correct `encoding` (utf-16-le?) or `format`, or deliver the file again",
         )
-    return TextHead(encoding, text, "\n" if "\n" in text else "")
+    return TextHead(encoding, text, newline_of(text))
+
+
+def newline_of(head: str) -> str:
+    """What ends a line, as `io.StringIO` takes it: a line feed, or whatever does in a file whose head has none."""
+    return "\n" if "\n" in head else ""
+
+
+def split_lines(head: str) -> list[str]:
+    """The lines of a file's first characters with their ends, as `LineBlocks` counts them.
+
+    `str.splitlines` would split at characters that are text in a feed, such as U+2028.
+    """
+    return list(io.StringIO(head, newline=newline_of(head)))
 
 
 def _decode_head(data: bytes, encoding: str, name: str) -> str:

@@ -19,7 +19,7 @@ from sortiment.feeds.delimited import detect_delimiter
 from sortiment.feeds.delimited import read_header as read_csv_header
 from sortiment.feeds.files import FoundFile, file_format, open_raw, open_text_bytes
 from sortiment.feeds.jsonl import refuse_array
-from sortiment.feeds.lines import read_head
+from sortiment.feeds.lines import read_head, split_lines
 from sortiment.feeds.values import parse_country
 
 OPTIONS = "`--title`, `--delimiter` or `--encoding`"
@@ -139,7 +139,7 @@ def _country(country: str | None) -> str:
 def _first_keys(text: str) -> list[str]:
     """The keys of the first objects; of an object within one, dotted paths."""
     keys: dict[str, None] = {}
-    for line in text.splitlines()[:FIRST_OBJECTS]:
+    for line in split_lines(text)[:FIRST_OBJECTS]:
         try:
             item = json.loads(line)
         except (ValueError, RecursionError):

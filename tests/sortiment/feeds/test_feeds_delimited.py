@@ -116,6 +116,11 @@ def test_utf_16_without_a_byte_order_mark_must_say_its_order(load: Load) -> None
         load("o.csv", "id;title\n1;a\n".encode("utf-16-le"), encoding="utf-16")
 
 
+def test_only_line_ends_end_a_header(load: Load) -> None:
+    content = "first\x0cline\nid;si\u2028ze;title\n1;L;a\n"
+    assert titles(load("o.csv", content, skip_lines=1)) == ["a"]
+
+
 def test_a_mapped_column_that_stands_twice_is_an_error(load: Load) -> None:
     with pytest.raises(FeedError, match="stands 2 times in the header"):
         load("o.csv", "id,title,title\n1,a,b\n")

@@ -189,6 +189,11 @@ def test_the_title_may_lie_in_an_object_within_the_object(run: Run) -> None:
     assert (rows[0]["title"], rows[0]["category_id"]) == ("wine red", "wine")
 
 
+def test_json_lines_end_at_line_feeds_only(run: Run) -> None:
+    content = json.dumps({"description": "two\u2028lines", "title": "wine red"}, ensure_ascii=False)
+    assert run("a.jsonl", content.encode())[1][0]["category_id"] == "wine"
+
+
 def test_a_json_array_is_an_error_that_says_how_to_make_lines_of_it(run: Run) -> None:
     with pytest.raises(FeedError, match=r"this is a JSON array.*jq -c"):
         run("a.json", b'[{"title": "wine"}]')
