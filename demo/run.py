@@ -29,6 +29,7 @@ from sortiment.report.terminal import summarize_report
 def run_demo(profile: Profile, feeds: list[Path], fresh: bool, settings: Path | None) -> None:
     """Run what is not done yet, then write `report.html` and `report.json` into the home and print the summary."""
     console = Console()
+    profile.make_home()
     demo = plan_market(profile, feeds, settings)
     if fresh and demo.folder.exists():
         shutil.rmtree(demo.folder)

@@ -73,3 +73,24 @@ def test_a_value_that_is_long_undecodable_or_looks_like_markup_is_shown(
     printed = fail()
     assert "it [/b] went wrong" in printed and "\\udcfc[/red]xx" in printed
     assert len(printed) < 1_200
+
+
+@pytest.mark.parametrize("words", [("doctor",), ("release", "list"), ("demo",), ("classify", "in.csv", "out.parquet")])
+def test_a_home_that_is_a_file_is_an_error_that_names_the_variable(
+    fail: Run, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "home").write_text("not a folder", encoding="utf-8")
+    assert "SettingsError: SORTIMENT_HOME is no folder" in fail(*words)
+
+
+def test_a_home_that_cannot_be_written_is_an_error_before_any_work(fail: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SORTIMENT_HOME", "/proc/nowhere")
+    printed = fail("demo")
+    assert "StorageError: the home cannot be written" in printed and "set SORTIMENT_HOME" in printed
+
+
+def test_a_damaged_note_of_the_last_market_is_an_error_that_says_how_to_go_on(fail: Run, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "current.json").write_text("{", encoding="utf-8")
+    printed = fail("release", "list")
+    assert "SettingsError: it cannot be told which market was the last" in printed and "SORTIMENT_MARKET" in printed
