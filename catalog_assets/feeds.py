@@ -50,6 +50,7 @@ def feed_files(
             "feed": part.feed,
             "offers": sum(part.rows.values()),
             "quarantined": sum(part.report.quarantined.values()),
+            "mapped but empty": ", ".join(part.report.empty),
             "countries": ", ".join(part.countries),
             "loaded": "before" if part.reused else "now",
         }

@@ -13,7 +13,7 @@ from rich.markup import escape
 from command_line.many_values import ManyValuesCommand
 from command_line.quality import quality
 from sortiment import __version__
-from sortiment.errors import SortimentError
+from sortiment.errors import SettingsError, SortimentError
 from sortiment.release.command import release_commands
 from sortiment.sampling.bench_command import sampling
 
@@ -41,16 +41,25 @@ def main() -> None:
     except SortimentError as error:
         console = Console(stderr=True)
         console.print(f"[bold red]{type(error).__name__}[/]: {escape(error.what)}", highlight=False)
-        for name, text in (("seen", error.value), ("allowed", error.allowed), ("to do", error.fix)):
+        for name, text in (("seen", error.seen), ("allowed", error.allowed), ("to do", error.fix)):
             if text:
-                console.print(f"  [dim]{name:>8}[/]  {escape(str(text))}", highlight=False)
+                console.print(f"  [dim]{name:>8}[/]  {escape(text)}", highlight=False)
         sys.exit(1)
 
 
 def _open(market: str | None = None) -> "Profile":
+    """The profile. Raises SettingsError where a market is asked for that the home does not have (S3 may have it)."""
     from resources.profiles import read_profile
 
-    return read_profile(market=market)
+    profile = read_profile(market=market)
+    if market is not None and profile.s3_root is None and not profile.market_folder.is_dir():
+        raise SettingsError(
+            "there is no such market in the home",
+            value=market,
+            allowed=", ".join(profile.markets()) or "none yet",
+            fix=f"one of those, or another SORTIMENT_HOME (now {profile.home})",
+        )
+    return profile
 
 
 def _open_log(context: typer.Context) -> "ReleaseLog":
@@ -106,12 +115,17 @@ def classify(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Offers: CSV, JSONL or Parquet, also .gz or .zst.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Parquet to write.")],
     country: Annotated[str | None, typer.Option(help="The offers' country, where the file does not say it.")] = None,
+    title: Annotated[str | None, typer.Option(help="The title's column, where its name does not tell.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Of a CSV file, where the header does not tell.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of a text file that is neither UTF-8 nor Windows-1252 nor has a mark.")
+    ] = None,
     market: MarketOption = None,
 ) -> None:
     """Put the offers of a file into categories with the released champion."""
     from command_line.classify import classify_with_champion
 
-    classify_with_champion(_open(market), source, target, country)
+    classify_with_champion(_open(market), source, target, country, title, delimiter, encoding)
 
 
 @app.command()

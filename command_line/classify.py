@@ -1,8 +1,10 @@
 """`sortiment classify`: a file's offers into categories, with the champion of a market."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from catalog_assets.predictions import live_champion, served_engine
@@ -11,8 +13,19 @@ from resources.progress import TerminalProgress
 from sortiment.errors import StorageError
 
 
-def classify_with_champion(profile: Profile, source: Path, target: Path, country: str | None = None) -> None:
-    """Write `target` (Parquet) and print what was done. Raises a SortimentError where it cannot be done."""
+def classify_with_champion(
+    profile: Profile,
+    source: Path,
+    target: Path,
+    country: str | None = None,
+    title: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> None:
+    """Write `target` (Parquet) and print what was done. Raises a SortimentError where it cannot be done.
+
+    country: of all offers. title, delimiter, encoding: for what the file's beginning does not tell.
+    """
     from sortiment.engines import load_engine
     from sortiment.predictions import classify_file
 
@@ -29,12 +42,24 @@ def classify_with_champion(profile: Profile, source: Path, target: Path, country
         taxonomy=tree.path,
         model_version=champion.model_version,
         settings=market.settings.predictions,
+        columns={"title": title} if title else None,
         country=country,
+        delimiter=delimiter,
+        encoding=encoding,
         inputs=market.settings.encoder.inputs,
         progress=TerminalProgress(console),
     )
-    table = Table(title=f"{source.name} → {target}", show_header=False)
+    table = Table(title=escape(f"{source.name} → {target}"), show_header=False)
     for name, value in vars(report).items():
-        if value is not None and not isinstance(value, dict | list | tuple):
-            table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+        if value not in (None, {}):
+            table.add_row(name.replace("_", " "), escape(_show(value)))
     console.print(table)
+
+
+def _show(value: Any) -> str:
+    """A field of the report: a count, how the file was read, or what was read as what."""
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {_show(part)}" for name, part in value.items())
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value) if str(value).isprintable() else repr(value)

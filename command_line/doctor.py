@@ -3,12 +3,12 @@
 Each row was found out by using the thing, not by asking whether it is installed.
 """
 
-import os
 import shutil
 import sys
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from resources.profiles import Profile
@@ -35,7 +35,8 @@ def examine(profile: Profile) -> None:
     for column in ("", "what", "seen", "to mend it"):
         table.add_column(column, overflow="fold")
     for finding in find_out(profile):
-        table.add_row("[green]yes[/]" if finding.works else "[yellow]no[/]", finding.what, finding.seen, finding.mend)
+        mark, mend = ("[green]yes[/]", "") if finding.works else ("[yellow]no[/]", finding.mend)
+        table.add_row(mark, finding.what, escape(finding.seen), escape(mend))
     Console().print(table)
 
 
@@ -68,8 +69,16 @@ def _machine(profile: Profile) -> list[Finding]:
             f"{machine.cpu}, {machine.cores} cores ({', '.join(machine.flags) or 'no vector units named'})",
             "" if fast else "works in fp32, about half as fast; a CPU with AVX512_BF16 or AMX has it",
         ),
-        Finding("home can be written", os.access(place, os.W_OK), str(profile.home), "set SORTIMENT_HOME"),
+        _home(profile),
     ]
+
+
+def _home(profile: Profile) -> Finding:
+    try:
+        profile.make_home()
+    except SortimentError as error:
+        return Finding("home can be written", False, str(error.value), error.fix or "")
+    return Finding("home can be written", True, str(profile.home))
 
 
 def _packaged_encoder(profile: Profile) -> Finding:
@@ -81,6 +90,8 @@ def _packaged_encoder(profile: Profile) -> Finding:
         encoder = resolve_encoder(reference, profile.encoder_cache, silent)
     except SortimentError as error:
         return Finding("real weights without a hub", False, str(error.what), error.fix or "")
+    except OSError as error:
+        return Finding("real weights without a hub", False, str(error), "set SORTIMENT_HOME")
     return Finding("real weights without a hub", True, f"{reference}, {encoder.parameters / 1e6:.0f} M parameters")
 
 
@@ -114,9 +125,8 @@ def _browser() -> Finding:
 
 def _storage(profile: Profile) -> Finding:
     if profile.s3_root is None:
-        return Finding(
-            "storage", True, f"local: {profile.home}", "S3: SORTIMENT_PROFILE=aws SORTIMENT_S3_ROOT=s3://..."
-        )
+        s3 = "SORTIMENT_PROFILE=aws SORTIMENT_S3_ROOT=s3://..."
+        return Finding("storage", True, f"local: {profile.home} (S3: {s3})")
     try:
         profile.storage().blobs.list("")
     except SortimentError as error:

@@ -29,7 +29,7 @@ from sortiment.evaluation import (
     read_answers,
     score_answers,
 )
-from sortiment.feeds import offer_key, read_listing, read_quarantine
+from sortiment.feeds import OfferPart, offer_key, read_listing, read_quarantine
 from sortiment.release import ReleaseLog
 from sortiment.report import ModelScores, Report
 from sortiment.report.rows import ReleaseRow
@@ -111,7 +111,17 @@ def _market(demo: DemoMarket, storage: StorageResource) -> dict[str, Any]:
             for part in parts
         ],
         "by_country": {country: dict(counts) for country, counts in sorted(by_country.items())},
+        "empty_columns": _empty_columns(parts),
     }
+
+
+def _empty_columns(parts: list[OfferPart]) -> dict[str, list[str]]:
+    """Of each feed, the mapped columns that no row of any of its files fills; feeds without such left out."""
+    empty: dict[str, set[str]] = {}
+    for part in parts:
+        if part.report.rows_read:
+            empty[part.feed] = empty.get(part.feed, set(part.report.empty)) & set(part.report.empty)
+    return {feed: sorted(columns) for feed, columns in sorted(empty.items()) if columns}
 
 
 def _imbalance(storage: StorageResource) -> list[dict[str, Any]]:

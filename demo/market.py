@@ -18,7 +18,7 @@ from resources.profiles import Profile
 from sortiment import __version__
 from sortiment.artifacts import ArtifactStore, content_version
 from sortiment.blobs import LocalBlobs, write_atomically
-from sortiment.errors import FeedError, SettingsError
+from sortiment.errors import FeedError
 from sortiment.feeds import (
     OFFER_SCHEMA,
     FeedSpec,
@@ -32,8 +32,9 @@ from sortiment.feeds import (
 from sortiment.market import generate_market, generate_second_day, inject_drift, write_drifted_feed
 from sortiment.progress import Progress
 from sortiment.settings import Settings
-from sortiment.settings_file import parse_settings
+from sortiment.settings_file import parse_settings, read_stages
 from sortiment.taxonomy import slugify
+from sortiment.yaml_files import read_yaml
 
 DEMO_VERSION = "2"
 FIRST_DAY_SHARE = 0.85
@@ -65,9 +66,9 @@ def plan_market(profile: Profile, feeds: list[Path], settings_file: Path | None)
 
     Raises FeedError or SettingsError that names the file that cannot be used.
     """
-    given = _read_yaml(DEMO_SETTINGS)
+    given = read_stages(DEMO_SETTINGS)
     if settings_file is not None:
-        given = _merge(given, _read_yaml(settings_file))
+        given = _merge(given, read_stages(settings_file))
     settings = parse_settings(given, str(settings_file or DEMO_SETTINGS))
     specs = name_apart([load_spec(path) for path in feeds])
     files = open_feed_store(specs, profile.s3_endpoint, profile.s3_region)
@@ -88,12 +89,12 @@ def write_market(demo: DemoMarket, progress: Progress) -> dict[str, Any]:
     """The market's folder with its first day's feeds. Returns what to say about it."""
     if demo.synthetic:
         report = generate_market(demo.settings.market, demo.folder, progress)
-        content = _read_yaml(demo.folder / MARKET_FILE)
+        content = read_yaml(demo.folder / MARKET_FILE)
         content["settings"] = _given(demo.settings)
         _write_yaml(demo.folder / MARKET_FILE, content)
         return {"offers": report.offers, "shops": report.shops, "countries": len(report.by_country)}
     for spec in demo.specs:
-        _write_yaml(demo.folder / "feeds" / f"{spec.name}.yaml", _copy_spec(spec, (0.0, FIRST_DAY_SHARE)))
+        _write_yaml(demo.folder / "feeds" / f"{spec.name}.yaml", _copy_spec(spec, split_days(spec)[0]))
     content = {
         "name": demo.profile.market,
         "synthetic": False,
@@ -135,7 +136,7 @@ def _held_back(demo: DemoMarket, progress: Progress) -> pa.Table:
     first_day = demo.profile.storage().store
     scratch = demo.folder / "scratch" / "held-back"
     store = ArtifactStore(LocalBlobs(scratch / "store"), scratch)
-    specs = [spec.model_copy(update={"key_share": (FIRST_DAY_SHARE, 1.0)}) for spec in demo.specs]
+    specs = [spec.model_copy(update={"key_share": split_days(spec)[1]}) for spec in demo.specs]
     files = open_feed_store(specs, demo.profile.s3_endpoint, demo.profile.s3_region)
     loaded = load_parts(specs, None, store, demo.settings.feeds, progress, files)
     earlier = departments_of(read_listing(first_day.current("feed_files").path, first_day))
@@ -188,6 +189,13 @@ def name_apart(specs: Sequence[FeedSpec]) -> tuple[FeedSpec, ...]:
     return tuple(named)
 
 
+def split_days(spec: FeedSpec) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The shares of the key space that the first and the second day have; together what the spec asks for."""
+    low, high = spec.key_share
+    night = low + (high - low) * FIRST_DAY_SHARE
+    return (low, night), (night, high)
+
+
 def _copy_spec(spec: FeedSpec, share: tuple[float, float]) -> dict[str, Any]:
     content = spec.model_dump(mode="json", exclude={"name", "folder"}, exclude_defaults=True)
     content["path"] = spec.path if spec.remote else str((spec.folder / spec.path).absolute())
@@ -200,24 +208,7 @@ def _given(settings: Settings) -> dict[str, Any]:
 
 
 def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    wrong = [name for name, part in second.items() if not isinstance(part, dict)]
-    if wrong:
-        raise SettingsError("a stage's settings are a mapping", value=wrong, allowed="`student: {layers: 3}`")
     return {key: {**first.get(key, {}), **second.get(key, {})} for key in {**first, **second}}
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError as error:
-        raise SettingsError("the settings file is not there", value=str(path), allowed="a YAML file") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError("the settings file is not YAML", value=f"{path}: {error}") from error
-    if not isinstance(content, dict):
-        raise SettingsError(
-            "the file is not a mapping", value=str(path), allowed="a line per stage: `student: {layers: 3}`"
-        )
-    return content
 
 
 def _write_yaml(path: Path, content: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 from rich.console import Console
+from rich.markup import escape
 
 from catalog_assets.partitions import registered_keys
 from demo.collect import collect_report, relabelled_partitions
@@ -28,11 +29,13 @@ from sortiment.report.terminal import summarize_report
 def run_demo(profile: Profile, feeds: list[Path], fresh: bool, settings: Path | None) -> None:
     """Run what is not done yet, then write `report.html` and `report.json` into the home and print the summary."""
     console = Console()
+    profile.make_home()
     demo = plan_market(profile, feeds, settings)
     if fresh and demo.folder.exists():
         shutil.rmtree(demo.folder)
-    demo.profile.open_market()
-    console.print(f"[bold]Sortiment[/] on {'a SYNTHETIC market' if demo.synthetic else 'your feeds'}: {demo.folder}")
+    console.print(
+        f"[bold]Sortiment[/] on {'a SYNTHETIC market' if demo.synthetic else 'your feeds'}: {escape(str(demo.folder))}"
+    )
     with open_instance(demo.profile) as instance:
         journal = Journal(demo.folder / "journal.json", demo.recipe)
         show = _Show(console, journal)
@@ -51,6 +54,7 @@ def _first_release(show: "_Show", driver: Driver) -> bool:
     storage = _storage(driver)
 
     show.step("feeds", "Read feed files, draw the category tree", lambda: _make(driver, ["feed_files", "taxonomy"]))
+    driver.profile.open_market()  # not before: feeds that cannot be read leave the last market open
     show.step(
         "census", "Count offers by country and category", lambda: _make(driver, ["offers", "offer_census"], "country")
     )

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import yaml
 from pyarrow import fs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,6 +26,7 @@ from sortiment.progress import Progress
 from sortiment.sampling.parts import S3Options, open_s3
 from sortiment.settings import Settings
 from sortiment.settings_file import parse_settings
+from sortiment.yaml_files import YAML_ERRORS, read_yaml
 
 MARKET_FILE = "market.yaml"
 
@@ -60,10 +60,9 @@ class MarketResource(dg.ConfigurableResource[MarketFile]):
         path = Path(self.folder) / MARKET_FILE
         if not path.is_file():
             raise SettingsError("there is no market here yet", value=str(path), fix="run `sortiment demo` first")
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         try:
-            return MarketFile.model_validate(content)
-        except ValidationError as error:
+            return MarketFile.model_validate(read_yaml(path) or {})
+        except (*YAML_ERRORS, ValidationError) as error:
             raise SettingsError(f"{path} is not a market file", value=str(error), fix=f"correct {path}") from error
 
     @cached_property

@@ -26,7 +26,7 @@ from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
 from sortiment.blobs import write_atomically
-from sortiment.errors import SettingsError
+from sortiment.errors import SettingsError, StorageError
 
 PROFILES = ("local", "aws")
 NO_MARKET = "none"
@@ -46,6 +46,24 @@ class Profile:
     @property
     def market_folder(self) -> Path:
         return self.home / "markets" / self.market
+
+    def make_home(self) -> None:
+        """Create the home where it is not there yet. Raises StorageError where it cannot be written."""
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.home / ".writable", b"")
+            (self.home / ".writable").unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                "the home cannot be written",
+                value=f"{self.home}: {error.strerror}",
+                allowed="a folder that this user may write",
+                fix="set SORTIMENT_HOME",
+            ) from error
+
+    def markets(self) -> list[str]:
+        """The markets that the home has."""
+        return sorted(folder.name for folder in (self.home / "markets").glob("*/") if folder.is_dir())
 
     @property
     def dagster_home(self) -> Path:
@@ -102,8 +120,17 @@ def read_profile(environment: Mapping[str, str] = os.environ, market: str | None
 
 
 def _last_market(home: Path) -> str:
+    if home.exists() and not home.is_dir():
+        raise SettingsError("SORTIMENT_HOME is no folder", value=str(home), allowed="a folder, or a name that is free")
+    current = home / "current.json"
     try:
-        content = json.loads((home / "current.json").read_text(encoding="utf-8"))
+        return str(json.loads(current.read_text(encoding="utf-8"))["market"])
     except FileNotFoundError:
         return NO_MARKET
-    return str(content["market"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            "it cannot be told which market was the last",
+            value=f"{current}: {type(error).__name__}: {error}",
+            allowed='{"market": "NAME"}',
+            fix="name the market (--market or SORTIMENT_MARKET), or run the demo anew after deleting the file",
+        ) from error

@@ -53,7 +53,7 @@ class TerminalProgress:
     @contextmanager
     def __call__(self, what: str, total: int | None = None, unit: str = "offers") -> Iterator[plain.Step]:
         if not self.console.is_terminal:
-            with plain.LogProgress(lambda line: self.console.print(f"    {line}", highlight=False))(
+            with plain.LogProgress(lambda line: self.console.print(f"    {line}", highlight=False, markup=False))(
                 what, total, unit
             ) as step:
                 yield step
@@ -61,12 +61,12 @@ class TerminalProgress:
         columns = [
             TextColumn("   "),
             SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:,.0f}"),
             RateColumn(),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
         ]
         with Progress(*columns, console=self.console) as bars:
             task = bars.add_task(what, total=total, unit=unit, note="")

@@ -19,6 +19,8 @@ a log line and the Dagster UI all show the same four facts.
 
 from typing import Any
 
+SEEN_MAX_CHARS = 1_000  # on a terminal
+
 
 class SortimentError(Exception):
     """What went wrong, and the way out.
@@ -33,6 +35,15 @@ class SortimentError(Exception):
         self.allowed = allowed
         self.fix = fix
         super().__init__(self._text())
+
+    @property
+    def seen(self) -> str | None:
+        """The value as a terminal shows it: text as it is, anything else as Python writes it, cut where it is long."""
+        if self.value is None:
+            return None
+        text = self.value if isinstance(self.value, str) else repr(self.value)
+        cut = text if len(text) <= SEEN_MAX_CHARS else text[: SEEN_MAX_CHARS - 3] + "..."
+        return cut.encode("utf-8", "backslashreplace").decode()
 
     def _text(self) -> str:
         parts = [self.what]

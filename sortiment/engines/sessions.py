@@ -48,12 +48,15 @@ class TorchSession:
         import torch
         from transformers import BertForSequenceClassification
 
+        from sortiment.encoders.quiet import quiet_transformers
+
         if threads is not None:
             torch.set_num_threads(threads)
         dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
         self.torch = torch
         model: Any = BertForSequenceClassification
-        self.model: Any = model.from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
+        with quiet_transformers():
+            self.model: Any = model.from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
         self.note = f"{spec.precision}, {torch.get_num_threads()} threads"
 
     def run(self, batches: Iterable[Batch], take: Take) -> None:

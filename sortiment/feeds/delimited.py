@@ -6,18 +6,22 @@ here only the line where it opens is lost, the lines after it are read again.
 """
 
 import csv
+import unicodedata
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from operator import itemgetter
 from typing import Any, BinaryIO
 
 from sortiment.errors import FeedError
-from sortiment.feeds.lines import LineBlocks, TextHead
+from sortiment.feeds.lines import LineBlocks, TextHead, split_lines
 from sortiment.feeds.raw import BrokenRow, Problem, RawBatch, make_batch
 from sortiment.feeds.reasons import FIELD_TOO_LONG, STRAY_QUOTE, TOO_FEW_COLUMNS, TOO_MANY_COLUMNS, UNTERMINATED_QUOTE
 from sortiment.feeds.spec import FeedSpec
 
 DELIMITERS = (",", ";", "\t", "|", "~", "^", "\x01")
+NO_DELIMITER = DELIMITERS[-1]  # a control character: no cell holds it
 BYTE_ORDER_MARK = "\ufeff"
+BLANK = " \t\r\n" + BYTE_ORDER_MARK
 
 
 def read_delimited(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str) -> Iterator[RawBatch]:
@@ -26,8 +30,8 @@ def read_delimited(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str) 
     dialect = _dialect(spec, delimiter)
     blocks = LineBlocks(stream, head, name)
     lines = blocks.read()
-    header, header_lines = _read_header(lines, spec, name, dialect)
-    indexes = match_columns(header, spec, f"{name} line {spec.skip_lines + 1}", delimiter)
+    header, at, header_lines = _read_header(lines, spec, name, dialect)
+    indexes = match_columns(header, spec, f"{name} line {at + 1}", delimiter)
     splitter = _Splitter(len(header), dialect)
     before, lines = header_lines, lines[header_lines:]
     while lines or not blocks.finished:
@@ -49,8 +53,12 @@ def read_delimited(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str) 
 
 
 def detect_delimiter(head: str, spec: FeedSpec) -> str:
-    """The delimiter under which the header has most of the mapped columns; among equals, most columns."""
-    lines = head.splitlines(keepends=True)[spec.skip_lines :]
+    """The delimiter under which the header has most of the mapped columns; among equals, most columns.
+
+    Where no delimiter takes the header apart there is one column, and commas in it are its own.
+    """
+    lines = split_lines(head)
+    lines = lines[_header_place(lines, spec) :]
 
     def score(delimiter: str) -> tuple[int, int]:
         try:
@@ -61,11 +69,18 @@ def detect_delimiter(head: str, spec: FeedSpec) -> str:
         folded = {_fold(name) for name in names}
         return sum(_fold(column) in folded for column in spec.file_columns.values()), len(header)
 
-    return max(DELIMITERS, key=score)
+    best = max(DELIMITERS, key=score)
+    return best if score(best)[1] > 1 else NO_DELIMITER
+
+
+def read_header(head: str, spec: FeedSpec, name: str, delimiter: str) -> list[str]:
+    """The columns' names in the first characters of a file. Raises FeedError where there are none."""
+    return _read_header(split_lines(head), spec, name, _dialect(spec, delimiter))[0]
 
 
 def match_columns(header: Sequence[str], spec: FeedSpec, where: str, delimiter: str | None = None) -> dict[str, int]:
-    """Index of each mapped column. Names match exactly or, where that finds none, but for case and white space."""
+    """Index of each mapped column. Names match exactly or, where that finds none, but for case, white space and the
+    way in which a letter is composed."""
     found: dict[str, int] = {}
     for column, wanted in spec.file_columns.items():
         hits = [index for index, name in enumerate(header) if name == wanted] or [
@@ -78,10 +93,22 @@ def match_columns(header: Sequence[str], spec: FeedSpec, where: str, delimiter: 
                 value=list(header),
                 allowed="each mapped column once"
                 + (f" (delimiter {delimiter!r}, encoding {spec.encoding})" if delimiter else ""),
-                fix=f"correct `columns`, `delimiter` or `encoding` in {spec.name}.yaml",
+                fix=_column_advice(header, wanted, spec, delimiter is not None),
             )
         found[column] = hits[0]
     return found
+
+
+def _column_advice(header: Sequence[str], wanted: str, spec: FeedSpec, delimited: bool) -> str:
+    """What to do about a column that is not there."""
+    alike = get_close_matches(wanted, header, 1)
+    names = f"is it {alike[0]!r}? " if alike and alike[0] != wanted else ""
+    if not delimited:
+        return f"{names}Correct `columns` in {spec.name}.yaml"
+    if not spec.header:
+        return f"{names}Correct `columns` in {spec.name}.yaml: with `header: false` they are named by number, from 1"
+    fields = "`columns`, `delimiter`, `encoding` or `skip_lines`"
+    return f"{names}Correct {fields} in {spec.name}.yaml, or say `header: false` where the file has none"
 
 
 class _Splitter:
@@ -186,20 +213,32 @@ def _reason_of(message: str) -> str:
     return FIELD_TOO_LONG if "field limit" in message else STRAY_QUOTE
 
 
-def _read_header(lines: list[str], spec: FeedSpec, name: str, dialect: dict[str, Any]) -> tuple[list[str], int]:
-    """The columns' names, and how many lines come before the first row."""
-    reader = csv.reader(lines[spec.skip_lines :], **dialect)
+def _header_place(lines: Sequence[str], spec: FeedSpec) -> int:
+    """How many lines come before the header: those to skip, and blank ones."""
+    rest = lines[spec.skip_lines :]
+    return spec.skip_lines + next((place for place, line in enumerate(rest) if line.strip(BLANK)), len(rest))
+
+
+def _read_header(lines: list[str], spec: FeedSpec, name: str, dialect: dict[str, Any]) -> tuple[list[str], int, int]:
+    """The columns' names, how many lines come before the header, and how many before the first row."""
+    place = _header_place(lines, spec)
+    reader = csv.reader(lines[place:], **dialect)
     try:
         first = next(reader, None)
     except csv.Error as error:
         raise FeedError(
-            f"{name} line {spec.skip_lines + 1}: the header cannot be taken apart",
+            f"{name} line {place + 1}: the header cannot be taken apart",
             value=str(error),
             fix=f"correct `quote`, `escape` or `delimiter` in {spec.name}.yaml",
         ) from error
     if not first:
-        raise FeedError(f"{name} has no header", value=lines[spec.skip_lines :][:1], allowed="a header and rows")
-    return _names(first, spec), spec.skip_lines + (reader.line_num if spec.header else 0)
+        raise FeedError(
+            f"{name} has no header",
+            value=f"{len(lines)} lines, none of them with text after the first {spec.skip_lines}",
+            allowed="a header and rows",
+            fix=f"deliver the file again, or correct `skip_lines` in {spec.name}.yaml",
+        )
+    return _names(first, spec), place, place + (reader.line_num if spec.header else 0)
 
 
 def _names(first: list[str], spec: FeedSpec) -> list[str]:
@@ -209,7 +248,7 @@ def _names(first: list[str], spec: FeedSpec) -> list[str]:
 
 
 def _fold(name: str) -> str:
-    return " ".join(name.casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _dialect(spec: FeedSpec, delimiter: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def file_format(spec: FeedSpec, name: str) -> FeedFormat:
             f"feed {spec.name}: the extension does not tell the format",
             value=name,
             allowed=", ".join(f".{extension}" for extension in EXTENSIONS),
-            fix="give `format` in the spec: csv, jsonl or parquet",
+            fix="give the file such a name, or `format` in the feed spec: csv, jsonl or parquet",
         )
     return found
 
@@ -138,7 +139,8 @@ def _local_file(path: Path, folder: Path, listed: Path) -> FoundFile:
     """The name is relative to the spec's folder, or else to what was listed: two folders may hold files of one name."""
     state = path.stat()
     name = str(path.relative_to(folder if path.is_relative_to(folder) else listed))
-    return FoundFile(str(path), name, state.st_size, datetime.fromtimestamp(int(state.st_mtime), UTC))
+    shown = os.fsencode(name).decode("utf-8", "backslashreplace")  # a name may hold any bytes, a report only text
+    return FoundFile(str(path), shown, state.st_size, datetime.fromtimestamp(int(state.st_mtime), UTC))
 
 
 def _find_remote(spec: FeedSpec, filesystem: fs.FileSystem | None) -> list[FoundFile]:

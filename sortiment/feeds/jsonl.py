@@ -17,6 +17,7 @@ class Number(str):
     """A JSON number as written."""
 
 
+NEEDED = ("title", "offer_id", "country")  # without them every row is broken
 THREE_DECIMALS = re.compile(r"\.\d{3}$")
 DECODER = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=lambda name: None)
 
@@ -24,18 +25,12 @@ DECODER = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=
 def read_json_lines(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str) -> Iterator[RawBatch]:
     """All rows of a JSON lines file. A mapped name may be a key or a dotted path into nested objects.
 
-    Raises FeedError where the file is one JSON array, or none of its first rows has the title's key.
+    Raises FeedError where the file is one JSON array, or none of its first rows has a key that every offer needs.
     """
-    if head.text.lstrip("\ufeff \t\r\n").startswith("["):
-        raise FeedError(
-            f"{name} line 1: this is a JSON array, not JSON lines",
-            value=head.text[:80],
-            allowed="one object per line",
-            fix=f"jq -c '.[]' {name} > {name}l",
-        )
+    refuse_array(head.text, name)
     blocks = LineBlocks(stream, head, name)
     record = 0
-    titles_seen = False
+    keys_seen = False
     while lines := blocks.read():
         objects: list[dict[str, Any]] = []
         texts: list[str] = []
@@ -55,13 +50,24 @@ def read_json_lines(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str)
             texts.append(text)
             records.append(record)
             numbers.append(number)
-        if objects and not titles_seen:
-            _check_title(objects, spec, name)
-            titles_seen = True
+        if objects and not keys_seen:
+            _check_keys(objects, spec, name)
+            keys_seen = True
         cells = {
             column: [_text(_get(item, key), column) for item in objects] for column, key in spec.file_columns.items()
         }
         yield make_batch(cells, records, numbers, broken, texts.__getitem__, head.replaced)
+
+
+def refuse_array(head: str, name: str) -> None:
+    """Raise FeedError where a file begins as one JSON array."""
+    if head.lstrip("\ufeff \t\r\n").startswith("["):
+        raise FeedError(
+            f"{name} line 1: this is a JSON array, not JSON lines",
+            value=head[:80],
+            allowed="one object per line",
+            fix=f"jq -c '.[]' {name} > {name}l",
+        )
 
 
 def _parse(text: str) -> dict[str, Any] | Problem:
@@ -74,15 +80,17 @@ def _parse(text: str) -> dict[str, Any] | Problem:
     return parsed if isinstance(parsed, dict) else Problem(NOT_AN_OBJECT, None, type(parsed).__name__)
 
 
-def _check_title(objects: list[dict[str, Any]], spec: FeedSpec, name: str) -> None:
-    key = spec.file_columns["title"]
-    if not any(_get(item, key) is not None for item in objects):
+def _check_keys(objects: list[dict[str, Any]], spec: FeedSpec, name: str) -> None:
+    for column in NEEDED:
+        key = spec.file_columns.get(column)
+        if key is None or column in spec.constants or any(_get(item, key) is not None for item in objects):
+            continue
         seen = sorted({str(found) for item in objects[:100] for found in item})
         raise FeedError(
-            f"{name} line 1: no row has the key {key!r}, mapped to title",
+            f"{name} line 1: no row has the key {key!r}, mapped to {column}",
             value=seen,
             allowed="keys of the rows",
-            fix=f"correct `columns` in {spec.name}.yaml",
+            fix=f"correct `columns` in {spec.name}.yaml; a key within an object is written with a dot: product.title",
         )
 
 

@@ -67,16 +67,40 @@ def read_head(stream: BinaryIO, spec: FeedSpec, name: str) -> TextHead:
             fix="export it as CSV, or correct `format`",
         )
     encoding = next((found for mark, found in BYTE_ORDER_MARKS if data.startswith(mark)), spec.encoding)
-    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-    text = decoder.decode(data)
+    text = _decode_head(data, encoding, name)
     if len(re.findall(r"[\x00\x02-\x08\x0e-\x1f]", text)) > len(text) // 20:
         raise FeedError(
             f"{name} line 1: this is not text in {encoding}",
             value=data[:32],
             allowed="text; NUL and other control characters are rare in it",
-            fix="correct `encoding` (utf-16?) or `format` in the spec, or deliver the file again",
+            fix="correct `encoding` (utf-16-le?) or `format`, or deliver the file again",
         )
-    return TextHead(encoding, text, "\n" if "\n" in text else "")
+    return TextHead(encoding, text, newline_of(text))
+
+
+def newline_of(head: str) -> str:
+    """What ends a line, as `io.StringIO` takes it: a line feed, or whatever does in a file whose head has none."""
+    return "\n" if "\n" in head else ""
+
+
+def split_lines(head: str) -> list[str]:
+    """The lines of a file's first characters with their ends, as `LineBlocks` counts them.
+
+    `str.splitlines` would split at characters that are text in a feed, such as U+2028.
+    """
+    return list(io.StringIO(head, newline=newline_of(head)))
+
+
+def _decode_head(data: bytes, encoding: str, name: str) -> str:
+    try:
+        return codecs.getincrementaldecoder(encoding)(errors="replace").decode(data)
+    except UnicodeError as error:  # UTF-16 or UTF-32 whose byte order nobody knows
+        raise FeedError(
+            f"{name} line 1: this is not text in {encoding}",
+            value=f"{error}: {data[:16]!r}",
+            allowed=f"a byte order mark at the start, or {encoding}-le or {encoding}-be as `encoding`",
+            fix="correct `encoding`",
+        ) from error
 
 
 class LineBlocks:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from sortiment.artifacts import ArtifactStore
 from sortiment.blobs import write_atomically
-from sortiment.errors import StorageError
+from sortiment.errors import FeedError, StorageError
 from sortiment.feeds.parts import PART_ASSET, PARTS_FILE, OfferPart, describe_market, open_part
 
 LISTING_FILE = "listing.json"
@@ -19,9 +19,17 @@ LISTING_FILE = "listing.json"
 def write_listing(parts: Sequence[OfferPart], out: Path) -> dict[str, Any]:
     """Write `listing.json`: the parts' versions and feeds in order, and what the market's partitions are.
 
-    Returns the summary: counts of files, offers, quarantined rows, countries and departments.
+    Returns the summary: counts of files, offers, quarantined rows, countries and departments. Raises FeedError where
+    there is not one offer.
     """
     market = describe_market(parts)
+    if not market.offers:
+        raise FeedError(
+            "the feeds hold no offer",
+            value=", ".join(f"{part.source_file}: {part.report.rows_read} rows" for part in parts),
+            allowed="at least one row that is an offer",
+            fix="deliver the files again, or correct `path` in the feed specs",
+        )
     content = {
         "parts": [{"version": part.version, "feed": part.feed} for part in parts],
         "market": asdict(market),

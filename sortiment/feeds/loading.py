@@ -20,7 +20,7 @@ from sortiment.feeds.lines import read_head
 from sortiment.feeds.offer_files import offers_file
 from sortiment.feeds.parsing import RowParser
 from sortiment.feeds.raw import BrokenRow, Problem, RawBatch
-from sortiment.feeds.reasons import MEANING, SUPERSEDED
+from sortiment.feeds.reasons import ADVICE, MEANING, SUPERSEDED
 from sortiment.feeds.report import FeedFileReport, describe_countries, write_labels, write_report
 from sortiment.feeds.spec import FeedSpec
 from sortiment.feeds.staging import Staging
@@ -64,6 +64,7 @@ def load_feed_file(
     started = time.monotonic()
     parser = RowParser(file, spec, resolver, settings)
     rows_read = 0
+    empty = set(spec.columns)
     try:
         with Staging(file, spec, settings, out) as staging, progress(f"load {file.name}", unit="rows") as step:
             for batch in read_batches(file, spec, filesystem):
@@ -71,8 +72,9 @@ def load_feed_file(
                 staging.quarantine([*batch.broken, *(_broken_row(batch, *found) for found in bad)])
                 count = len(batch.records) + len(batch.broken)
                 rows_read += count
+                empty -= batch.filled(empty)
                 step.advance(count)
-            return _finish(staging, file, spec, rows_read, started)
+            return _finish(staging, file, spec, rows_read, sorted(empty) if rows_read else [], started)
     except duckdb.Error as error:
         raise _storage_error(file, settings, error) from error
 
@@ -91,7 +93,9 @@ def read_batches(file: FeedFile, spec: FeedSpec, filesystem: fs.FileSystem | Non
         yield from read(stream, head, spec, file.name)
 
 
-def _finish(staging: Staging, file: FeedFile, spec: FeedSpec, rows_read: int, started: float) -> FeedFileReport:
+def _finish(
+    staging: Staging, file: FeedFile, spec: FeedSpec, rows_read: int, empty: list[str], started: float
+) -> FeedFileReport:
     staging.supersede()
     out = staging.out
     reasons = staging.reasons()
@@ -106,6 +110,7 @@ def _finish(staging: Staging, file: FeedFile, spec: FeedSpec, rows_read: int, st
         quarantined={reason: count for reason, count, _ in sorted(reasons)},
         dropped={reason: count for reason, count in staging.dropped.items() if count},
         countries=countries,
+        empty=empty,
         held_back=staging.held_back,
     )
     _check_share(report, reasons, staging.settings)
@@ -123,11 +128,12 @@ def _check_share(report: FeedFileReport, reasons: list[tuple[str, int, list[int]
         for reason, count, lines in reasons[:5]
         if reason != SUPERSEDED
     )
+    worst = next(reason for reason, _, _ in reasons if reason != SUPERSEDED)
     raise FeedError(
         f"{report.source_file}: {report.broken_share:.0%} of {report.rows_read:,} rows are broken: {listed}",
         value=f"{report.broken_share:.4f}",
         allowed=f"up to {settings.quarantine_limit} (feeds.quarantine_limit)",
-        fix=f"correct the file or {report.feed}.yaml (columns? encoding? delimiter?), or raise the limit",
+        fix=f"correct the file or {report.feed}.yaml ({ADVICE.get(worst, '`columns`')}), or raise the limit",
     )
 
 

@@ -1,6 +1,6 @@
 """What every format is read into: batches of text columns that still know where each row stood in its file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -49,6 +49,15 @@ class RawBatch:
     problems: dict[int, Problem]
     broken: list[BrokenRow]
     row_text: Callable[[int], str]
+
+    def filled(self, names: Iterable[str]) -> set[str]:
+        """Those of the contract's columns in which some row has a value."""
+        return {
+            name
+            for name in names
+            for column, values in self.columns.items()
+            if column.partition(".")[0] == name and pc.any(pc.not_equal(values, "")).as_py()
+        }
 
 
 def make_batch(

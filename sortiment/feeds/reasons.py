@@ -54,3 +54,25 @@ MEANING: dict[str, str] = {
     AMBIGUOUS_CATEGORY: "the label fits several categories of the taxonomy",
     SUPERSEDED: "a later row of the file has the same country, shop and offer id",
 }
+
+# Where most of a file is broken in one way, the spec is more likely wrong than the file.
+ADVICE: dict[str, str] = {
+    TOO_FEW_COLUMNS: "`delimiter`, `quote` or `skip_lines`",
+    TOO_MANY_COLUMNS: '`delimiter`, or `quote: ""` where quotes are plain characters',
+    UNTERMINATED_QUOTE: '`quote: ""` where quotes are plain characters, or `escape`',
+    STRAY_QUOTE: '`quote: ""` where quotes are plain characters, or `escape` where a backslash stands before them',
+    FIELD_TOO_LONG: "`delimiter` or `quote`",
+    INVALID_JSON: "`format`; one object per line is `jq -c . FILE`, a list within an object `jq -c '.offers[]' FILE`",
+    BAD_ENCODING: "`encoding`, such as cp1252",
+    NUL_BYTE: "`encoding`, such as utf-16-le",
+    MISSING_OFFER_ID: "`columns: offer_id`; without it the row number is the id",
+    MISSING_COUNTRY: "`columns: country`, or `constants: {country: ..}` for all rows",
+    BAD_COUNTRY: "`columns: country`, or `constants: {country: ..}` for all rows",
+    MISSING_TITLE: "`columns: title`",
+    BAD_PRICE: "`columns: price` or `decimal_separator`; `feeds.unreadable_optional: drop` keeps the rows",
+    BAD_CURRENCY: "`columns: currency`; `feeds.unreadable_optional: drop` keeps the rows",
+    BAD_DATE: '`date_format`, such as "%m/%d/%Y"; `feeds.unreadable_optional: drop` keeps the rows',
+    BAD_WITHDRAWN: "`columns: withdrawn`; `feeds.unreadable_optional: drop` keeps the rows",
+    UNKNOWN_CATEGORY: "`category_separator`, or the taxonomy",
+    AMBIGUOUS_CATEGORY: "`category_separator`, or the taxonomy",
+}

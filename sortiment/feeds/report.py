@@ -49,10 +49,11 @@ class CountryOffers:
 class FeedFileReport:
     """One file's load.
 
-    rows_read = rows_loaded + held_back + the sum of `quarantined`. held_back: good rows
-    outside the spec's `key_share`. Quarantine's reason `superseded` counts rows that a later row of the
-    file replaced. `dropped` counts values, by reason, that were left out of rows that were loaded. `seconds` is None
-    where the part was found instead of loaded: it is no part of the stored report.
+    rows_read = rows_loaded + held_back + the sum of `quarantined`. held_back: good rows outside the spec's
+    `key_share`. Quarantine's reason `superseded` counts rows that a later row of the file replaced. `dropped` counts
+    values, by reason, that were left out of rows that were loaded. empty: mapped columns in which no row has a value,
+    as where a key of JSON lines is misspelt. `seconds` is None where the part was found instead of loaded: it is no
+    part of the stored report.
     """
 
     source_file: str
@@ -63,6 +64,7 @@ class FeedFileReport:
     quarantined: dict[str, int]
     dropped: dict[str, int]
     countries: dict[str, CountryOffers]
+    empty: list[str]
     held_back: int = 0
     seconds: float | None = None
 

@@ -19,13 +19,16 @@ key_share: [0.0, 0.85]    only offers whose key is in this part of the key space
 
 import codecs
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from sortiment.cleaning import clean_text
 from sortiment.errors import FeedError
+from sortiment.feeds.values import parse_country, parse_currency, parse_flag, parse_price, parse_time
+from sortiment.yaml_files import YAML_ERRORS, read_yaml
 
 FeedFormat = Literal["csv", "jsonl", "parquet"]
 ContractColumn = Literal[
@@ -60,6 +63,19 @@ EXTENSIONS: dict[str, FeedFormat] = {
 }
 COMPRESSIONS = ("gz", "gzip", "zst", "zstd", "bz2")
 REMOTE = "s3://"
+
+LINE_ENDS = ("\n", "\r")
+# What pydantic's own messages leave open.
+ALLOWED = {
+    "delimiter": 'one character, such as ";" or a tab, which YAML writes "\\t" in double quotes',
+    "quote": 'one character, or "" where quotes mean nothing',
+    "escape": "one character",
+    "columns": "a mapping of the contract's columns to the file's, such as {title: product_name}",
+    "constants": "a mapping of the contract's columns to values, such as {country: GB}",
+    "null_values": 'a list, such as ["", "n/a"]',
+    "key_share": "two numbers from 0 to 1, such as [0.0, 0.85]",
+    "category_separator": 'what stands between two levels, such as " > "',
+}
 
 OneCharacter = Annotated[str, Field(min_length=1, max_length=1)]
 
@@ -98,9 +114,12 @@ class FeedSpec(BaseModel):
     @classmethod
     def _encoding_exists(cls, encoding: str) -> str:
         try:
-            return codecs.lookup(encoding).name
-        except LookupError as error:
+            found = codecs.lookup(encoding)
+            # Python calls other things encodings too: base64, rot13, idna. They do not read damaged text.
+            codecs.getincrementaldecoder(encoding)("surrogateescape").decode(b"a")
+        except (LookupError, ValueError, TypeError, AssertionError) as error:
             raise ValueError(f"{encoding!r} is no encoding that Python knows, such as utf-8, cp1252, utf-16") from error
+        return found.name
 
     @field_validator("constants", mode="before")
     @classmethod
@@ -135,6 +154,12 @@ class FeedSpec(BaseModel):
                 raise ValueError(f"columns: {name} is a list; only category may be one, one column per level")
             if not column or (isinstance(column, tuple) and not all(column)):
                 raise ValueError(f"columns: {name} names an empty column")
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        if len(set(marks)) < len(marks) or set(marks) & set(LINE_ENDS):
+            raise ValueError(
+                f"delimiter, quote and escape are {', '.join(map(repr, marks))}: three different characters, none of "
+                "them a line end (a quote that is doubled within quotes needs no escape)"
+            )
         return self
 
     @property
@@ -166,13 +191,17 @@ def load_spec(path: Path) -> FeedSpec:
     from sortiment.feeds.files import find_feed_files
 
     spec = parse_spec(_read_yaml(path), path.stem, path.parent)
+    _check_constants(spec, path)
     if not spec.remote:
         find_feed_files(spec)
     return spec
 
 
-def parse_spec(content: Any, name: str, folder: Path) -> FeedSpec:
-    """A spec from parsed YAML. `name` is the feed's; `folder` is what its path is relative to."""
+def parse_spec(content: Any, name: str, folder: Path, source: str | None = None) -> FeedSpec:
+    """A spec from parsed YAML. `name` is the feed's; `folder` is what its path is relative to.
+
+    source: what to correct where it cannot be used; default the YAML file.
+    """
     where = f"feed spec {name}"
     if not isinstance(content, dict):
         raise FeedError(f"{where} is not a mapping", value=content, allowed=", ".join(_fields()))
@@ -194,16 +223,35 @@ def parse_spec(content: Any, name: str, folder: Path) -> FeedSpec:
             f"{where}: {problems[0][0]}" + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""),
             value=problems[0][1],
             allowed=problems[0][2],
-            fix=f"correct {folder / name}.yaml",
+            fix=f"correct {source or f'{folder / name}.yaml'}",
         ) from error
+
+
+def _check_constants(spec: FeedSpec, path: Path) -> None:
+    """A constant that cannot be read would break every row of the feed."""
+    readers: dict[str, tuple[Callable[[str], Any], str]] = {
+        "country": (parse_country, "an ISO 3166-1 alpha-2 code, such as GB"),
+        "currency": (parse_currency, "an ISO 4217 code, such as EUR"),
+        "price": (lambda text: parse_price(text, spec.decimal_separator), "a number >= 0"),
+        "observed_at": (lambda text: parse_time(text, spec.date_format), "a date such as 2026-01-31, or `date_format`"),
+        "withdrawn": (parse_flag, "yes or no"),
+    }
+    for name, value in spec.constants.items():
+        if name in readers and readers[name][0](clean_text(value)) is None:
+            raise FeedError(
+                f"feed spec {spec.name}: constants: {name} cannot be read",
+                value=value,
+                allowed=readers[name][1],
+                fix=f"correct {path}",
+            )
 
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return read_yaml(path)
     except FileNotFoundError as error:
         raise FeedError("the feed spec is not there", value=str(path), allowed="a YAML file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except YAML_ERRORS as error:
         raise FeedError(f"{path.name} cannot be read as YAML", value=str(error), fix=f"correct {path}") from error
 
 
@@ -219,9 +267,10 @@ def _describe(item: Any, content: dict[str, Any]) -> tuple[str, Any, str | None]
         return f"{place[0]}: {place[1]} is not a column of the feed contract", place[1], ", ".join(allowed)
     if kind == "extra_forbidden":
         return f"{field} is not a field of a feed spec", content.get(field), ", ".join(_fields())
+    allowed_here = ALLOWED.get(place[0]) if place else None
     if kind == "missing":
-        return f"{field} is missing", None, f"{field}: ..."
-    return f"{field}: {item['msg']}", item["input"], None
+        return f"{field} is missing", None, allowed_here or f"{field}: ..."
+    return f"{field}: {item['msg']}", item["input"], allowed_here
 
 
 def _fields() -> list[str]:

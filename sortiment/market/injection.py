@@ -33,6 +33,7 @@ FEED_COLUMNS = (
     *("offer_id", "country", "shop_id", "title", "brand", "description", "gtin"),
     *("shop_category", "price", "currency", "product_id", "observed_at"),
 )
+OF_EVERY_OFFER = ("offer_id", "country", "title")
 INJECTED_NOTE = "# Injected drift: real offers whose titles were altered on purpose by sortiment.market.\n"
 
 Mask = NDArray[np.bool_]
@@ -139,11 +140,15 @@ def rank_telling_words(titles: Iterable[str], labelled: Iterable[tuple[str, str]
 def write_drifted_feed(offers: pa.Table, folder: Path, name: str) -> Path:
     """The offers as a feed: `folder/<name>.yaml` and the Parquet file that it names. Returns the spec.
 
-    offers: the contract's columns; `category_path` becomes one column per level. The same rows give the same bytes.
+    offers: the contract's columns; `category_path` becomes one column per level, and what no offer has is left out.
+    The same rows give the same bytes.
     """
     paths = [path or [] for path in offers["category_path"].to_pylist()]
     levels = max((len(path) for path in paths), default=0)
-    columns: dict[str, Any] = {name: offers[name] for name in FEED_COLUMNS if name in offers.column_names}
+    given = [name for name in FEED_COLUMNS if name in offers.column_names]
+    columns: dict[str, Any] = {
+        name: offers[name] for name in given if name in OF_EVERY_OFFER or offers[name].null_count < offers.num_rows
+    }
     spec_columns: dict[str, str | list[str]] = {name: name for name in columns}
     if levels:
         spec_columns["category"] = [f"category_{level + 1}" for level in range(levels)]

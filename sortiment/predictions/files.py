@@ -13,12 +13,14 @@ from sortiment.errors import StorageError
 from sortiment.feeds import FeedSpec, list_feed_files, read_batches
 from sortiment.feeds.raw import RawBatch
 from sortiment.feeds.reasons import MISSING_TITLE
+from sortiment.feeds.spec import COMPRESSIONS, EXTENSIONS
 from sortiment.feeds.values import parse_country
 from sortiment.predictions.answering import NO_CLASS, Answered, Classifier, ClassNames, answer_offers, name_classes
 from sortiment.predictions.guessing import UNKNOWN_COUNTRY, guess_spec
 from sortiment.progress import Progress, silent
 from sortiment.settings import PredictionSettings
 
+PARQUET = "parquet"
 SCHEMA = pa.schema(
     [
         ("row", pa.int64()),
@@ -75,8 +77,10 @@ def classify_file(
 
     `row` counts from 1. A row without a title, or one that cannot be taken apart, has a `problem` and no category.
     columns: feed contract column to the file's column, where the header's names do not tell. country: of all rows,
-    where the file has no country column; it picks the calibration. Raises FeedError where the file cannot be used.
+    where the file has no country column; it picks the calibration. Raises FeedError where the file cannot be used,
+    StorageError where `target` is the source, has another format's name or cannot be written.
     """
+    _check_target(source, target)
     spec = guess_spec(source, columns or {}, country, delimiter, encoding)
     names = name_classes(engine.classes, taxonomy)
     counted = {"rows": 0, "classified": 0, "review": 0, "asked": 0}
@@ -116,6 +120,21 @@ def classify_file(
         encoding=spec.encoding,
         delimiter=spec.delimiter,
     )
+
+
+def _check_target(source: Path, target: Path) -> None:
+    if target.is_dir() or (target.exists() and source.exists() and target.samefile(source)):
+        raise StorageError(
+            "the answers need a file of their own", value=str(target), allowed="a file that is not IN, and no folder"
+        )
+    kind = EXTENSIONS.get(target.suffix.lower().removeprefix("."), PARQUET)
+    if kind != PARQUET or target.suffix.lower().removeprefix(".") in COMPRESSIONS:
+        raise StorageError(
+            "the answers are written as Parquet",
+            value=str(target),
+            allowed="a name that does not say otherwise",
+            fix=f"call it {target.with_suffix('.parquet').name}",
+        )
 
 
 def _classify_batch(

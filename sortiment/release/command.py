@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sortiment.errors import ReleaseError
@@ -42,7 +43,7 @@ def release_commands(
     @commands.command("show")
     def show_release(context: typer.Context, number: Annotated[int, typer.Argument(help="Of `release list`.")]) -> None:
         """One release: its artifacts and every gate with its numbers."""
-        events = open_log(context).events()
+        events = _released(open_log(context))
         if not 1 <= number <= len(events):
             raise ReleaseError("no such release", value=number, allowed=f"1 to {len(events)}")
         event = events[number - 1]
@@ -55,7 +56,7 @@ def release_commands(
         """Put a known model live by hand, whatever the gates said."""
         log = open_log(context)
         champion = log.champion()
-        full = _complete(version, log.events())
+        full = _complete(version, _released(log))
         if not yes:
             typer.confirm(f"{champion.model_version if champion else 'no champion'} -> {full}?", abort=True)
         out.print(_event_table(log.promote_by_hand(full, now(), who(), reason)))
@@ -69,7 +70,8 @@ def release_commands(
     ) -> None:
         """Put the champion before the current one back in its place."""
         log = open_log(context)
-        full = None if to is None else _complete(to, log.events())
+        events = _released(log)
+        full = None if to is None else _complete(to, events)
         champion = log.champion()
         if not yes:
             live = champion.model_version if champion else "no champion"
@@ -77,6 +79,16 @@ def release_commands(
         out.print(_event_table(log.rollback(now(), who(), reason, to=full)))
 
     return commands
+
+
+def _released(log: ReleaseLog) -> list[ReleaseEvent]:
+    """The log's events. Raises ReleaseError where there are none: before anything is asked of anybody."""
+    events = log.events()
+    if not events:
+        raise ReleaseError(
+            "nothing was released yet", allowed="a market with a release", fix="`sortiment demo` makes a first release"
+        )
+    return events
 
 
 def _events_table(events: list[ReleaseEvent], live: int) -> Table:
@@ -91,8 +103,8 @@ def _events_table(events: list[ReleaseEvent], live: int) -> Table:
             event.model_version,
             event.previous or "",
             event.at.removesuffix("+00:00"),
-            event.by,
-            event.reason,
+            escape(event.by),
+            escape(event.reason),
         )
     return table
 
@@ -103,8 +115,8 @@ def _event_table(event: ReleaseEvent) -> Table:
         "model": event.model_version,
         "instead of": event.previous or "nothing",
         "at": event.at,
-        "by": event.by,
-        "reason": event.reason,
+        "by": escape(event.by),
+        "reason": escape(event.reason),
         **{f"artifact {name}": version for name, version in sorted(event.artifacts.items())},
     }
     for name, value in rows.items():

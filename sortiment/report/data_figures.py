@@ -101,6 +101,7 @@ def plot_coverage(rows: Sequence[Coverage | Mapping[str, Any]], what: str = "dep
     positions = range(len(shown))
     kept = [max(row.sampled, 0.7) for row in shown]
     before = [row.offers for row in shown]
+    axes.set_xlim(0.6, max(before) * 1.5)  # before anything is drawn: matplotlib cannot scale rows that are all equal
     axes.hlines(positions, kept, before, color=AXIS, linewidth=2, zorder=1)
     axes.scatter(before, positions, s=34, color=GRAY, zorder=2, label="offers")
     axes.scatter(kept, positions, s=30, marker="s", color=BLUE, zorder=3, label="sampled")
@@ -115,7 +116,6 @@ def plot_coverage(rows: Sequence[Coverage | Mapping[str, Any]], what: str = "dep
             f"{_percent(row.share)} kept", (1, place), (4, 0), xycoords=axes.get_yaxis_transform(),
             textcoords="offset points", va="center", color=MUTED, annotation_clip=False,
         )  # fmt: skip
-    axes.set_xlim(0.6, max(before) * 1.5)
     dress_rows(axes, [row.name for row in shown], 26)
     _plain_log_ticks(axes, "x")
     show_grid(axes, "x")

@@ -65,6 +65,9 @@ class Market(Section):
     unlabelled: Count = 0
     feeds: tuple[FeedRow, ...] = ()
     by_country: dict[str, dict[str, Number]] = Field(default_factory=dict)
+    empty_columns: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="feed to mapped columns that no row of it fills"
+    )
 
 
 class Sampling(Section):

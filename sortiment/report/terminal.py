@@ -71,6 +71,11 @@ def _data_lines(report: Report) -> list[Line]:
         worst = max(report.quarantine.by_reason.items(), key=lambda item: item[1], default=None)
         note = f"most: {short_text(worst[0], 50)} ({count_text(worst[1])})" if worst else ""
         lines.append(("in quarantine", count_text(report.quarantine.rows), note))
+    if market.empty_columns:
+        empty = [f"{short_text(feed, 40)}: {', '.join(names)}" for feed, names in market.empty_columns.items()]
+        lines.append(
+            ("columns no row fills", count_text(sum(map(len, market.empty_columns.values()))), "; ".join(empty))
+        )
     if report.sampling is not None:
         note = f"of {count_text(report.sampling.offers)} labelled"
         lines.append(("sampled", count_text(report.sampling.sampled), note))

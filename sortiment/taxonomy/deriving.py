@@ -26,8 +26,8 @@ def derive_taxonomy(parts: Iterable[LabelledPart]) -> Taxonomy:
     if not paths:
         raise TaxonomyError(
             "no offer has a label, so there is no tree to derive",
-            allowed="a mapped `category` column, or a taxonomy file",
-            fix="map `category` in a feed spec",
+            allowed="a `category` column that is mapped in a feed spec and filled, or a taxonomy file",
+            fix="map `category` in a feed spec; where it is mapped, is the column empty, or the key misspelt?",
         )
     entries = ((category_id, {UNKNOWN_LANGUAGE: path}) for category_id, path in sorted(paths.items()))
     return make_taxonomy(entries, (UNKNOWN_LANGUAGE,), "label paths")

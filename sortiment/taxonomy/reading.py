@@ -11,6 +11,7 @@ Raises TaxonomyError naming file and line.
 """
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -103,7 +104,7 @@ def _read_file(path: Path, language: str) -> Iterator[Entry]:
 
 
 def _read_text(path: Path, text: str, language: str) -> Iterator[Entry]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         bare = line.strip()
         if not bare or bare.startswith("#"):
             continue
@@ -139,7 +140,7 @@ def _read_json(path: Path) -> tuple[list[Entry], Sequence[str]]:
 
 
 def _read_table(path: Path, text: str, language: str) -> Iterator[Entry]:
-    lines = text.splitlines(keepends=True)
+    lines = list(io.StringIO(text))  # `splitlines` would also split at U+2028
     header_line = lines[0] if lines else ""
     delimiter = max("\t;,|", key=header_line.count)
     reader = csv.reader(lines, delimiter=delimiter)

@@ -5,8 +5,10 @@ language, or the name of its last level where only one category bears it; case a
 one every path is its own category.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from sortiment.cleaning import clean_text
 from sortiment.taxonomy.slugs import slugify
@@ -68,13 +70,27 @@ def taxonomy_resolver(taxonomy: Taxonomy, separator: str) -> Resolver:
 
 
 def split_path(label: str, separator: str) -> CategoryPath:
-    """The label's levels, each cleaned, empty ones dropped. Levels that came apart already are joined by U+001F."""
+    """The label's levels, each cleaned, empty ones dropped. Levels that came apart already are joined by U+001F.
+
+    Blanks of the separator stand for any white space, also for the start and the end of the label: "A > > B" has an
+    empty level, and "> A" begins with one.
+    """
     if PATH_SEPARATOR in label:
         levels: Sequence[str] = label.split(PATH_SEPARATOR)
     else:
-        levels = _unescape_separator(label, separator).split(separator)
+        levels = _between_levels(separator).split(f" {_unescape_separator(label, separator)} ")
     cleaned = (clean_text(level) for level in levels)
     return tuple(level for level in cleaned if level)
+
+
+@cache
+def _between_levels(separator: str) -> re.Pattern[str]:
+    mark = separator.strip()
+    if not mark:
+        return re.compile(re.escape(separator))
+    before = r"\s" if separator[0].isspace() else ""
+    after = r"(?=\s)" if separator[-1].isspace() else ""  # one blank may end one separator and begin the next
+    return re.compile(before + re.escape(mark) + after)
 
 
 def _unescape_separator(label: str, separator: str) -> str:

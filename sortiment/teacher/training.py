@@ -21,7 +21,7 @@ from sortiment.teacher.combining import MIN_OFFERS, Link, fit_link_with_names, l
 from sortiment.teacher.encoder_expert import EncoderExpert, fit_encoder_expert
 from sortiment.teacher.names import CategoryNames, NameFeatures, NameTexts, write_names
 from sortiment.teacher.ngram_expert import NgramExpert, fit_ngram_expert
-from sortiment.teacher.offers import TRAIN, VALIDATION, Offers, read_offers
+from sortiment.teacher.offers import TEST, TRAIN, VALIDATION, Offers, read_offers
 from sortiment.teacher.report import TeacherReport, report_training
 from sortiment.teacher.ridge import Floats, Ints, class_weights, leave_one_out
 from sortiment.teacher.shares import Lifts, Shares, correct_lifts, group_offers, spread_evenly
@@ -61,7 +61,8 @@ def train_teacher(
 
     samples: partition key to its sample (file or folder). features: the cache of encoder features: what a killed run
     embedded is not embedded again. names: each category's paths; what they say helps most where offers are few.
-    Raises TrainingError for fewer than two categories with training offers.
+    Raises TrainingError for fewer than two categories with training offers, and where no labelled offer is left to
+    test on: nothing that follows could be judged, so it is said before hours are spent on it.
     """
     offers = read_offers(samples, encoder_settings.inputs)
     has_label = np.array([label is not None for label in offers.labels], bool)
@@ -126,6 +127,14 @@ def _classes(labelled: Offers) -> tuple[tuple[str, ...], tuple[str, ...]]:
             "a teacher needs labelled training offers of two categories or more",
             value=sorted(taught),
             fix="give labelled offers: map `category` in the feed specs; or draw a larger sample",
+        )
+    if TEST not in labelled.split:
+        raise TrainingError(
+            "no labelled offer is in the test split",
+            value=f"{len(labelled.split)} labelled offers of {len(every)} categories in the sample",
+            allowed="a market with categories of several offers that differ in their titles",
+            fix="give more labelled offers of the same categories (one that has a single offer needs it for training; "
+            "offers with nearly the same title stay together), or raise sampling.test_share",
         )
     return tuple(sorted(taught)), tuple(sorted(every - taught))
 

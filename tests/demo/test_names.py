@@ -1,10 +1,10 @@
-"""Feeds of one run have names of their own."""
+"""Feeds of one run have names of their own, and two days."""
 
 from pathlib import Path
 
 import pytest
 
-from demo.market import name_apart
+from demo.market import name_apart, split_days
 from sortiment.errors import FeedError
 from sortiment.feeds import FeedSpec, parse_spec
 
@@ -26,3 +26,10 @@ def test_a_spec_that_is_called_like_the_second_day_is_not_mistaken_for_it() -> N
 def test_a_spec_that_is_given_twice_is_an_error_that_names_it() -> None:
     with pytest.raises(FeedError, match=r"two feed specs have the same name.*north-shop"):
         name_apart([spec("north", "shop"), spec("north", "shop")])
+
+
+@pytest.mark.parametrize("share", [(0.0, 1.0), (0.2, 0.7)])
+def test_two_days_are_together_what_the_spec_asks_for(share: tuple[float, float]) -> None:
+    first, second = split_days(spec("shop", "offers").model_copy(update={"key_share": share}))
+    assert (first[0], second[1]) == share and first[1] == second[0]
+    assert first[1] - first[0] == pytest.approx(0.85 * (share[1] - share[0]))

@@ -1,6 +1,7 @@
 """CSV files as shops deliver them."""
 
 import gzip
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +70,55 @@ def test_a_column_that_is_not_there_is_an_error_that_shows_the_header(load: Load
     ) as caught:
         load("o.csv", "id;title\n1;a\n", columns={"offer_id": "id", "title": "titel"})
     assert caught.value.value == ["id", "title"]
+
+
+def test_headers_match_however_their_letters_are_composed(load: Load) -> None:
+    header = unicodedata.normalize("NFD", "id;Größe\u00a0lang\n")
+    assert titles(load("o.csv", f"{header}1;a\n", columns={"offer_id": "id", "title": "Größe lang"})) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "advice"),
+    [
+        ("id;titel\n1;a\n", {}, "is it 'titel'"),
+        ("1;Tisch\n2;Stuhl\n", {}, "`header: false` where the file has none"),
+        ("1;Tisch\n2;Stuhl\n", {"header": False}, "with `header: false` they are named by number, from 1"),
+        ("sep=;\nid;title\n1;a\n", {}, "`skip_lines`"),
+    ],
+)
+def test_the_error_about_a_missing_column_says_what_else_may_be_wrong(
+    load: Load, content: str, fields: dict[str, Any], advice: str
+) -> None:
+    with pytest.raises(FeedError, match="is not in the header") as caught:
+        load("o.csv", content, **fields)
+    assert advice in (caught.value.fix or "")
+
+
+@pytest.mark.parametrize("blank", ["\n\n", " \r\n", "\ufeff\n\t\n"])
+def test_blank_lines_before_the_header_are_passed_over(load: Load, blank: str) -> None:
+    loaded = load("o.csv", f"{blank}id;title\n1;a\n2;\n")
+    assert titles(loaded) == ["a"]
+    assert loaded.broken == [(blank.count("\n") + 3, "missing_title")]
+
+
+@pytest.mark.parametrize(
+    ("content", "fields"), [("\n\n\n", {}), ("\ufeff", {}), ("id,title\n1,a\n", {"skip_lines": 9})]
+)
+def test_a_file_of_nothing_but_blank_lines_is_an_error_that_says_what_to_do(
+    load: Load, content: str, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(FeedError, match=r"o\.csv has no header.*skip_lines"):
+        load("o.csv", content, **fields)
+
+
+def test_utf_16_without_a_byte_order_mark_must_say_its_order(load: Load) -> None:
+    with pytest.raises(FeedError, match=r"o\.csv line 1: this is not text in utf-16.*utf-16-le or utf-16-be"):
+        load("o.csv", "id;title\n1;a\n".encode("utf-16-le"), encoding="utf-16")
+
+
+def test_only_line_ends_end_a_header(load: Load) -> None:
+    content = "first\x0cline\nid;si\u2028ze;title\n1;L;a\n"
+    assert titles(load("o.csv", content, skip_lines=1)) == ["a"]
 
 
 def test_a_mapped_column_that_stands_twice_is_an_error(load: Load) -> None:
@@ -158,7 +208,7 @@ def test_careful_and_plain_splitting_agree() -> None:
     ("name", "content", "message"),
     [
         ("o.csv", b"", "o.csv is empty"),
-        ("o.csv", b"\n\nid,title\n", "has no header"),
+        ("o.csv", b"\n\n\n", "has no header"),
         ("o.csv", b"PK\x03\x04rest", "zip archive or an Excel workbook, not text"),
         ("o.csv", bytes(range(256)) * 20, "not text in utf-8"),
         ("o.csv", "id,title\n1,a\n".encode("utf-16-le"), "not text in utf-8"),

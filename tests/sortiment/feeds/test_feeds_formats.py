@@ -68,6 +68,28 @@ def test_keys_may_be_dotted_paths(load: Load) -> None:
     assert [(row["title"], row["brand"]) for row in load("o.jsonl", content, columns=columns).offers] == [("Zug", "X")]
 
 
+@pytest.mark.parametrize("column", ["offer_id", "title", "country"])
+def test_a_key_that_every_offer_needs_and_no_row_has_is_an_error(load: Load, column: str) -> None:
+    content = lines(*({"id": number, "title": "a", "land": "DE"} for number in range(3)))
+    columns = {"offer_id": "id", "title": "title", "country": "land"} | {column: "wrong"}
+    with pytest.raises(FeedError, match=f"no row has the key 'wrong', mapped to {column}.*with a dot"):
+        load("o.jsonl", content, columns=columns, constants={})
+
+
+def test_a_mapped_column_without_any_value_is_told(load: Load) -> None:
+    content = lines({"id": 1, "title": "a", "kat": "A > B", "brand": ""}, {"id": 2, "title": "b", "price": 3})
+    columns = {"offer_id": "id", "title": "title", "category": "cat", "brand": "brand", "price": "price"}
+    assert load("o.jsonl", content, columns=columns).report.empty == ["brand", "category"]
+
+
+def test_a_column_that_is_filled_once_is_not_empty_and_levels_count_together(load: Load) -> None:
+    content = "id,title,l1,l2,brand\n1,a,,,\n2,b,A,,\n"
+    columns = {"offer_id": "id", "title": "title", "category": ["l1", "l2"], "brand": "brand"}
+    loaded = load("o.csv", content, columns=columns)
+    assert loaded.report.empty == ["brand"]
+    assert json.loads((loaded.folder / "report.json").read_bytes())["empty"] == ["brand"]
+
+
 def test_broken_json_lines_are_quarantined_with_their_line(load: Load) -> None:
     content = lines(
         {"id": 1, "title": "a"},
@@ -128,7 +150,7 @@ def test_broken_parquet_rows_are_quarantined_with_their_row(load: Load) -> None:
     table = pa.table({"id": [1, 2, 3], "title": pa.array([b"a", b"bad \xff", None], pa.binary())})
     loaded = load("o.parquet", parquet(table))
     assert loaded.broken == [(2, "bad_encoding"), (3, "missing_title")]
-    assert json.loads(loaded.quarantine[1]["row"]) == {"id": 3, "title": None}
+    assert json.loads(loaded.quarantine[1]["row"]) == {"id": "3", "title": None}
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-30], lambda data: b"id,title\n1,a\n", lambda data: b""])
@@ -177,3 +199,37 @@ def test_files_of_one_name_in_several_folders_are_told_apart_wherever_the_spec_l
     for path in ("shop", "shop/*/offers.csv", "shop/**/*.csv"):
         spec = parse_spec({**content, "path": str(tmp_path / path)}, "shop", tmp_path / "elsewhere")
         assert [file.name for file in find_feed_files(spec)] == ["a/offers.csv", "b/offers.csv"]
+
+
+def not_utf8(*values: bytes) -> pa.Array:
+    """Strings as a writer leaves them that does not check what it calls text."""
+    as_bytes = pa.array(values, pa.binary())
+    return pa.Array.from_buffers(pa.string(), len(values), as_bytes.buffers())
+
+
+@pytest.mark.parametrize("kind", ["string", "dictionary"])
+def test_bytes_that_parquet_calls_text_and_that_are_none_cost_their_row_only(load: Load, kind: str) -> None:
+    titles = not_utf8(b"a", b"K\xfchl", b"c")
+    if kind == "dictionary":
+        titles = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2], pa.int32()), titles)
+    loaded = load("o.parquet", parquet(pa.table({"id": ["1", "2", "3"], "title": titles})))
+    assert [row["title"] for row in loaded.offers] == ["a", "c"]
+    assert loaded.broken == [(2, "bad_encoding")]
+    assert loaded.quarantine[0]["row"] == '{"id": "2", "title": "K\\xfchl"}'
+
+
+def test_a_parquet_time_that_no_calendar_has_costs_its_row_only(load: Load) -> None:
+    seen = pa.array([0, 10**18], pa.timestamp("us"))  # 1970 and the year 33658
+    table = pa.table({"id": ["1", "2"], "title": ["a", "b"], "seen": seen})
+    columns = {"offer_id": "id", "title": "title", "observed_at": "seen"}
+    loaded = load("o.parquet", parquet(table), columns=columns)
+    assert loaded.broken == [(1, "bad_date"), (2, "bad_date")]
+    assert "out of range" in loaded.quarantine[1]["row"]
+
+
+def test_a_nested_parquet_value_that_cannot_be_read_is_an_error_that_names_the_file(load: Load) -> None:
+    levels = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), not_utf8(b"\xff"))
+    table = pa.table({"id": ["1"], "title": ["a"], "path": levels})
+    columns = {"offer_id": "id", "title": "title", "category": "path"}
+    with pytest.raises(FeedError, match=r"o\.parquet cannot be read as Parquet past row 0.*utf-8"):
+        load("o.parquet", parquet(table), columns=columns)

@@ -21,8 +21,17 @@ from pyarrow import fs
 
 from sortiment.artifacts import ArtifactStore, verify
 from sortiment.blobs import LocalBlobs
-from sortiment.errors import FeedError
-from sortiment.feeds import FeedSpec, OfferPart, describe_market, load_parts, offer_key, part_recipe, write_offers
+from sortiment.errors import FeedError, TaxonomyError
+from sortiment.feeds import (
+    FeedSpec,
+    OfferPart,
+    describe_market,
+    load_parts,
+    offer_key,
+    part_recipe,
+    write_listing,
+    write_offers,
+)
 from sortiment.feeds.files import list_feed_files
 from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS, OfferFiles
 from sortiment.progress import silent
@@ -320,3 +329,28 @@ def test_rows_of_a_part_are_ordered_by_key_so_that_a_range_of_keys_opens_few_row
         assert file.metadata.num_rows == len(keys) - 100
         halves = [file.metadata.row_group(group).column(0).statistics for group in range(file.num_row_groups)]
     assert [(half.min >> 63, half.max >> 63) for half in halves] == [(0, 0), (1, 1)]
+
+
+def test_feeds_without_a_single_offer_are_an_error_that_names_the_files(
+    make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    parts = load_all(make_spec("a.csv", "id,title\n"), store)
+    with pytest.raises(FeedError, match=r"the feeds hold no offer; seen: 'a\.csv: 0 rows'"):
+        write_listing(parts, tmp_path)
+
+
+def test_labels_that_nobody_finds_are_an_error_that_says_where_to_look(
+    make_spec: MakeSpec, store: ArtifactStore
+) -> None:
+    columns = {"offer_id": "id", "title": "title", "category": "kat"}
+    parts = load_all(make_spec("a.jsonl", '{"id": 1, "title": "a", "cat": "A > B"}\n', columns=columns), store)
+    with pytest.raises(TaxonomyError, match=r"no offer has a label.*the key misspelt"):
+        derive_taxonomy(parts)
+
+
+def test_a_file_whose_name_is_no_text_is_named(make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path) -> None:
+    (tmp_path / "feed").mkdir()
+    (tmp_path / "feed" / os.fsdecode(b"\xff.csv")).write_bytes(b"id,title\n1,a\n2,\n3,c\n4,d\n5,e\n")
+    (part,) = load_all(make_spec("feed"), store)
+    assert part.source_file == "feed/\\xff.csv"
+    assert pq.read_table(part.quarantine_file)["source_file"].to_pylist() == ["feed/\\xff.csv"]

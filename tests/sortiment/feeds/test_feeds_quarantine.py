@@ -8,6 +8,7 @@ import pytest
 
 from sortiment.errors import FeedError
 from sortiment.feeds import MEANING
+from sortiment.feeds.reasons import ADVICE
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import make_taxonomy, taxonomy_resolver
 
@@ -166,6 +167,30 @@ def test_the_wrong_encoding_fails_and_names_the_cause(load: Load) -> None:
     content = "id,title\n" + "".join(f"{number},Kühlschrank\n" for number in range(9))
     with pytest.raises(FeedError, match=r"bad_encoding .* encoding"):
         load("o.csv", content.encode("latin-1"), settings=FeedSettings())
+
+
+@pytest.mark.parametrize(
+    ("rows", "advice"),
+    [
+        ('1;DE;"quoted" start;;;;;;;', 'quote: ""'),
+        ("1;DE;a;;from 12,99 €;;;;;", "unreadable_optional: drop"),
+        ("1;DE;a;;;;;12/31/2025;;", "date_format"),
+        ("1;Germany;a;;;;;;;", "constants: {country: ..}"),
+        ("1,DE,a", "delimiter"),
+    ],
+)
+def test_where_a_file_is_broken_in_one_way_the_error_names_the_field_of_the_spec(
+    load: Load, rows: str, advice: str
+) -> None:
+    with pytest.raises(FeedError, match="100% of 1 rows are broken") as caught:
+        load("o.csv", f"{HEADER}\n{rows}\n", settings=FeedSettings(), **ALL)
+    assert advice in (caught.value.fix or "")
+    assert "shop.yaml" in (caught.value.fix or "")
+
+
+def test_every_reason_that_breaks_a_row_for_the_specs_sake_has_advice() -> None:
+    of_the_row = {"superseded", "bad_gtin", "empty_title", "title_too_long", "not_an_object"}
+    assert set(MEANING) - set(ADVICE) == of_the_row
 
 
 def test_a_withdrawn_offer_needs_no_title(load: Load) -> None:

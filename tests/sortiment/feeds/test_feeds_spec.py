@@ -48,7 +48,16 @@ category_separator: " > "
         ({"columns": {"title": ""}}, "title names an empty column"),
         ({"format": "xml"}, r"format: Input should be 'csv', 'jsonl' or 'parquet'.*seen: 'xml'"),
         ({"encoding": "utf-7000"}, "encoding: 'utf-7000' is no encoding"),
-        ({"delimiter": ";;"}, r"delimiter: .*seen: ';;'"),
+        ({"encoding": "base64"}, "encoding: 'base64' is no encoding"),
+        ({"encoding": "rot13"}, "encoding: 'rot13' is no encoding"),
+        ({"encoding": "idna"}, "encoding: 'idna' is no encoding"),
+        ({"delimiter": ";;"}, r"delimiter: .*seen: ';;'; allowed: one character"),
+        ({"delimiter": "\\t"}, r"delimiter: .*a tab, which YAML writes"),
+        ({"delimiter": "\n"}, r"delimiter, quote and escape are '\\n'.*none of them a line end"),
+        ({"delimiter": '"'}, "three different characters"),
+        ({"escape": '"'}, "a quote that is doubled within quotes needs no escape"),
+        ({"columns": None}, "columns: .*allowed: a mapping of the contract's columns to the file's"),
+        ({"null_values": "-"}, r'null_values: .*allowed: a list, such as \["", "n/a"\]'),
         ({"separator": ";"}, r"separator is not a field of a feed spec.*allowed: path, format"),
         ({"path": None}, "path"),
         ({"name": "x"}, "name is not given in the file"),
@@ -75,6 +84,43 @@ def test_a_spec_that_is_no_mapping_is_an_error(tmp_path: Path, content: str) -> 
 
 def test_a_spec_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FeedError, match="the feed spec is not there"):
+        load_spec(tmp_path / "shop.yaml")
+
+
+@pytest.mark.parametrize(
+    ("constants", "message"),
+    [
+        ({"country": "Germany"}, "constants: country cannot be read; seen: 'Germany'; allowed: an ISO 3166-1"),
+        ({"country": ["DE", "AT"]}, "constants: country cannot be read"),
+        ({"country": None}, "constants: country cannot be read; seen: 'None'"),
+        ({"country": "de", "currency": "Dollars"}, "constants: currency cannot be read; seen: 'Dollars'"),
+        ({"country": "de", "price": "call us"}, "constants: price cannot be read"),
+        ({"country": "de", "observed_at": "yesterday"}, "constants: observed_at cannot be read"),
+        ({"country": "de", "withdrawn": "perhaps"}, "constants: withdrawn cannot be read"),
+    ],
+)
+def test_a_constant_that_would_break_every_row_is_an_error_before_any_row_is_read(
+    make_spec: Callable[..., FeedSpec], constants: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(FeedError, match=message):
+        make_spec("o.csv", "id,title\n1,a\n", constants=constants)
+
+
+def test_constants_are_read_as_cells_are(make_spec: Callable[..., FeedSpec]) -> None:
+    constants = {
+        "country": "uk",
+        "currency": "€",
+        "price": "1.299,00",
+        "observed_at": "31.12.2025",
+        "withdrawn": "nein",
+    }
+    assert make_spec("o.csv", "id,title\n1,a\n", constants=constants).constants == constants
+
+
+@pytest.mark.parametrize("twice", ["path: a.csv\npath: b.csv\n", "columns: {title: a, offer_id: b, title: c}\n"])
+def test_a_key_that_stands_twice_is_an_error(tmp_path: Path, twice: str) -> None:
+    (tmp_path / "shop.yaml").write_text(twice, encoding="utf-8")
+    with pytest.raises(FeedError, match=r"shop\.yaml cannot be read as YAML.*stands twice.*line"):
         load_spec(tmp_path / "shop.yaml")
 
 

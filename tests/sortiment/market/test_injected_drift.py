@@ -112,7 +112,9 @@ def test_an_unknown_scenario_and_a_missing_column_are_errors(offers: pa.Table):
 
 def test_a_drifted_table_becomes_a_feed_that_the_loader_reads(offers: pa.Table, tmp_path: Path):
     drift = inject_drift(offers, "shop_style", COUNTRY, DEPARTMENT, SEED)
-    spec_file = write_drifted_feed(drift.offers, tmp_path, "injected-day-2")
+    nobody = pa.nulls(len(offers), pa.string())
+    given = drift.offers.drop_columns([name for name in ("gtin",) if name in offers.column_names])
+    spec_file = write_drifted_feed(given.append_column("gtin", nobody), tmp_path, "injected-day-2")
     assert "Injected drift" in spec_file.read_text(encoding="utf-8")
     spec = load_spec(spec_file)
     (file,) = list_feed_files(spec)
@@ -121,5 +123,6 @@ def test_a_drifted_table_becomes_a_feed_that_the_loader_reads(offers: pa.Table, 
         file, spec, path_resolver(spec.category_separator), FeedSettings(), tmp_path / "out", silent
     )
     assert report.rows_loaded == len(offers) and not report.quarantined
+    assert "gtin" not in spec.columns and not report.empty  # what no offer has is not mapped
     labelled = sum(country.labelled for country in report.countries.values())
     assert labelled == len(offers) - offers["category_id"].null_count

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sortiment.errors import FeedError
+from sortiment.errors import FeedError, StorageError
 from sortiment.predictions import FileReport, classify_file
 from sortiment.settings import PredictionSettings
 
@@ -113,6 +113,96 @@ def test_a_header_without_a_title_is_an_error_that_shows_it(run: Run, tmp_path: 
     assert not (tmp_path / "out.parquet").exists()
     _, rows = run("a.csv", b"a,b\n1,wine\n", columns={"title": "b"})
     assert rows[0]["category_id"] == "wine"
+
+
+def test_the_file_itself_is_never_overwritten(engine: Any, taxonomy: Path, tmp_path: Path) -> None:
+    source, elsewhere = tmp_path / "a.csv", tmp_path / "same.parquet"
+    source.write_bytes(b"title\nwine\n")
+    elsewhere.symlink_to(source)
+    for target, message in (
+        (source, "a file of their own"),
+        (elsewhere, "a file of their own"),
+        (tmp_path, "a file of their own"),
+        (tmp_path / "out.csv", "written as Parquet.*call it out.parquet"),
+        (tmp_path / "out.parquet.gz", "written as Parquet"),
+        (Path("/proc/nowhere/out.parquet"), "cannot be written"),
+    ):
+        with pytest.raises(StorageError, match=message):
+            classify_file(engine, source, target, taxonomy=taxonomy, model_version="m1", settings=PredictionSettings())
+    assert source.read_bytes() == b"title\nwine\n"
+
+
+def test_one_file_is_classified_not_the_first_of_a_folder(engine: Any, taxonomy: Path, tmp_path: Path) -> None:
+    (tmp_path / "feed").mkdir()
+    (tmp_path / "feed" / "a.csv").write_bytes(b"title\nwine\n")
+    for source in (tmp_path / "feed", tmp_path / "feed" / "*.csv", tmp_path / "missing.csv"):
+        with pytest.raises(FeedError, match=r"the file to classify is not there.*not a folder or glob"):
+            classify_file(
+                engine,
+                source,
+                tmp_path / "out.parquet",
+                taxonomy=taxonomy,
+                model_version="m1",
+                settings=PredictionSettings(),
+            )
+
+
+def test_a_country_that_is_none_is_an_error_and_any_spelling_of_one_is_read(run: Run, engine: Any) -> None:
+    with pytest.raises(FeedError, match="this is no country; seen: 'Germany'"):
+        run("a.csv", b"title\nwine\n", country="Germany")
+    _, rows = run("a.csv", b"title\nwine\n", country="uk")
+    assert rows[0]["country"] == "GB" and engine.asked[-1] == ("wine", "GB")
+
+
+def test_a_file_of_one_column_has_no_delimiter(run: Run) -> None:
+    _, rows = run("a.csv", b'title\nwine red, dry\n"toys car; blue"\n')
+    assert [(row["title"], row["category_id"]) for row in rows] == [
+        ("wine red, dry", "wine"),
+        ("toys car; blue", "toys"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": {"title": "name"}}, "no column is called 'name'.*--title"),
+        ({"encoding": "klingon"}, "is no encoding that Python knows.*--encoding"),
+        ({"delimiter": ";;"}, "delimiter.*--delimiter"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_an_error_that_names_it(
+    run: Run, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(FeedError, match=message):
+        run("a.csv", b"a,b\n1,wine\n", **options)
+
+
+def test_blank_lines_before_the_header_do_no_harm(run: Run) -> None:
+    assert run("a.csv", b"\n\nid;title\n1;wine\n")[1][0]["category_id"] == "wine"
+
+
+def test_the_title_may_lie_in_an_object_within_the_object(run: Run) -> None:
+    report, rows = run(
+        "a.jsonl", json.dumps({"product": {"title": "wine red", "id": 7}, "price": {"value": 3}}).encode()
+    )
+    assert report.columns["title"] == "product.title"
+    assert (rows[0]["title"], rows[0]["category_id"]) == ("wine red", "wine")
+
+
+def test_json_lines_end_at_line_feeds_only(run: Run) -> None:
+    content = json.dumps({"description": "two\u2028lines", "title": "wine red"}, ensure_ascii=False)
+    assert run("a.jsonl", content.encode())[1][0]["category_id"] == "wine"
+
+
+def test_a_json_array_is_an_error_that_says_how_to_make_lines_of_it(run: Run) -> None:
+    with pytest.raises(FeedError, match=r"this is a JSON array.*jq -c"):
+        run("a.json", b'[{"title": "wine"}]')
+
+
+def test_the_report_says_how_the_file_was_read(run: Run) -> None:
+    report, _ = run("a.csv", "title\tid\nwine\t1\n".encode("utf-16"))
+    assert (report.encoding, report.delimiter) == ("utf-16", "\t")
+    assert run("b.csv", "title;größe\nwine;1\n".encode("cp1252"))[0].encoding == "cp1252"
 
 
 def test_a_file_that_cannot_be_read_leaves_the_last_result(run: Run, tmp_path: Path) -> None:

@@ -49,6 +49,11 @@ def test_list_marks_what_is_live(run: Run, two_releases: None) -> None:
     assert "aaa111" in lines[1] and "*" not in lines[1]
 
 
+def test_a_reason_is_shown_as_it_was_written(run: Run, two_releases: None) -> None:
+    run("promote", "aaa", "--reason", "fix [urgent] [/b]", "--yes")
+    assert "fix [urgent] [/b]" in run("show", "3") and "fix [urgent] [/b]" in run("list")
+
+
 def test_show_prints_the_gates(run: Run, two_releases: None) -> None:
     printed = run("show", "1")
     assert "c1" in printed and "100 test offers" in printed and "passed" in printed

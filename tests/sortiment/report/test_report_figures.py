@@ -143,6 +143,7 @@ def test_nothing_to_draw_is_said_in_words(kind: str) -> None:
 SINGLE: dict[str, Callable[[], Any]] = {
     "category counts": lambda: figures.plot_category_counts([1], [1], 200),
     "coverage": lambda: figures.plot_coverage([{"name": "toys", "offers": 1, "sampled": 0}]),
+    "coverage, all kept": lambda: figures.plot_coverage([{"name": "toys", "offers": 10, "sampled": 10}]),
     "feeds": lambda: figures.plot_feed_rows([{"name": "shop", "rows": 0}]),
     "scores": lambda: figures.plot_scores({"teacher": {"DE": {"macro_f1": 1.0}}}),
     "accuracy": lambda: figures.plot_scores({"teacher": {"DE": {"accuracy": 1.0}}}, metric="accuracy"),

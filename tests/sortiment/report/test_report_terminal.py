@@ -51,6 +51,12 @@ def test_what_was_not_done_says_so_with_its_reason() -> None:
     assert "no second feed" in text
 
 
+def test_mapped_columns_that_no_row_fills_are_told() -> None:
+    market = {**MARKET, "empty_columns": {"shop": ["brand", "category"]}}
+    text = printed(summarize_report(parse_report({"market": market}), Path("r.html")), 120)
+    assert "columns no row fills" in text and "shop: brand, category" in text
+
+
 def test_names_are_not_taken_for_markup() -> None:
     assert "[red]A market[/red]" in printed(summarize_report(parse_report({"market": MARKET})), 80)
 

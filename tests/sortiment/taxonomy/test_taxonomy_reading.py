@@ -196,3 +196,11 @@ def test_labels_of_a_real_tree_resolve_in_its_languages(real_tree: Taxonomy) -> 
     ]
     # 39 of 52,975 translated paths stand for two categories.
     assert len(unresolved) <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("t.txt", "Toys > Ca\u2028rs\n"), ("t.csv", "path\nToys > Ca\u2028rs\n")]
+)
+def test_only_line_ends_end_a_category(tmp_path: Path, name: str, content: str) -> None:
+    (category,) = read_taxonomy(write(tmp_path, name, content)).categories
+    assert category.path == ("Toys", "Ca rs")

@@ -254,6 +254,14 @@ def test_one_category_is_not_enough(samples: dict[str, Path], encoder: EncoderFo
     assert not (tmp_path / "t").exists()
 
 
+def test_without_an_offer_to_test_on_nothing_is_trained(encoder: EncoderFolder, tmp_path: Path) -> None:
+    rows: list[tuple[str, str | None, str]] = [(f"thing {number}", f"{number:012d}", "train") for number in range(10)]
+    single = {"GB|all": write_sample(tmp_path / "single", "GB", rows, 0)}
+    with pytest.raises(TrainingError, match=r"no labelled offer is in the test split.*10 categories"):
+        train_teacher(single, encoder, FP32, SETTINGS, tmp_path / "t", tmp_path / "f")
+    assert not (tmp_path / "f").exists()  # before anything was embedded
+
+
 def test_a_teacher_is_not_read_with_another_encoder_or_other_texts(
     teacher: Teacher, encoder: EncoderFolder, home: Path, tmp_path: Path
 ) -> None:
