@@ -10,7 +10,7 @@ from sortiment.engines.machine import Machine, describe_machine
 from sortiment.engines.quantize import Parity, QuantizeReport, quantize_student
 from sortiment.engines.targets import REFERENCE, TARGETS, Target, find_target
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 __all__ = [
     "CODE_VERSION",

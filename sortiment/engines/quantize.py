@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from sortiment.blobs import write_atomically
-from sortiment.engines.bert_graph import LOOKUP_NODE, write_bert_graph
+from sortiment.engines.bert_graph import BertShape, float_nodes, write_bert_graph
 from sortiment.engines.calibration import Floats, probabilities, rank_top
 from sortiment.engines.folders import (
     EngineSpec,
@@ -98,7 +98,7 @@ def quantize_student(
     # in the artifact's own folder, so that what a killed run leaves behind goes with it
     with progress("quantize", total=4, unit="steps") as step, tempfile.TemporaryDirectory(dir=out) as scratch:
         graph = Path(scratch) / "model.onnx"
-        write_bert_graph(student, graph)
+        shape = write_bert_graph(student, graph)
         copy_companions(student, out)
         tokenizer = TextTokenizer(student, max_tokens)
         tokens = tokenizer.tokenize(checking)
@@ -107,7 +107,12 @@ def quantize_student(
         step.advance(note=f"graph equals torch to {difference:.1g}")
         with ThreadPoolExecutor(1) as background:  # NNCF computes in a process of its own, on one core
             made = background.submit(
-                _quantize_for_openvino, graph, tokenizer.tokenize(fitting), Path(scratch), out / OPENVINO_FILES[0]
+                _quantize_for_openvino,
+                graph,
+                shape,
+                tokenizer.tokenize(fitting),
+                Path(scratch),
+                out / OPENVINO_FILES[0],
             )
             _quantize_for_onnx(graph, out / ONNX_FILES[0])
             step.advance(note="ONNX Runtime int8")
@@ -230,13 +235,13 @@ def _one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _quantize_for_openvino(graph: Path, tokens: list[list[int]], scratch: Path, out: Path) -> None:
+def _quantize_for_openvino(graph: Path, shape: BertShape, tokens: list[list[int]], scratch: Path, out: Path) -> None:
     start = np.concatenate([[0], np.cumsum([len(ids) for ids in tokens])]).astype(np.int64)
     np.savez(scratch / "tokens.npz", flat=np.concatenate([np.array(ids, np.int64) for ids in tokens]), start=start)
     job = {
         "model": str(graph),
         "tokens": str(scratch / "tokens.npz"),
-        "ignored": [LOOKUP_NODE],
+        "ignored": float_nodes(shape),
         "out": str(out.resolve()),
     }
     (scratch / "job.json").write_text(json.dumps(job), encoding="utf-8")
