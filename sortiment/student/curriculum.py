@@ -6,20 +6,24 @@ import numpy as np
 import numpy.typing as npt
 
 from sortiment.settings import StudentSettings
-from sortiment.student.corpus import NO_CLASS, Corpus
+from sortiment.student.corpus import NO_CLASS, NO_PARTITION, Corpus
 from sortiment.student.head import choose_rows
 
 MOST_PASSES = 6  # of an epoch over a rare class's offers
 
 
 def rows_to_learn(corpus: Corpus, changed: Collection[str] | None, settings: StudentSettings) -> npt.NDArray[np.int64]:
-    """All training offers; or those of the partitions that changed, and others rehearsed, rare classes whole."""
+    """All training offers and names; or the offers of the partitions that changed with their categories' names, and
+    other offers rehearsed, rare classes whole."""
     train = corpus.rows("train")
     if changed is None:
         return train
     new = rows_of(corpus, changed)
-    rehearsed = choose_rows(corpus.labels, np.setdiff1d(train, new), settings.rehearsed_offers, settings.seed)
-    return np.union1d(new, rehearsed)
+    is_name = corpus.partition[train] == NO_PARTITION
+    others = np.setdiff1d(train[~is_name], new)
+    rehearsed = choose_rows(corpus.labels, others, settings.rehearsed_offers, settings.seed)
+    names = train[is_name & np.isin(corpus.labels[train], corpus.labels[new])]
+    return np.union1d(np.union1d(new, names), rehearsed)
 
 
 def rows_to_repeat(

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from sortiment.settings import StudentSettings
-from sortiment.student.curriculum import MOST_PASSES, rows_to_repeat
+from sortiment.student.corpus import NO_PARTITION
+from sortiment.student.curriculum import MOST_PASSES, rows_to_learn, rows_to_repeat
 
 
 def corpus(new: dict[int, int], old: int) -> Any:
@@ -53,3 +54,14 @@ def test_an_offer_without_a_label_counts_to_the_class_that_the_teacher_gives_it(
 def test_a_first_training_repeats_nothing() -> None:
     made = corpus({1: 16, 2: 4}, old=500)
     assert len(rows_to_repeat(made, np.arange(520), None, StudentSettings())) == 0
+
+
+def test_retraining_reads_the_names_of_changed_categories_and_they_take_no_rehearsed_offers_place() -> None:
+    made = corpus({1: 16, 2: 4}, old=500)
+    made.labels = np.r_[made.labels, 0, 1, 2, 3].astype(np.int32)
+    made.partition = np.r_[made.partition, np.full(4, NO_PARTITION)]
+    rows = rows_to_learn(made, ["DE|garden"], StudentSettings(rehearsed_offers=100))
+    assert (made.partition[rows] == 0).sum() == 20
+    assert (made.partition[rows] == 1).sum() == 100
+    assert made.labels[rows[made.partition[rows] == NO_PARTITION]].tolist() == [1, 2]
+    assert len(rows_to_learn(made, None, StudentSettings())) == 524
