@@ -14,13 +14,11 @@ def corpus(new: dict[int, int], old: int) -> Any:
     """`new`: offers by class in the partition that changed; `old` offers in another."""
     labels = np.concatenate([np.repeat(list(new), list(new.values())), np.zeros(old, int)]).astype(np.int32)
     partition = np.r_[np.zeros(sum(new.values()), int), np.ones(old, int)]
-    return SimpleNamespace(
-        labels=labels,
-        partition=partition,
-        partitions=("DE|garden", "DE|toys"),
-        top_index=labels[:, None],
-        rows=lambda split: np.arange(len(labels)),
+    made = SimpleNamespace(
+        labels=labels, partition=partition, partitions=("DE|garden", "DE|toys"), top_index=labels[:, None]
     )
+    made.rows = lambda split: np.arange(len(made.labels))
+    return made
 
 
 def passes(made: Any, **settings: int) -> dict[int, int]:
