@@ -157,7 +157,7 @@ def plot_feed_rows(feeds: Sequence[FeedRow | Mapping[str, Any]]) -> "Figure":
             text, (feed.loaded + feed.quarantined, place), (5, 0), textcoords="offset points", va="center",
             color=MUTED, annotation_clip=False,
         )  # fmt: skip
-    axes.set_xlim(0, max([feed.rows for feed in shown] + [1]) * 1.6)
+    axes.set_xlim(0, max([feed.rows for feed in shown] + [1]) * 1.95)
     _bare_value_axis(axes)
     dress_rows(axes, [feed.name for feed in shown], 28)
     _legend_of(axes)
