@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LETTER = 0.022  # share of the axis that a letter behind a bar takes
+MOST_LETTERS = 36
+
 
 @in_house_style
 def plot_category_counts(
@@ -137,6 +140,11 @@ def _percent(share: float) -> str:
     return f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
 
 
+def _feed_text(feed: FeedRow) -> str:
+    share = feed.quarantined / feed.rows if feed.rows else 0.0
+    return f"{feed.loaded:,}" + (f" · {_percent(share)} in quarantine" if feed.quarantined else "")
+
+
 @in_house_style
 def plot_feed_rows(feeds: Sequence[FeedRow | Mapping[str, Any]]) -> "Figure":
     """Rows per feed: loaded, and in quarantine (at most 70 feeds, largest first)."""
@@ -150,14 +158,14 @@ def plot_feed_rows(feeds: Sequence[FeedRow | Mapping[str, Any]]) -> "Figure":
     loaded, broken = [feed.loaded for feed in shown], [feed.quarantined for feed in shown]
     axes.barh(places, loaded, height=0.56, color=BLUE, label="loaded")
     axes.barh(places, broken, left=loaded, height=0.56, color=ORANGE, label="in quarantine")
-    for place, feed in enumerate(shown):
-        share = feed.quarantined / feed.rows if feed.rows else 0.0
-        text = f"{feed.loaded:,}" + (f" · {_percent(share)} in quarantine" if feed.quarantined else "")
+    texts = [_feed_text(feed) for feed in shown]
+    for place, (feed, text) in enumerate(zip(shown, texts, strict=True)):
         axes.annotate(
             text, (feed.loaded + feed.quarantined, place), (5, 0), textcoords="offset points", va="center",
             color=MUTED, annotation_clip=False,
         )  # fmt: skip
-    axes.set_xlim(0, max([feed.rows for feed in shown] + [1]) * 1.95)
+    room = LETTER * min(max(len(text) for text in texts), MOST_LETTERS)
+    axes.set_xlim(0, max([feed.rows for feed in shown] + [1]) / (1 - room))
     _bare_value_axis(axes)
     dress_rows(axes, [feed.name for feed in shown], 28)
     _legend_of(axes)
