@@ -29,6 +29,10 @@ from sortiment.engines import CODE_VERSION
 from sortiment.report.figures import plot_speed, to_markdown
 
 PACKAGES = ("onnx", "onnxruntime", "openvino", "nncf", "torch")
+# The knobs that decide an artifact are part of its version.
+QUANTIZING = {"calibration_offers", "agreement_offers", "batch_offers", "token_multiple"}
+TIMING = {"benchmark_seconds", "benchmark_repeats", "benchmark_offers"}
+BESIDE_COMPILING = {"targets", "calibration_offers", "agreement_offers", *TIMING}
 STAGE: dict[str, Any] = {"group_name": "engines", "owners": OWNERS, "code_version": CODE_VERSION}
 
 
@@ -43,7 +47,7 @@ def quantized_student(
     student, samples = store.current("student_checkpoint"), store.current_partitions("training_sample")
     recipe = Recipe(
         {"student": student.version, "samples": versions_of(samples)},
-        settings.engines.quantizing(),
+        settings.engines.model_dump(mode="json", include=QUANTIZING),
         CODE_VERSION,
         PACKAGES,
     )
@@ -79,7 +83,7 @@ def compiled_student(
             "quantized": quantized.version,
             "lacking": probe_target(target, settings) or "nothing",
         }
-        recipe = Recipe(inputs, settings.compiling(), CODE_VERSION, PACKAGES)
+        recipe = Recipe(inputs, settings.model_dump(mode="json", exclude=BESIDE_COMPILING), CODE_VERSION, PACKAGES)
         compiled = build_and_point(
             store,
             "compiled_student",

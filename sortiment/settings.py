@@ -4,7 +4,7 @@ A market keeps its settings in `market.yaml` under the stage's name; what is not
 """
 
 from datetime import date
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -311,17 +311,6 @@ class EngineSettings(StageSettings):
     benchmark_seconds: float = Field(4.0, gt=0, le=600, description="timing per engine, beside loading it")
     benchmark_repeats: int = Field(3, ge=1, le=50, description="timings per engine; the median counts")
     benchmark_offers: int = Field(2_000, ge=1, le=1_000_000, description="at most this many offers are timed at once")
-
-    def quantizing(self) -> dict[str, Any]:
-        """The knobs that decide quantized_student: part of its version."""
-        return self.model_dump(
-            mode="json", include={"calibration_offers", "agreement_offers", "batch_offers", "token_multiple"}
-        )
-
-    def compiling(self) -> dict[str, Any]:
-        """The knobs that decide compiled_student: part of its version."""
-        timing = {"benchmark_seconds", "benchmark_repeats", "benchmark_offers"}
-        return self.model_dump(mode="json", exclude={"targets", "calibration_offers", "agreement_offers", *timing})
 
 
 class CostSettings(StageSettings):

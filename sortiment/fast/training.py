@@ -50,7 +50,7 @@ def run_fast_distillation(
         raise TrainingError("the samples hold no offers to train on", value=len(corpus), fix="sample more offers")
     room = settings.most_weights // len(corpus.classes)
     texts = [corpus.texts[row] for row in train.tolist()]
-    named = write_names(names, corpus.classes, settings.most_names, settings.name_regularization)
+    named = write_names(names, corpus.classes, settings.most_names)
     every = [*texts, *named.texts] if named is not None else texts
     features = collect_features(every, settings.max_words, settings.least_offers, room)
     wanted = _as_matrix(targets, train, len(corpus.classes))
@@ -59,7 +59,10 @@ def run_fast_distillation(
     teaching = time.monotonic()
     solves = 1 if named is None else 2
     with progress("distill the fast student", total=solves * settings.iterations, unit="iterations") as step:
-        prior = None if named is None else fit_prior(features, named, wanted, weights, **solver, step=step)
+        prior = None
+        if named is not None:
+            penalty = settings.name_regularization
+            prior = fit_prior(features, named, wanted, weights, regularization=penalty, **solver, step=step)
         if prior is not None:
             wanted -= prior.answers
         own = replace(features, texts=features.texts[: len(train)])

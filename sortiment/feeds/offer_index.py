@@ -85,14 +85,10 @@ def rows_address(offers: str) -> str:
     return f"{offers.removesuffix('.parquet')}.rows"
 
 
-def words_of_filter(rows: int) -> int:
-    """How many 64-bit words the filter of so many rows has."""
-    return -(-rows // ROWS_PER_WORD)
-
-
-def rows_bytes(rows: int) -> int:
-    """The size of a rows file."""
-    return ROW_BYTES * rows + WORD_BYTES * words_of_filter(rows)
+def filter_bytes(rows: int) -> slice:
+    """Where the filter is in the file of so many rows, which it ends: 64-bit words."""
+    start = ROW_BYTES * rows
+    return slice(start, start + WORD_BYTES * -(-rows // ROWS_PER_WORD))
 
 
 def may_hold(words: Keys, keys: Keys) -> Mask:
@@ -143,9 +139,10 @@ class _IndexWriter:
 
     def __init__(self, stream: BinaryIO, rows: int) -> None:
         self._stream, self._rows, self._done = stream, rows, 0
-        stream.truncate(rows_bytes(rows))
-        words = words_of_filter(rows)
-        self._words = np.memmap(stream, "<u8", "r+", ROW_BYTES * rows, (words,)) if words else np.empty(0, np.uint64)
+        place = filter_bytes(rows)
+        stream.truncate(place.stop)
+        words = (place.stop - place.start) // WORD_BYTES
+        self._words = np.memmap(stream, "<u8", "r+", place.start, (words,)) if words else np.empty(0, np.uint64)
         self._categories, self._shops = CodeBook([None]), CodeBook([None])
         self._departments: list[str | None] = [None]
         self._rows_of_shop = np.zeros(1, dtype=np.int64)

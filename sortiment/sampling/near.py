@@ -65,13 +65,10 @@ def _shares_something(offers: Reserve, changed: TextKeys, threads: int) -> Mask:
     """False for offers that surely share no key and no band with any of the changed ones."""
     shares = np.zeros(len(offers), dtype=np.bool_)
 
-    def look(columns: tuple[U64, U64]) -> Mask:
-        return is_among(*columns)
-
     columns = [(getattr(offers, name), getattr(changed, name)) for name in FIELDS]
     pairs = [(mine, theirs[theirs != 0]) for mine, theirs in columns]
     pairs += [(_band_keys(offers.signature, band), _band_keys(changed.signature, band)) for band in range(BANDS)]
-    for found in run_in_order(look, pairs, threads):
+    for found in run_in_order(lambda columns: is_among(*columns), pairs, threads):
         shares |= found
     return shares
 

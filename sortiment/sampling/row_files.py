@@ -20,15 +20,13 @@ from sortiment.codebook import CodeBook, Codes
 from sortiment.feeds.offer_index import (
     ROW_BYTES,
     WITHDRAWN,
-    WORD_BYTES,
     IndexCounts,
     Mask,
     counts_address,
+    filter_bytes,
     may_hold,
     read_counts,
     rows_address,
-    rows_bytes,
-    words_of_filter,
 )
 from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import Addresses, OfferPart, UnreadablePart
@@ -103,11 +101,12 @@ class RowReader:
         address, rows, _ = _place(part)
         if part.living is not None or not rows:
             return np.full(len(keys), part.living is not None)
+        place = filter_bytes(rows)
         if self.addresses.is_remote(address):
             with self._named(part), self.addresses.open(address) as file:
-                words = np.frombuffer(file.read_at(WORD_BYTES * words_of_filter(rows), ROW_BYTES * rows), dtype="<u8")
+                words = np.frombuffer(file.read_at(place.stop - place.start, place.start), dtype="<u8")
         else:
-            words = self._map(part, address, rows_bytes(rows))[ROW_BYTES // WORD_BYTES * rows :]
+            words = self._map(part, address, place.stop)[place.start // 8 :]
         return may_hold(words, keys)
 
     def _map(self, part: PartRows, address: str, size: int) -> Keys:
@@ -174,7 +173,7 @@ def read_index_counts(part: OfferPart, addresses: Addresses) -> IndexCounts:
             counts = read_counts(file)
         with addresses.open(rows_address(part.uri)) as file:
             size = file.size()
-    if size != rows_bytes(counts.rows):
+    if size != filter_bytes(counts.rows).stop:
         raise UnreadablePart(part, f"its index has {counts.rows} rows and {size} bytes for them", REMEDY)
     return counts
 

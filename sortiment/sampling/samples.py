@@ -110,9 +110,8 @@ def draw_sample(
         entries = entries.at(np.flatnonzero(wanted[entries.categories]))
         return entries, open_texts(segments, entries, threads=1)
 
-    with ThreadPoolExecutor(
-        1
-    ) as pool:  # most row groups of the reserve's texts hold a drawn offer: they are read at once
+    with ThreadPoolExecutor(1) as pool:
+        # most row groups of the reserve's texts hold a drawn offer: they are read at once
         early = pool.submit(open_wanted, state.reserve, state.segments) if fresh is None else None
         taken = take_rows(state, settings, fresh, s3)
         opening = early or pool.submit(open_wanted, taken.entries, taken.segments)

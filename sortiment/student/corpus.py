@@ -63,6 +63,12 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.texts)
 
+    @property
+    def is_name(self) -> Bools:
+        """(rows,), of a category's name and not of an offer."""
+        named: Bools = self.partition == NO_PARTITION
+        return named
+
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Rows of one split, ascending."""
         return np.flatnonzero(self.split == SPLITS.index(split))

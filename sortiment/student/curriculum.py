@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sortiment.settings import StudentSettings
-from sortiment.student.corpus import NO_CLASS, NO_PARTITION, Corpus
+from sortiment.student.corpus import NO_CLASS, Corpus
 from sortiment.student.head import choose_rows
 
 MOST_PASSES = 6  # of an epoch over a rare class's offers
@@ -19,7 +19,7 @@ def rows_to_learn(corpus: Corpus, changed: Collection[str] | None, settings: Stu
     if changed is None:
         return train
     new = rows_of(corpus, changed)
-    is_name = corpus.partition[train] == NO_PARTITION
+    is_name = corpus.is_name[train]
     others = np.setdiff1d(train[~is_name], new)
     rehearsed = choose_rows(corpus.labels, others, settings.rehearsed_offers, settings.seed)
     names = train[is_name & np.isin(corpus.labels[train], corpus.labels[new])]

@@ -32,7 +32,6 @@ from sortiment.student.card import write_card
 from sortiment.student.classifier import CLASSES_FILE, STUDENT_FILE, read_classes
 from sortiment.student.corpus import (
     NO_CLASS,
-    NO_PARTITION,
     SAMPLE_FILE,
     SOFT_LABELS_FILE,
     Corpus,
@@ -85,7 +84,7 @@ def run_distillation(
     )
     student = move_student(load_student(source), hardware.device)
     tokens = tokenize_texts(source, corpus.texts, student, encoder)
-    offers = rows[corpus.partition[rows] != NO_PARTITION]
+    offers = rows[~corpus.is_name[rows]]
     again = rows_to_repeat(corpus, rows, changed if start_from else None, settings)
     plan = _plan(np.concatenate([rows, again]), settings, retraining=start_from is not None)
     taught_before = resume.load()
@@ -149,7 +148,7 @@ def _fingerprint(
             "code": CODE_VERSION,
             "files": {name: file_sha256(file) for name, file in files.items()},
             "classes": corpus.classes,
-            "names": [corpus.texts[row] for row in np.flatnonzero(corpus.partition == NO_PARTITION)],
+            "names": [corpus.texts[row] for row in np.flatnonzero(corpus.is_name)],
             "settings": settings.model_dump(mode="json"),
             "encoder": [encoder.inputs, encoder.max_tokens],
             "torch": torch.__version__,

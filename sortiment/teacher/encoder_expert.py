@@ -85,6 +85,7 @@ def fit_encoder_expert(
     exact_offers: int,
     landmarks: int,
     seed: int,
+    name_regularization: float,
     names: NameFeatures | None = None,
 ) -> tuple[EncoderExpert, RidgeFit, EncoderExpert | None]:
     """features: [n, hidden] of the training offers; labels, weights: of each. names: of the classes, with vectors
@@ -93,7 +94,7 @@ def fit_encoder_expert(
     spread = features.std(0, dtype=np.float64)
     scale = (1.0 / np.maximum(spread, 1e-6) / np.sqrt(features.shape[1])).astype(np.float32)
     standard = (features - center) * scale
-    prior = None if names is None else _fit_prior(names, center, scale, classes, width)
+    prior = None if names is None else _fit_prior(names, center, scale, classes, width, name_regularization)
     if len(labels) <= exact_offers:
         means, kernel = standard, gaussian_kernel(standard, standard, width)
         known = None if prior is None else prior.scores(features)
@@ -119,9 +120,11 @@ def fit_encoder_expert(
     return own, fit, EncoderExpert(center, scale, rows, values, width)
 
 
-def _fit_prior(names: NameFeatures, center: Floats, scale: Floats, classes: int, width: float) -> EncoderExpert:
+def _fit_prior(
+    names: NameFeatures, center: Floats, scale: Floats, classes: int, width: float, regularization: float
+) -> EncoderExpert:
     rows = (names.vectors - center) * scale
-    fit = fit_exact(gaussian_kernel(rows, rows, width), names.classes, classes, names.weights, names.regularization)
+    fit = fit_exact(gaussian_kernel(rows, rows, width), names.classes, classes, names.weights, regularization)
     return EncoderExpert(center, scale, rows, fit.coefficients, width)
 
 

@@ -21,12 +21,11 @@ CategoryNames = Mapping[str, Sequence[tuple[str, ...]]]  # category id to its pa
 @dataclass(frozen=True)
 class NameTexts:
     """texts: of all names. groups: of each text, ascending from 0; the texts of a group count as one name. classes:
-    of each group. regularization: of the regression on names."""
+    of each group."""
 
     texts: list[str]
     groups: Ints
     classes: Ints
-    regularization: float
 
     @property
     def weights(self) -> Floats:
@@ -44,7 +43,7 @@ class NameTexts:
 
     def with_vectors(self, vectors: Floats) -> "NameFeatures":
         """vectors: of each text, [texts, hidden]."""
-        return NameFeatures(self.gathered(vectors), self.classes, self.weights, self.regularization)
+        return NameFeatures(self.gathered(vectors), self.classes, self.weights)
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,6 @@ class NameFeatures:
     vectors: Floats
     classes: Ints
     weights: Floats
-    regularization: float
 
 
 def names_of(taxonomy: "Taxonomy") -> dict[str, list[tuple[str, ...]]]:
@@ -64,11 +62,8 @@ def names_of(taxonomy: "Taxonomy") -> dict[str, list[tuple[str, ...]]]:
     }
 
 
-def write_names(
-    names: CategoryNames, classes: Sequence[str], limit: int, regularization: float = 0.0
-) -> NameTexts | None:
-    """The names of the classes that have some; None where none has. limit: at most so many groups where it can be.
-    regularization: where a regression follows."""
+def write_names(names: CategoryNames, classes: Sequence[str], limit: int) -> NameTexts | None:
+    """The names of the classes that have some; None where none has. limit: at most so many groups where it can be."""
     rows: list[tuple[int, int, str]] = []  # class, language, text
     for index, category in enumerate(classes):
         for language, path in enumerate(names.get(category, ())):
@@ -84,4 +79,4 @@ def write_names(
     groups = np.array([order[key] for key in keys], np.int64)
     owners = np.zeros(len(order), np.int64)
     owners[groups] = [row[0] for row in rows]
-    return NameTexts([row[2] for row in rows], groups, owners, regularization)
+    return NameTexts([row[2] for row in rows], groups, owners)

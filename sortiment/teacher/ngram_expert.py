@@ -115,6 +115,7 @@ def fit_ngram_expert(
     exact_offers: int,
     landmarks: int,
     seed: int,
+    name_regularization: float,
     names: NameTexts | None = None,
 ) -> tuple[NgramExpert, RidgeFit, NgramExpert | None]:
     """texts: of the training offers, without a prompt; labels, weights: of each. names: of the classes. The second
@@ -124,7 +125,7 @@ def fit_ngram_expert(
     columns = np.unique(np.concatenate([part.indices for part in (*counts, *named)]))
     idf = _idf(counts, columns, len(texts))
     vectors = weigh(counts, columns, idf)
-    prior = None if names is None else _fit_prior(names, columns, idf, classes)
+    prior = None if names is None else _fit_prior(names, columns, idf, classes, name_regularization)
     if len(labels) <= exact_offers:
         means, known = vectors, None if prior is None else prior.score_vectors(vectors)
         fit = fit_exact(_linear_kernel(vectors, vectors), labels, classes, weights, regularization, known)
@@ -151,9 +152,11 @@ def fit_ngram_expert(
     return own, fit, NgramExpert(columns, idf, rows, np.vstack([-fit.smoothing, prior.coefficients]))
 
 
-def _fit_prior(names: NameTexts, columns: npt.NDArray[np.int64], idf: Floats, classes: int) -> NgramExpert:
+def _fit_prior(
+    names: NameTexts, columns: npt.NDArray[np.int64], idf: Floats, classes: int, regularization: float
+) -> NgramExpert:
     rows = names.gathered(weigh(count_ngrams(names.texts), columns, idf))
-    fit = fit_exact(_linear_kernel(rows, rows), names.classes, classes, names.weights, names.regularization)
+    fit = fit_exact(_linear_kernel(rows, rows), names.classes, classes, names.weights, regularization)
     return NgramExpert(columns, idf, rows, fit.coefficients)
 
 

@@ -70,7 +70,7 @@ def train_teacher(
     offers = offers.take(np.flatnonzero(has_label))
     classes, untaught = _classes(offers)
     labels = labels_as_classes(offers.labels, classes)
-    named = write_names(names or {}, classes, settings.name_landmarks, settings.name_regularization)
+    named = write_names(names or {}, classes, settings.name_landmarks)
     vectors = name_vectors = None
     if ENCODER in settings.experts:
         cache = FeatureCache(features, encoder, encoder_settings)
@@ -156,6 +156,8 @@ def _fit_expert(
         "exact_offers": settings.exact_offers,
         "landmarks": settings.landmarks,
         "seed": settings.seed,
+        "names": names,
+        "name_regularization": settings.name_regularization,
     }
     expert: EncoderExpert | NgramExpert
     added: EncoderExpert | NgramExpert | None
@@ -168,14 +170,13 @@ def _fit_expert(
             weights,
             regularization=settings.encoder_regularization,
             width=settings.encoder_kernel_width,
-            names=names,
             **shared,
         )
     else:
         assert not isinstance(names, NameFeatures)
         texts = [labelled.texts[row] for row in train]
         expert, fit, added = fit_ngram_expert(
-            texts, labels[train], classes, weights, regularization=settings.ngram_regularization, names=names, **shared
+            texts, labels[train], classes, weights, regularization=settings.ngram_regularization, **shared
         )
     fitted.experts[name] = expert
     fitted.leverage[name] = fit.leverage

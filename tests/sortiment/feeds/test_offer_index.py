@@ -13,15 +13,13 @@ from sortiment.feeds import offer_index
 from sortiment.feeds.offer_files import OFFER_SCHEMA, RARITY_STEPS, ROW_GROUP_ROWS, OfferFiles
 from sortiment.feeds.offer_index import (
     PATTERNS,
-    ROW_BYTES,
     WITHDRAWN,
     IndexCounts,
     counts_address,
+    filter_bytes,
     may_hold,
     read_counts,
     rows_address,
-    rows_bytes,
-    words_of_filter,
     write_index,
 )
 
@@ -124,8 +122,8 @@ def test_the_filter_passes_every_key_of_the_file_and_few_others(tmp_path: Path) 
     pq.write_table(make_offers(ROWS, ["mugs", None]), path)
     write_index(path)
     raw = Path(rows_address(str(path))).read_bytes()
-    assert len(raw) == rows_bytes(ROWS)
-    words = np.frombuffer(raw, "<u8", words_of_filter(ROWS), ROW_BYTES * ROWS)
+    assert len(raw) == filter_bytes(ROWS).stop
+    words = np.frombuffer(raw[filter_bytes(ROWS)], "<u8")
     assert may_hold(words, np.frombuffer(raw, "<u8", ROWS)).all()
     others = np.random.default_rng(9).integers(0, 2**64, 100_000, dtype=np.uint64)
     assert may_hold(words, others).mean() < 0.01

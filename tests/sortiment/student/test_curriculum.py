@@ -58,6 +58,7 @@ def test_retraining_reads_the_names_of_changed_categories_and_they_take_no_rehea
     made = corpus({1: 16, 2: 4}, old=500)
     made.labels = np.r_[made.labels, 0, 1, 2, 3].astype(np.int32)
     made.partition = np.r_[made.partition, np.full(4, NO_PARTITION)]
+    made.is_name = made.partition == NO_PARTITION
     rows = rows_to_learn(made, ["DE|garden"], StudentSettings(rehearsed_offers=100))
     assert (made.partition[rows] == 0).sum() == 20
     assert (made.partition[rows] == 1).sum() == 100

@@ -72,7 +72,7 @@ def test_landmarks_are_of_one_class_and_as_many_as_asked() -> None:
 def test_few_landmarks_answer_nearly_as_well_as_all_offers() -> None:
     points, labels = draw(600)
     probes, truth = draw(400, seed=1)
-    shared = {"regularization": 0.1, "width": 1.0, "seed": 0}
+    shared = {"regularization": 0.1, "name_regularization": 0.1, "width": 1.0, "seed": 0}
     weights = class_weights(labels, CLASSES, 0.0)
     every, _, _ = fit_encoder_expert(points, labels, CLASSES, weights, exact_offers=1_000, landmarks=10, **shared)
     few, _, _ = fit_encoder_expert(points, labels, CLASSES, weights, exact_offers=10, landmarks=100, **shared)
@@ -99,7 +99,15 @@ def test_a_text_of_unknown_words_scores_nothing() -> None:
     texts = ["red lamp", "green lamp", "phone case", "phone cover"]
     labels = np.array([0, 0, 1, 1])
     expert, _, _ = fit_ngram_expert(
-        texts, labels, 2, np.ones(4, np.float32), regularization=0.3, exact_offers=10, landmarks=10, seed=0
+        texts,
+        labels,
+        2,
+        np.ones(4, np.float32),
+        regularization=0.3,
+        name_regularization=0.1,
+        exact_offers=10,
+        landmarks=10,
+        seed=0,
     )
     scores = expert.scores(["lamp", "qqq www", ""])
     assert scores[0].argmax() == 0
@@ -114,6 +122,7 @@ def test_many_classes_are_scored_in_blocks_with_the_same_answer() -> None:
         600,
         np.ones(600, np.float32),
         regularization=0.3,
+        name_regularization=0.1,
         exact_offers=1_000,
         landmarks=10,
         seed=0,
