@@ -154,6 +154,14 @@ class TeacherSettings(StageSettings):
         "than its labels say; 0 = as they say",
     )
     label_top_k: int = Field(16, ge=1, le=256, description="classes kept per soft label; the rest is one mass")
+    transfer_titles: int = Field(
+        60_000,
+        ge=0,
+        le=100_000_000,
+        description="titles made up of training offers' words and labelled too, for students; about so many in all; "
+        "0 = none",
+    )
+    most_transfer_titles: int = Field(9, ge=1, le=1_000, description="at most so many of them per training offer")
 
 
 class RankingSettings(StageSettings):

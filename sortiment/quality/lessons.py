@@ -1,9 +1,10 @@
 """What students learn from: a split's teacher with its soft labels, or nothing but the labels.
 
-A lesson holds no test offer: not even a student's vocabulary sees one.
+A lesson holds no test offer: not even a student's vocabulary sees one, and made-up titles are made of training offers.
 """
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from sortiment.quality import CODE_VERSION
 from sortiment.quality.splits import SplitOffers
 from sortiment.sampling import SAMPLE_FILE
 from sortiment.settings import Settings
-from sortiment.student.corpus import CLASSES_FILE, SOFT_LABELS_FILE
+from sortiment.student.corpus import CLASSES_FILE, SOFT_LABELS_FILE, TRANSFER_FILE
 from sortiment.teacher import CODE_VERSION as TEACHER_VERSION
 from sortiment.teacher import label_samples, load_teacher, train_teacher
-from sortiment.teacher.labelling import SCHEMA
+from sortiment.teacher.labelling import SCHEMA, TRANSFER_SCHEMA
 
 TEACHER_ASSET, LESSON_ASSET = "bench_teacher", "bench_lesson"
 LESSON_PACKAGES = ("openvino", "scikit-learn")
@@ -97,10 +98,12 @@ def make_lesson(bench: Bench, split: SplitOffers, distilled: bool) -> Lesson:
             if teacher is not None:
                 labels = teacher.path / "labels" / country
                 soft = pq.read_table(labels / SOFT_LABELS_FILE).filter(kept)
+                shutil.copyfile(labels / TRANSFER_FILE, target / TRANSFER_FILE)
                 classes = json.loads((labels / CLASSES_FILE).read_text(encoding="utf-8"))
             else:
                 classes = sorted(set(sample["category_id"].to_pylist()))
                 soft = _own_labels(sample, classes)
+                pq.write_table(TRANSFER_SCHEMA.empty_table(), target / TRANSFER_FILE)
             pq.write_table(soft, target / SOFT_LABELS_FILE)
             (target / CLASSES_FILE).write_text(json.dumps(classes), encoding="utf-8")
 

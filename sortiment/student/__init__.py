@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sortiment.student.classifier import StudentClassifier
     from sortiment.teacher import CategoryNames
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 OF_THIS_RUN = ("seconds", "offers_per_s", "resumed_epochs")
 
 __all__ = [
@@ -36,8 +36,8 @@ class StudentReport:
 
     Validation figures are on the labelled offers of the validation split: accuracy and macro_f1 against the shops'
     labels (which may be wrong), teacher_agreement against the teacher's best class, calibration errors before and
-    after the temperatures. names: of categories, learned beside
-    the offers. overruled_labels: training labels that the teacher's opinion outweighed. losses: mean
+    after the temperatures. names: of categories, transfer_titles: made up and answered by the teacher, both learned
+    beside the offers. overruled_labels: training labels that the teacher's opinion outweighed. losses: mean
     loss of each epoch. grown: the head got more outputs than the earlier student had, so its shape changed.
     encoder_mb, trimmed_encoder_mb: the encoder's weights before and after its vocabulary was trimmed, on disk as in
     memory. changed_titles: share of held-out titles that trimming gives other pieces, changed_titles_cosine: mean
@@ -46,6 +46,7 @@ class StudentReport:
 
     offers: int
     names: int
+    transfer_titles: int
     labelled_offers: int
     overruled_labels: int
     classes: int

@@ -27,8 +27,8 @@ and wait for new categories. Divide the logits by the temperature of the offer's
 {vocabulary_note}
 ## Training
 
-{origin} {offers:,} offers, {labelled_offers:,} of them labelled by shops, from {countries}, and {names:,} names of
-categories;
+{origin} {offers:,} offers, {labelled_offers:,} of them labelled by shops, from {countries}, {names:,} names of
+categories, and {transfer_titles:,} titles made up of other titles' words, which the teacher answered;
 {epochs} epochs; the teacher's opinion outweighed {overruled_labels:,} labels.
 Mean loss by epoch: {losses}.
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SAMPLE_FILE = "sample.parquet"
 SOFT_LABELS_FILE = "soft_labels.parquet"
+TRANSFER_FILE = "transfer_labels.parquet"
 CLASSES_FILE = "classes.json"
 NO_CLASS = -1
 NO_PARTITION = -1
@@ -40,7 +41,7 @@ class Corpus:
 
     labels: the student's class of the shop's label, -1 where there is none.
     partition, country: index into `partitions`, `countries`; split: index into SPLITS. A category's name is a training
-    row of NO_PARTITION.
+    row of NO_PARTITION. made_up: a title that no shop wrote, a training row without a label.
     top_index, top_probability: (offers, k), the teacher's best classes in the student's order, -1 and 0 as padding.
     rest: the teacher's probability for all other classes that it knows.
     known: (classes,), whether any teacher of these soft labels knows the class.
@@ -55,6 +56,7 @@ class Corpus:
     country: Ints
     split: Ints
     suspect: Bools
+    made_up: Bools
     top_index: Ints
     top_probability: Floats
     rest: Floats
@@ -68,6 +70,12 @@ class Corpus:
         """(rows,), of a category's name and not of an offer."""
         named: Bools = self.partition == NO_PARTITION
         return named
+
+    @property
+    def is_offer(self) -> Bools:
+        """(rows,), of a shop's offer."""
+        offered: Bools = ~(self.is_name | self.made_up)
+        return offered
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Rows of one split, ascending."""
@@ -89,12 +97,38 @@ def add_names(corpus: Corpus, names: "NameTexts | None") -> Corpus:
         "country": np.zeros(count, np.int32),
         "split": np.full(count, SPLITS.index("train"), np.int32),
         "suspect": np.zeros(count, np.bool_),
+        "made_up": np.zeros(count, np.bool_),
         "top_index": index,
         "top_probability": probability,
         "rest": 1 - probability.sum(1),
     }
-    joined: dict[str, Any] = {name: np.concatenate([getattr(corpus, name), rows]) for name, rows in own.items()}
-    return replace(corpus, texts=[*corpus.texts, *(names.texts[row] for row in first.tolist())], **joined)
+    return _append(corpus, [names.texts[row] for row in first.tolist()], own)
+
+
+def add_transfer_titles(corpus: Corpus, soft_labels: Mapping[str, Path]) -> Corpus:
+    """The corpus and behind it the titles that the teacher was asked about besides. Raises TrainingError where a
+    partition's soft labels come without them, which may be none."""
+    position = {category: index for index, category in enumerate(corpus.classes)}
+    for place, key in enumerate(corpus.partitions):
+        made = pq.read_table(_file(soft_labels[key], TRANSFER_FILE))
+        count = made.num_rows
+        own = {
+            "labels": np.full(count, NO_CLASS, np.int32),
+            "partition": np.full(count, place, np.int32),
+            "country": np.array([corpus.countries.index(value) for value in made["country"].to_pylist()], np.int32),
+            "split": np.full(count, SPLITS.index("train"), np.int32),
+            "suspect": np.zeros(count, np.bool_),
+            "made_up": np.ones(count, np.bool_),
+            **_read_answers(key, made, _read_classes(soft_labels[key]), position, corpus.top_index.shape[1]),
+        }
+        corpus = _append(corpus, made["text"].to_pylist(), own)
+    return corpus
+
+
+def _append(corpus: Corpus, texts: list[str], rows: Mapping[str, npt.NDArray[np.generic]]) -> Corpus:
+    """rows: the corpus' arrays by name, of these texts."""
+    joined: dict[str, Any] = {name: np.concatenate([getattr(corpus, name), own]) for name, own in rows.items()}
+    return replace(corpus, texts=[*corpus.texts, *texts], **joined)
 
 
 def read_corpus(
@@ -173,6 +207,23 @@ def _read_partition(
             allowed="the same offer_key column in both",
             fix=f"materialize teacher_soft_labels of {key} again",
         )
+    return {
+        "texts": offer_texts({name: offers[name].to_pylist() for name in inputs}, inputs),
+        "labels": np.array([position.get(value, NO_CLASS) for value in offers["category_id"].to_pylist()], np.int32),
+        "partition": np.full(count, index, np.int32),
+        "country": np.array([countries.index(value) for value in offers["country"].to_pylist()], np.int32),
+        "split": np.array([SPLITS.index(value) for value in offers["split"].to_pylist()], np.int32),
+        "suspect": np.array([bool(value) for value in offers["suspect"].to_pylist()], np.bool_),
+        "made_up": np.zeros(count, np.bool_),
+        **_read_answers(key, soft, own_classes, position, width),
+    }
+
+
+def _read_answers(
+    key: str, soft: pa.Table, own_classes: list[str], position: Mapping[str, int], width: int
+) -> dict[str, npt.NDArray[np.generic]]:
+    """The corpus' arrays of what the teacher says. position: the student's index of each class."""
+    count = soft.num_rows
     lengths = soft["top_index"].combine_chunks().value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
     own_index = soft["top_index"].combine_chunks().flatten().to_numpy()
     if own_index.size and (own_index.min() < 0 or own_index.max() >= len(own_classes)):
@@ -196,17 +247,7 @@ def _read_partition(
     top_index[filled] = to_student[own_index]
     top_probability[filled] = np.exp(np.minimum(logits, 0.0))
     total = np.maximum(top_probability.sum(1) + rest, 1e-9)
-    return {
-        "texts": offer_texts({name: offers[name].to_pylist() for name in inputs}, inputs),
-        "labels": np.array([position.get(value, NO_CLASS) for value in offers["category_id"].to_pylist()], np.int32),
-        "partition": np.full(count, index, np.int32),
-        "country": np.array([countries.index(value) for value in offers["country"].to_pylist()], np.int32),
-        "split": np.array([SPLITS.index(value) for value in offers["split"].to_pylist()], np.int32),
-        "suspect": np.array([bool(value) for value in offers["suspect"].to_pylist()], np.bool_),
-        "top_index": top_index,
-        "top_probability": top_probability / total[:, None],
-        "rest": rest / total,
-    }
+    return {"top_index": top_index, "top_probability": top_probability / total[:, None], "rest": rest / total}
 
 
 def _largest_top(soft: pa.Table) -> int:

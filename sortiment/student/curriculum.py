@@ -13,14 +13,14 @@ MOST_PASSES = 6  # of an epoch over a rare class's offers
 
 
 def rows_to_learn(corpus: Corpus, changed: Collection[str] | None, settings: StudentSettings) -> npt.NDArray[np.int64]:
-    """All training offers and names; or the offers of the partitions that changed with their categories' names, and
-    other offers rehearsed, rare classes whole."""
+    """All training offers, names and made-up titles; or the offers of the partitions that changed with the names of
+    their categories, and other offers rehearsed, rare classes whole."""
     train = corpus.rows("train")
     if changed is None:
         return train
     new = rows_of(corpus, changed)
     is_name = corpus.is_name[train]
-    others = np.setdiff1d(train[~is_name], new)
+    others = np.setdiff1d(train[corpus.is_offer[train]], new)
     rehearsed = choose_rows(corpus.labels, others, settings.rehearsed_offers, settings.seed)
     names = train[is_name & np.isin(corpus.labels[train], corpus.labels[new])]
     return np.union1d(np.union1d(new, names), rehearsed)
@@ -45,6 +45,7 @@ def rows_to_repeat(
 def rows_of(corpus: Corpus, partitions: Collection[str]) -> npt.NDArray[np.int64]:
     """The training offers of some partitions."""
     train = corpus.rows("train")
+    train = train[corpus.is_offer[train]]
     places = [place for place, key in enumerate(corpus.partitions) if key in partitions]
     rows: npt.NDArray[np.int64] = train[np.isin(corpus.partition[train], places)]
     return rows

@@ -34,8 +34,10 @@ from sortiment.student.corpus import (
     NO_CLASS,
     SAMPLE_FILE,
     SOFT_LABELS_FILE,
+    TRANSFER_FILE,
     Corpus,
     add_names,
+    add_transfer_titles,
     read_corpus,
 )
 from sortiment.student.curriculum import rows_to_learn, rows_to_repeat
@@ -73,6 +75,7 @@ def run_distillation(
     hardware = choose_hardware(settings)
     earlier = read_classes(start_from) if start_from else []
     corpus = read_corpus(samples, soft_labels, teacher_classes, encoder.inputs, earlier)
+    corpus = add_transfer_titles(corpus, soft_labels)
     if settings.most_names:
         corpus = add_names(corpus, write_names(names, corpus.classes, settings.most_names))
     targets = weigh_targets(corpus, settings.label_noise, settings.label_share)
@@ -84,7 +87,7 @@ def run_distillation(
     )
     student = move_student(load_student(source), hardware.device)
     tokens = tokenize_texts(source, corpus.texts, student, encoder)
-    offers = rows[~corpus.is_name[rows]]
+    offers = rows[corpus.is_offer[rows]]
     again = rows_to_repeat(corpus, rows, changed if start_from else None, settings)
     plan = _plan(np.concatenate([rows, again]), settings, retraining=start_from is not None)
     taught_before = resume.load()
@@ -102,7 +105,8 @@ def run_distillation(
     )
     report = StudentReport(
         offers=len(offers),
-        names=len(rows) - len(offers),
+        names=int(corpus.is_name[rows].sum()),
+        transfer_titles=int(corpus.made_up[rows].sum()),
         labelled_offers=int((corpus.labels[offers] != NO_CLASS).sum()),
         overruled_labels=int((targets.label_kept[offers] < 0.5).sum()),
         classes=len(corpus.classes),
@@ -138,7 +142,8 @@ def _fingerprint(
 ) -> str:
     """The hash of everything that the student's bytes depend on."""
     files = {f"sample {key}": folder / SAMPLE_FILE for key, folder in samples.items()}
-    files |= {f"soft labels {key}": soft_labels[key] / SOFT_LABELS_FILE for key in samples}
+    for file in (SOFT_LABELS_FILE, TRANSFER_FILE):
+        files |= {f"{file} {key}": soft_labels[key] / file for key in samples}
     origin = start_from or encoder_folder
     files |= {
         f"origin {file.name}": file for file in sorted(origin.glob("*")) if file.suffix in (".safetensors", ".json")

@@ -67,7 +67,7 @@ def prepare_start(
             lowercase_tokenizer(folder)
         shutil.rmtree(trimmed)
         if settings.word_least_offers:
-            texts = [corpus.texts[row] for row in corpus.rows("train")]
+            texts = [corpus.texts[row] for row in _written(corpus)]
             add_words(student, folder, texts, settings.word_least_offers, settings.most_words)
         first_new = 0
     else:
@@ -119,11 +119,17 @@ def _learn_new_words(
     teach_table(student, tokens, targets, rows, epochs, gain, settings.seed, progress, augmentation, first=before)
 
 
+def _written(corpus: Corpus) -> npt.NDArray[np.int64]:
+    """Training offers and names: texts that somebody wrote, as often as they did."""
+    train = corpus.rows("train")
+    return train[~corpus.made_up[train]]
+
+
 def _texts_to_trim(corpus: Corpus, settings: StudentSettings) -> tuple[list[str], list[str]]:
     """What the vocabulary is made from, and offers on which it is judged: training offers, and some others."""
     unseen = np.flatnonzero(corpus.split != SPLITS.index("train"))
     unseen = np.sort(np.random.default_rng([settings.seed, 4]).permutation(unseen)[:MOST_JUDGED])
-    used, judged = ([corpus.texts[row] for row in rows] for rows in (corpus.rows("train"), unseen))
+    used, judged = ([corpus.texts[row] for row in rows] for rows in (_written(corpus), unseen))
     if settings.lowercase:
         used, judged = [text.lower() for text in used], [text.lower() for text in judged]
     return used, judged

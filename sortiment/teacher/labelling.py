@@ -2,7 +2,7 @@
 
 What is stored is the teacher's own opinion. The shop's label is not in it, and for offers that the teacher was
 trained on it is what the teacher would have said without them: so it is as sure of them as of any other offer, and
-contradicts a label that is wrong.
+contradicts a label that is wrong. Beside the offers it answers for titles that are made up of theirs (`transfer.py`).
 """
 
 import json
@@ -21,33 +21,49 @@ from sortiment.settings import TeacherSettings
 from sortiment.teacher.ngram_expert import NgramExpert
 from sortiment.teacher.offers import COLUMNS, Offers, offers_of, sample_file
 from sortiment.teacher.ridge import Floats, Ints
-from sortiment.teacher.teacher import CLASSES_FILE, ENCODER, NGRAMS, Teacher, labels_as_classes, offer_features
+from sortiment.teacher.teacher import CLASSES_FILE, ENCODER, NGRAMS, Teacher, labels_as_classes
+from sortiment.teacher.transfer import TransferTitles, make_transfer_titles
 
 SOFT_LABELS_FILE = "soft_labels.parquet"
+TRANSFER_FILE = "transfer_labels.parquet"
 REPORT_FILE = "report.json"
-OFFERS_PER_SHARD = 16_384
-Shards = Iterator[tuple[Offers, Floats]]
-SCHEMA = pa.schema(
-    [
-        ("offer_key", pa.uint64()),
-        ("top_index", pa.list_(pa.int32())),
-        ("top_logit", pa.list_(pa.float32())),
-        ("rest_mass", pa.float32()),
-    ]
-)
+TEXTS_PER_SHARD = 16_384
+EMBEDDED_TOGETHER = 4 * TEXTS_PER_SHARD
+ANSWER: list[tuple[str, pa.DataType]] = [
+    ("top_index", pa.list_(pa.int32())),
+    ("top_logit", pa.list_(pa.float32())),
+    ("rest_mass", pa.float32()),
+]
+SCHEMA = pa.schema([("offer_key", pa.uint64()), *ANSWER])
+TRANSFER_SCHEMA = pa.schema([("text", pa.string()), ("country", pa.string()), *ANSWER])
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some offers of one partition and the titles made of them, each with the teacher's log probabilities
+    [n, classes]."""
+
+    offers: Offers
+    answers: Floats
+    titles: TransferTitles
+    title_answers: Floats
+
+
+Shards = Iterator[Shard]
 
 
 @dataclass(frozen=True)
 class LabelReport:
     """One partition's labels.
 
-    left_out: training offers of the teacher, answered for as if not seen. confidence: mean probability of the best
-    class. rest_mass: mean probability outside the stored classes. agreement: share of labelled offers whose label is
-    the teacher's best class; None where nothing is labelled.
+    transfer_titles: made up and answered for, too. left_out: training offers of the teacher, answered for as if not
+    seen. confidence: mean probability of the best class. rest_mass: mean probability outside the stored classes.
+    agreement: share of labelled offers whose label is the teacher's best class; None where nothing is labelled.
     """
 
     offers: int
     labelled: int
+    transfer_titles: int
     left_out: int
     confidence: float
     rest_mass: float
@@ -68,12 +84,12 @@ def label_samples(
     labelled is not labelled again, and the rest gets the labels that it would have got.
     """
     waiting = [key for key in sorted(out) if not _finished(out[key])]
-    _embed_samples(teacher, [samples[key] for key in waiting], progress)
+    _embed_samples(teacher, [samples[key] for key in waiting], settings, progress)
     rows = {key: pq.ParquetFile(sample_file(samples[key])).metadata.num_rows for key in waiting}
     with progress("label with the teacher", total=sum(rows.values())) as step:
-        for group in _gather_small(rows):
+        for group in _gather_small(rows, _offers_per_shard(teacher, settings)):
             answered = _answer_together if len(group) > 1 else _answer_in_shards
-            for key, shards in zip(group, answered(teacher, [samples[key] for key in group]), strict=True):
+            for key, shards in zip(group, answered(teacher, [samples[key] for key in group], settings), strict=True):
                 _write_labels(teacher, shards, out[key], settings, step)
     return {key: json.loads((out[key] / REPORT_FILE).read_text(encoding="utf-8")) for key in sorted(out)}
 
@@ -81,7 +97,8 @@ def label_samples(
 def label_offers(
     teacher: Teacher, sample: Path, out: Path, settings: TeacherSettings, progress: Progress = silent
 ) -> LabelReport:
-    """Write `soft_labels.parquet` and `classes.json` to `out`, one row per offer of the sample, in its order.
+    """Write `soft_labels.parquet`, one row per offer of the sample, in its order, `transfer_labels.parquet`, one per
+    made-up title, and `classes.json` to `out`.
 
     Works through the sample shard by shard, in bounded memory. The embeddings are the expensive part and are kept in
     the teacher's feature cache as they are made, so a killed run continues where it was.
@@ -89,11 +106,11 @@ def label_offers(
     return LabelReport(**label_samples(teacher, {"": sample}, {"": out}, settings, progress)[""])
 
 
-def _gather_small(rows: Mapping[str, int]) -> Iterator[list[str]]:
-    """The partitions in their order, as many together as make a shard."""
+def _gather_small(rows: Mapping[str, int], most: int) -> Iterator[list[str]]:
+    """The partitions in their order, as many together as make a shard of `most` offers."""
     group: list[str] = []
     for key, count in rows.items():
-        if group and sum(rows[each] for each in group) + count > OFFERS_PER_SHARD:
+        if group and sum(rows[each] for each in group) + count > most:
             yield group
             group = []
         group.append(key)
@@ -101,57 +118,94 @@ def _gather_small(rows: Mapping[str, int]) -> Iterator[list[str]]:
         yield group
 
 
-def _answer_in_shards(teacher: Teacher, samples: list[Path]) -> Iterator[Shards]:
+def _answer_in_shards(teacher: Teacher, samples: list[Path], settings: TeacherSettings) -> Iterator[Shards]:
     """Each partition's offers with the teacher's log probabilities, a shard at a time."""
 
     def answer(sample: Path) -> Shards:
-        for batch in pq.ParquetFile(sample_file(sample)).iter_batches(OFFERS_PER_SHARD, columns=_columns(teacher)):
-            offers = offers_of(pa.Table.from_batches([batch]), teacher.encoder_settings.inputs)
-            yield offers, teacher.log_probabilities(offers, silent)
+        for offers in _read_shards(teacher, sample, settings):
+            yield _answer_shard(teacher, offers, _titles_of(teacher, offers, settings))
 
     for sample in samples:
         yield answer(sample)
 
 
-def _answer_together(teacher: Teacher, samples: list[Path]) -> Iterator[Shards]:
+def _answer_together(teacher: Teacher, samples: list[Path], settings: TeacherSettings) -> Iterator[Shards]:
     """The same for partitions that make one shard together. The n-grams' scores of an offer do not depend on those
     beside it, to the last bit; the encoder's may, so each partition has its own."""
     tables = [pq.read_table(sample_file(sample), columns=_columns(teacher)) for sample in samples]
     offers = [offers_of(table, teacher.encoder_settings.inputs) for table in tables]
+    titles = [_titles_of(teacher, each, settings) for each in offers]
     expert, scores = teacher.experts.get(NGRAMS), None
     if isinstance(expert, NgramExpert):
-        scores = expert.scores([text for each in offers for text in each.texts])
+        texts = [each.texts + made.texts for each, made in zip(offers, titles, strict=True)]
+        scores = expert.scores([text for some in texts for text in some])
     start = 0
-    for each in offers:
-        own = None if scores is None else scores[start : start + len(each)]
-        start += len(each)
-        yield iter([(each, teacher.log_probabilities(each, silent, own))] if len(each) else [])
+    for each, made in zip(offers, titles, strict=True):
+        middle, end = start + len(each), start + len(each) + len(made)
+        own = (None, None) if scores is None else (scores[start:middle], scores[middle:end])
+        start = end
+        yield iter([_answer_shard(teacher, each, made, *own)] if len(each) else [])
+
+
+def _titles_of(teacher: Teacher, offers: Offers, settings: TeacherSettings) -> TransferTitles:
+    return make_transfer_titles(offers, _titles_per_offer(teacher, settings), settings.seed)
+
+
+def _titles_per_offer(teacher: Teacher, settings: TeacherSettings) -> float:
+    """The same for every offer that the teacher was fitted with."""
+    return min(settings.most_transfer_titles, settings.transfer_titles / max(teacher.offers_read, 1))
+
+
+def _offers_per_shard(teacher: Teacher, settings: TeacherSettings) -> int:
+    """So many that they and the titles made of them are no more than `TEXTS_PER_SHARD`."""
+    return max(1, int(TEXTS_PER_SHARD / (1 + _titles_per_offer(teacher, settings))))
+
+
+def _answer_shard(
+    teacher: Teacher,
+    offers: Offers,
+    titles: TransferTitles,
+    offer_scores: Floats | None = None,
+    title_scores: Floats | None = None,
+) -> Shard:
+    """offer_scores, title_scores: what the n-grams' expert says, where it has been asked already."""
+    answers = teacher.log_probabilities(offers, silent, offer_scores)
+    title_answers = teacher.log_probabilities_of(titles, silent, title_scores) if len(titles) else answers[:0]
+    return Shard(offers, answers, titles, title_answers)
 
 
 def _write_labels(teacher: Teacher, shards: Shards, out: Path, settings: TeacherSettings, step: Step) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    count = labelled = left_out = agreeing = 0
+    count = labelled = made = left_out = agreeing = 0
     confidence, rest = 0.0, 0.0
-    temporary = out / f".{SOFT_LABELS_FILE}.writing"
-    with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-        for offers, answers in shards:
+    files = (out / SOFT_LABELS_FILE, out / TRANSFER_FILE)
+    half_written = [file.with_name(f".{file.name}.writing") for file in files]
+    with (
+        pq.ParquetWriter(half_written[0], SCHEMA, compression="zstd") as writer,
+        pq.ParquetWriter(half_written[1], TRANSFER_SCHEMA, compression="zstd") as transfer_writer,
+    ):
+        for shard in shards:
+            offers = shard.offers
             if not len(offers):
                 continue
-            index, logit, outside = top_classes(answers, settings.label_top_k)
-            writer.write_table(_as_table(offers, index, logit, outside))
+            index, logit, outside = top_classes(shard.answers, settings.label_top_k)
+            writer.write_table(_as_table(SCHEMA, [pa.array(offers.keys, pa.uint64())], index, logit, outside))
+            transfer_writer.write_table(_transfer_table(shard, settings))
             truth = labels_as_classes(offers.labels, teacher.classes)
-            count += len(offers)
+            count, made = count + len(offers), made + len(shard.titles)
             labelled += sum(label is not None for label in offers.labels)
             left_out += len(teacher.training.find(offers.keys)[0])
             agreeing += int((truth == index[:, 0]).sum())
             confidence += float(np.exp(logit[:, 0]).sum(dtype=np.float64))
             rest += float(outside.sum(dtype=np.float64))
             step.advance(len(offers))
-    temporary.replace(out / SOFT_LABELS_FILE)
+    for temporary, file in zip(half_written, files, strict=True):
+        temporary.replace(file)
     write_atomically(out / CLASSES_FILE, _json(list(teacher.classes)))
     report = LabelReport(
         offers=count,
         labelled=labelled,
+        transfer_titles=made,
         left_out=left_out,
         confidence=confidence / max(count, 1),
         rest_mass=rest / max(count, 1),
@@ -164,24 +218,31 @@ def _finished(out: Path) -> bool:
     return (out / REPORT_FILE).is_file()
 
 
-def _embed_samples(teacher: Teacher, samples: list[Path], progress: Progress) -> None:
+def _embed_samples(teacher: Teacher, samples: list[Path], settings: TeacherSettings, progress: Progress) -> None:
     """Fill the feature cache, a bounded number of offers at a time."""
     if ENCODER not in teacher.experts or not samples:
         return
-    waiting: list[pa.RecordBatch] = []
+    waiting: list[TransferTitles] = []
     for sample in samples:
-        for batch in pq.ParquetFile(sample_file(sample)).iter_batches(OFFERS_PER_SHARD, columns=_columns(teacher)):
-            waiting.append(batch)
-            if sum(len(part) for part in waiting) >= 4 * OFFERS_PER_SHARD:
+        for offers in _read_shards(teacher, sample, settings):
+            made = _titles_of(teacher, offers, settings)
+            waiting.append(TransferTitles(offers.texts + made.texts, offers.countries + made.countries))
+            if sum(map(len, waiting)) >= EMBEDDED_TOGETHER:
                 _embed(teacher, waiting, progress)
                 waiting = []
     if waiting:
         _embed(teacher, waiting, progress)
 
 
-def _embed(teacher: Teacher, batches: list[pa.RecordBatch], progress: Progress) -> None:
-    offers = offers_of(pa.Table.from_batches(batches), teacher.encoder_settings.inputs)
-    offer_features(offers, teacher.features, teacher.encoder, teacher.encoder_settings, progress)
+def _embed(teacher: Teacher, parts: list[TransferTitles], progress: Progress) -> None:
+    texts = [text for part in parts for text in part.texts]
+    teacher.embed(texts, [country for part in parts for country in part.countries], progress)
+
+
+def _read_shards(teacher: Teacher, sample: Path, settings: TeacherSettings) -> Iterator[Offers]:
+    size = _offers_per_shard(teacher, settings)
+    for batch in pq.ParquetFile(sample_file(sample)).iter_batches(size, columns=_columns(teacher)):
+        yield offers_of(pa.Table.from_batches([batch]), teacher.encoder_settings.inputs)
 
 
 def _columns(teacher: Teacher) -> list[str]:
@@ -197,16 +258,23 @@ def top_classes(log_probabilities: Floats, top_k: int) -> tuple[Ints, Floats, Fl
     return index, logit, np.clip(1.0 - inside, 0.0, 1.0).astype(np.float32)
 
 
-def _as_table(offers: Offers, index: Ints, logit: Floats, outside: Floats) -> pa.Table:
+def _transfer_table(shard: Shard, settings: TeacherSettings) -> pa.Table:
+    titles = shard.titles
+    first = [pa.array(titles.texts, pa.string()), pa.array(titles.countries, pa.string())]
+    return _as_table(TRANSFER_SCHEMA, first, *top_classes(shard.title_answers, settings.label_top_k))
+
+
+def _as_table(schema: pa.Schema, first: list[pa.Array], index: Ints, logit: Floats, outside: Floats) -> pa.Table:
+    """first: the columns before the answers."""
     count, k = index.shape
     starts = pa.array(np.arange(0, count * k + 1, k, dtype=np.int32))
     columns = [
-        pa.array(offers.keys, pa.uint64()),
+        *first,
         pa.ListArray.from_arrays(starts, pa.array(index.astype(np.int32).ravel())),
         pa.ListArray.from_arrays(starts, pa.array(logit.ravel(), pa.float32())),
         pa.array(outside, pa.float32()),
     ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _json(content: Any) -> bytes:

@@ -29,6 +29,7 @@ from sortiment.teacher.ngram_expert import NgramExpert
 from sortiment.teacher.offers import Offers
 from sortiment.teacher.ridge import Floats, leave_one_out
 from sortiment.teacher.shares import Lifts
+from sortiment.teacher.transfer import TransferTitles
 
 CLASSES_FILE = "classes.json"
 TEACHER_FILE = "teacher.json"
@@ -54,7 +55,8 @@ class TrainingOffers:
 
 @dataclass(frozen=True)
 class Teacher:
-    """Answers for offers. experts by name (`encoder`, `ngrams`). scores: as TeacherReport's."""
+    """Answers for offers. experts by name (`encoder`, `ngrams`). offers_read: training offers that it was fitted with,
+    labelled or not. scores: as TeacherReport's."""
 
     classes: tuple[str, ...]
     version: str
@@ -65,6 +67,7 @@ class Teacher:
     link: Link
     lifts: Lifts
     training: TrainingOffers
+    offers_read: int
     scores: dict[str, Any]
 
     def log_probabilities(self, offers: Offers, progress: Progress, ngram_scores: Floats | None = None) -> Floats:
@@ -73,17 +76,33 @@ class Teacher:
         ngram_scores: of these offers, where the n-grams' expert has been asked already; overwritten.
         """
         rows, at = self.training.find(offers.keys)
+        scores = self._scores(offers.texts, offers.countries, progress, ngram_scores)
+        for name, score in scores.items() if len(rows) else ():
+            score[rows] = leave_one_out(score[rows], self.training.labels[at], self.training.leverage[name][at])
+        return self.link.log_probabilities(scores, self.lifts.of(offers.countries))
+
+    def log_probabilities_of(
+        self, titles: TransferTitles, progress: Progress, ngram_scores: Floats | None = None
+    ) -> Floats:
+        """The same for titles that are nobody's offer."""
+        scores = self._scores(titles.texts, titles.countries, progress, ngram_scores)
+        return self.link.log_probabilities(scores, self.lifts.of(titles.countries))
+
+    def embed(self, texts: Sequence[str], countries: Sequence[str], progress: Progress) -> Floats:
+        """The texts' embeddings, float32 [n, hidden], with their country's prompt; kept in the cache."""
+        return text_features(texts, countries, self.features, self.encoder, self.encoder_settings, progress)
+
+    def _scores(
+        self, texts: list[str], countries: list[str], progress: Progress, ngram_scores: Floats | None
+    ) -> dict[str, Floats]:
+        """What each expert says, [n, classes]."""
         scores: dict[str, Floats] = {}
         for name, expert in self.experts.items():
             if isinstance(expert, EncoderExpert):
-                features = offer_features(offers, self.features, self.encoder, self.encoder_settings, progress)
-                score = expert.scores(features)
+                scores[name] = expert.scores(self.embed(texts, countries, progress))
             else:
-                score = expert.scores(offers.texts) if ngram_scores is None else ngram_scores
-            if len(rows):
-                score[rows] = leave_one_out(score[rows], self.training.labels[at], self.training.leverage[name][at])
-            scores[name] = score
-        return self.link.log_probabilities(scores, self.lifts.of(offers.countries))
+                scores[name] = expert.scores(texts) if ngram_scores is None else ngram_scores
+        return scores
 
 
 def load_teacher(folder: Path, encoder: EncoderFolder, encoder_settings: EncoderSettings, features: Path) -> Teacher:
@@ -118,7 +137,7 @@ def load_teacher(folder: Path, encoder: EncoderFolder, encoder_settings: Encoder
                 allowed=repr(trained),
                 fix="put the setting back, or train the teacher again",
             )
-    training = _load_training(folder)
+    training, report = _load_training(folder), description["report"]
     loaders: dict[str, Any] = {ENCODER: EncoderExpert.load, NGRAMS: NgramExpert.load}
     experts = {name: loaders[name](folder) for name in description["link"]["shares"]}
     return Teacher(
@@ -131,7 +150,8 @@ def load_teacher(folder: Path, encoder: EncoderFolder, encoder_settings: Encoder
         link=Link(**description["link"]),
         lifts=lifts,
         training=training,
-        scores=description["report"]["scores"],
+        offers_read=report["training_offers"] + report["unlabelled_offers"],
+        scores=report["scores"],
     )
 
 
@@ -139,8 +159,19 @@ def offer_features(
     offers: Offers, cache: FeatureCache, encoder: EncoderFolder, settings: EncoderSettings, progress: Progress
 ) -> Floats:
     """The offers' embeddings, float32 [n, hidden], with their country's prompt."""
-    texts = prompted(offers.texts, encoder.family, settings, offers.countries)
-    return cache.features(texts, progress)
+    return text_features(offers.texts, offers.countries, cache, encoder, settings, progress)
+
+
+def text_features(
+    texts: Sequence[str],
+    countries: Sequence[str],
+    cache: FeatureCache,
+    encoder: EncoderFolder,
+    settings: EncoderSettings,
+    progress: Progress,
+) -> Floats:
+    """The same for texts of these countries."""
+    return cache.features(prompted(texts, encoder.family, settings, countries), progress)
 
 
 def save_training(folder: Path, training: TrainingOffers) -> None:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sortiment.settings import StudentSettings
+from sortiment.teacher.labelling import TRANSFER_SCHEMA
 
 WORDS = {
     "phones": ["phone", "smartphone", "galaxy"],
@@ -186,5 +187,6 @@ def write_soft_labels(folder: Path, sample: Path, opinions: list[str], classes: 
         "rest_mass": pa.array(rest, pa.float32()),
     }
     pq.write_table(pa.table(table), folder / "soft_labels.parquet")
+    pq.write_table(TRANSFER_SCHEMA.empty_table(), folder / "transfer_labels.parquet")
     (folder / "classes.json").write_text(json.dumps(classes), encoding="utf-8")
     return folder

@@ -18,6 +18,7 @@ def corpus(new: dict[int, int], old: int) -> Any:
         labels=labels, partition=partition, partitions=("DE|garden", "DE|toys"), top_index=labels[:, None]
     )
     made.rows = lambda split: np.arange(len(made.labels))
+    made.is_offer = np.ones(len(made.labels), bool)
     return made
 
 
@@ -59,8 +60,20 @@ def test_retraining_reads_the_names_of_changed_categories_and_they_take_no_rehea
     made.labels = np.r_[made.labels, 0, 1, 2, 3].astype(np.int32)
     made.partition = np.r_[made.partition, np.full(4, NO_PARTITION)]
     made.is_name = made.partition == NO_PARTITION
+    made.is_offer = ~made.is_name
     rows = rows_to_learn(made, ["DE|garden"], StudentSettings(rehearsed_offers=100))
     assert (made.partition[rows] == 0).sum() == 20
     assert (made.partition[rows] == 1).sum() == 100
     assert made.labels[rows[made.partition[rows] == NO_PARTITION]].tolist() == [1, 2]
     assert len(rows_to_learn(made, None, StudentSettings())) == 524
+
+
+def test_retraining_leaves_made_up_titles_out() -> None:
+    made = corpus({1: 16, 2: 4}, old=500)
+    made.is_name = np.zeros(520, bool)
+    made.is_offer[:5] = made.is_offer[100:200] = False
+    rows = rows_to_learn(made, ["DE|garden"], StudentSettings(rehearsed_offers=100))
+    assert (made.partition[rows] == 0).sum() == 15
+    assert (made.partition[rows] == 1).sum() == 100
+    assert made.is_offer[rows].all()
+    assert len(rows_to_learn(made, None, StudentSettings())) == 520

@@ -1,6 +1,7 @@
 """Training a student end to end, on a tiny network."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -16,8 +18,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from sortiment.artifacts import file_sha256
+from sortiment.errors import TrainingError
 from sortiment.settings import StudentSettings
 from sortiment.student import StudentReport, epochs_for, load_classifier
+from sortiment.teacher.labelling import TRANSFER_SCHEMA
 from tests.sortiment.student.distilling import distill, market_of
 
 TITLES = [
@@ -66,6 +70,35 @@ def test_words_that_only_category_names_have_are_learned_from_them(
     assert distill(tiny_market, tiny_encoder, few, tmp_path / "few", names=names).names == 6
     none = quick_settings.model_copy(update={"most_names": 0})
     assert distill(tiny_market, tiny_encoder, none, tmp_path / "none", names=names).names == 0
+
+
+def test_made_up_titles_teach_what_no_offer_says_and_count_as_no_offer(
+    tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
+) -> None:
+    soft = {key: shutil.copytree(folder, tmp_path / "soft" / key) for key, folder in tiny_market.soft_labels.items()}
+    classes = tiny_market.classes
+    texts = [f"{word} {noise}" for word in ("cactus", "ficus") for noise in ("red", "new", "set", "pro", "xl", "mini")]
+    lamps = [classes.index("lamps")] * len(texts)
+    answers = {"top_index": [[best] for best in lamps], "top_logit": [[-0.05]] * len(texts)}
+    columns = {"text": texts, "country": ["DE"] * len(texts), **answers, "rest_mass": [1 - np.exp(-0.05)] * len(texts)}
+    made = pa.table(columns, schema=TRANSFER_SCHEMA)
+    pq.write_table(made, soft["DE|home"] / "transfer_labels.parquet")
+    market = market_of(tiny_market.samples, soft, classes)
+    report = distill(market, tiny_encoder, quick_settings, tmp_path / "taught")
+    assert report.transfer_titles == len(texts)
+    assert report.offers == 2 * 6 * (36 + 60)
+    found = load_classifier(tmp_path / "taught", device="cpu", precision="fp32").classify(["cactus 2x", "best ficus"])
+    assert [classes[best] for best in found.index] == ["lamps", "lamps"]
+
+
+def test_soft_labels_of_an_earlier_version_are_refused(
+    tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
+) -> None:
+    soft = {key: shutil.copytree(folder, tmp_path / "soft" / key) for key, folder in tiny_market.soft_labels.items()}
+    (soft["DE|home"] / "transfer_labels.parquet").unlink()
+    market = market_of(tiny_market.samples, soft, tiny_market.classes)
+    with pytest.raises(TrainingError, match=r"transfer_labels\.parquet is missing.*materialize the artifact again"):
+        distill(market, tiny_encoder, quick_settings, tmp_path / "out")
 
 
 def test_plain_transformers_gives_the_same_logits(trained: tuple[Path, StudentReport]) -> None:

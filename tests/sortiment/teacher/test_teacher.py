@@ -13,9 +13,10 @@ from sortiment.errors import TrainingError
 from sortiment.progress import silent
 from sortiment.settings import EncoderSettings, TeacherSettings
 from sortiment.teacher import Teacher, TeacherReport, label_samples, load_teacher, train_teacher
+from sortiment.teacher.transfer import TransferTitles
 
 FP32 = EncoderSettings(precision="fp32")
-SETTINGS = TeacherSettings(label_top_k=3)
+SETTINGS = TeacherSettings(label_top_k=3, most_transfer_titles=2)
 WORDS = {"a" * 12: "lamp bulb", "b" * 12: "phone galaxy", "c" * 12: "tea matcha", "d" * 12: "coffee espresso"}
 THINGS = [
     ("lamp", "bulb"),
@@ -142,6 +143,43 @@ def test_a_teacher_is_as_sure_of_its_training_offers_as_of_others(labels: Path, 
     assert abs(sure[split == "train"].mean() - sure[split == "test"].mean()) < 0.05
 
 
+def test_made_up_titles_get_the_answer_that_the_teacher_gives_such_a_title(
+    teacher: Teacher, samples: dict[str, Path], labels: Path
+) -> None:
+    for key, sample in samples.items():
+        made, offers = pq.read_table(labels / key / "transfer_labels.parquet"), pq.read_table(sample / "sample.parquet")
+        train = [
+            title
+            for title, split in zip(*offers.select(["title", "split"]).to_pydict().values(), strict=True)
+            if split == "train"
+        ]
+        texts = made["text"].to_pylist()
+        assert {word for text in texts for word in text.split()} <= {word for text in train for word in text.split()}
+        assert not set(texts) & set(train)
+        if made.num_rows:
+            asked = teacher.log_probabilities_of(TransferTitles(texts, made["country"].to_pylist()), silent)
+            logits = np.array(made["top_logit"].to_pylist())
+            np.testing.assert_allclose(logits, -np.sort(-asked, 1)[:, :3], atol=1e-3)
+            found = np.take_along_axis(asked, np.array(made["top_index"].to_pylist()), 1)
+            np.testing.assert_allclose(found, logits, atol=1e-3)
+    report = json.loads((labels / "DE|all" / "report.json").read_text(encoding="utf-8"))
+    assert report["transfer_titles"] == pq.read_table(labels / "DE|all" / "transfer_labels.parquet").num_rows > 100
+
+
+def test_so_many_titles_are_made_for_each_offer_as_make_the_wanted_number_in_all(
+    teacher: Teacher, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    wanted = SETTINGS.model_copy(update={"transfer_titles": teacher.offers_read // 2})
+    made = label_samples(teacher, samples, {key: tmp_path / key for key in samples}, wanted)
+    total = sum(report["transfer_titles"] for report in made.values())
+    # titles of three words of a handful often come out twice, or as some offer's own
+    assert 0.2 * teacher.offers_read < total <= 0.5 * teacher.offers_read
+    none = SETTINGS.model_copy(update={"transfer_titles": 0})
+    made = label_samples(teacher, samples, {"DE|all": tmp_path / "none"}, none)
+    assert made["DE|all"]["transfer_titles"] == 0
+    assert pq.read_table(tmp_path / "none" / "transfer_labels.parquet").num_rows == 0
+
+
 def test_the_same_samples_give_the_same_bytes(
     samples: dict[str, Path], encoder: EncoderFolder, report: TeacherReport, home: Path, tmp_path: Path
 ) -> None:
@@ -154,12 +192,13 @@ def test_what_a_killed_run_labelled_is_kept(teacher: Teacher, samples: dict[str,
     done = labels / "DE|all" / "soft_labels.parquet"
     before = done.stat().st_mtime_ns
     out = {key: labels / key for key in samples}
-    whole = (out["GB|all"] / "soft_labels.parquet").read_bytes()
+    files = ("soft_labels.parquet", "transfer_labels.parquet")
+    whole = [(out["GB|all"] / file).read_bytes() for file in files]
     shutil.rmtree(out["GB|all"])
     again = label_samples(teacher, samples, out, SETTINGS)
     assert done.stat().st_mtime_ns == before
     # Alone it gets what it got in the company of the other partitions.
-    assert (out["GB|all"] / "soft_labels.parquet").read_bytes() == whole
+    assert [(out["GB|all"] / file).read_bytes() for file in files] == whole
     assert again["GB|all"]["offers"] == 240
     assert again["GB|unlabelled"]["agreement"] is None
 
