@@ -33,8 +33,8 @@ PACKAGES = ("torch", "transformers", "lightning")
 def student_checkpoint(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
-    """A small MiniLM that answers like the teacher, learned from labelled and unlabelled offers of all partitions
-    and from the categories' names.
+    """A small MiniLM that answers like the teacher, learned from labelled and unlabelled offers of all partitions, from
+    titles made up of their words, and from the categories' names.
 
     Goes on from the champion's student where there is one; learns nothing where no partition has changed since.
     """

@@ -81,7 +81,8 @@ def teacher_model(
 def teacher_soft_labels(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
-    """The teacher's probabilities for every sampled offer, labelled or not: top classes and the mass of the rest."""
+    """The teacher's probabilities for every sampled offer, labelled or not, and for titles that are made up of training
+    offers' words: top classes and the mass of the rest."""
     from sortiment.teacher import label_samples, load_teacher
 
     store, settings, shown = storage.store, market.settings, progress.of(context.log)
