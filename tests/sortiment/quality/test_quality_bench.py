@@ -12,6 +12,7 @@ from sortiment.markdown import write_figures
 from sortiment.quality.arms import choose_arms, order_tasks
 from sortiment.quality.lessons import Bench
 from sortiment.quality.markdown import format_figures
+from sortiment.quality.new_country import taxonomy_countries
 from sortiment.quality.running import run_bench, run_new_country, run_probe
 from sortiment.quality.tables import tabulate, tabulate_flips
 
@@ -100,6 +101,30 @@ def test_cheap_arms_come_first_and_nothing_comes_twice() -> None:
     assert [task.arm.model for task in tasks[:8]] == ["tfidf"] * 8
     assert len(tasks) == len(set(tasks)) == 2 * 2 * 2 * 5
     assert (tasks[8].arm.layers, tasks[8].arm.distilled) == (3, True)
+
+
+def test_a_taxonomys_models_know_its_top_levels_names_and_are_not_asked_for_them(tmp_path: Path) -> None:
+    lines = {
+        "en": [
+            "h : Home",
+            "h-1 : Home > Lamps",
+            "h-2 : Home > Food",
+            "f : Food",
+            "f-1 : Food > Tea",
+            "f-2 : Food > Oil",
+        ],
+        "de": ["h : Wohnen", "h-1 : Wohnen > Leuchten", "h-2 : Wohnen > Fressen", "f : Essen", "f-1 : Essen > Tee"],
+        "fr": ["h : Maison", "h-1 : Maison > Lampes", "f : Cuisine", "f-1 : Cuisine > Thé", "f-2 : Cuisine > maison"],
+    }
+    for language, some in lines.items():
+        (tmp_path / f"{language}.txt").write_text("\n".join(some), encoding="utf-8")
+    german, french = taxonomy_countries(tmp_path)
+    assert {key: set(paths) for key, paths in german.offers.names.items()} == {
+        "home": {("Home",), ("Wohnen",), ("Maison",)},
+        "food": {("Food",), ("Essen",), ("Cuisine",)},
+    }
+    assert set(german.offers.table["title"].to_pylist()) == {"Lamps", "Leuchten", "Tea", "Tee"}
+    assert set(french.offers.table["title"].to_pylist()) == {"Lamps", "Lampes", "Tea", "Thé"}
 
 
 def test_a_model_that_the_bench_does_not_have_is_named() -> None:
