@@ -43,6 +43,10 @@ class Arm:
         """Whether it learns from the teacher's labels."""
         return self.distilled is True
 
+    def student_settings(self, settings: StudentSettings) -> StudentSettings:
+        """The MiniLM student's: one that learns from labels alone is not aligned with the teacher's encoder either."""
+        return settings.model_copy(update={"layers": self.layers} | ({"alignment": 0.0} if self.hard else {}))
+
 
 @dataclass(frozen=True)
 class Task:

@@ -202,7 +202,7 @@ def row_recipe(bench: Bench, split: SplitOffers, task: Task) -> Recipe:
         inputs["encoder"] = bench.encoder.version
     if arm.model == "student":
         code.append(STUDENT_VERSION)
-        own["student"] = settings.student.model_copy(update={"layers": arm.layers}).model_dump(mode="json")
+        own["student"] = arm.student_settings(settings.student).model_dump(mode="json")
     if arm.model == "fast":
         code.append(FAST_VERSION)
         weighing = {"label_noise": settings.student.label_noise, "label_share": settings.student.label_share}
