@@ -61,6 +61,30 @@ def test_what_does_not_fit_the_budget_is_listed(
     assert len(json.loads(target.read_text(encoding="utf-8"))["skipped"]) == 4
 
 
+def test_a_teacher_that_is_not_there_yet_is_in_the_time_that_is_told(
+    make_bench: Callable[[Path], Bench], tiny_feed: FeedSpec, tmp_path: Path
+) -> None:
+    bench, arms = make_bench(tmp_path), choose_arms(["fast"], [], hard_labels=False)
+    assert [(arm.model, arm.distilled) for arm in arms] == [("fast", True)]
+
+    def expected() -> float:
+        skipped = run_bench(bench, [tiny_feed], [0], [None], arms, 0.0, None, lambda _: None).skipped
+        return float(skipped[0]["expected_s"])
+
+    before = expected()
+    run_bench(bench, [tiny_feed], [0], [None], choose_arms(["teacher"], []), None, None, lambda _: None)
+    assert expected() < before - 5
+
+
+def test_a_synthetic_market_of_any_size_is_a_feed(make_bench: Callable[[Path], Bench], tmp_path: Path) -> None:
+    arms, said = choose_arms(["tfidf"], []), []
+    bench = make_bench(tmp_path)
+    result = run_bench(bench, [], [0], [None], arms, 0.0, None, said.append, synthetic=600)
+    assert [row["feed"] for row in result.skipped] == ["synthetic market"]
+    assert said == ["1 rows, 1 to compute: about 0 minutes expected; the budget is 0 minutes"]
+    assert result.facts["feeds"]["synthetic market"]["offers"] == pytest.approx(600, rel=0.2)
+
+
 def test_a_country_without_labels_is_tested_alone(make_bench: Callable[[Path], Bench], tmp_path: Path) -> None:
     names = tmp_path / "names"
     names.mkdir()
@@ -77,30 +101,6 @@ def test_a_country_without_labels_is_tested_alone(make_bench: Callable[[Path], B
     result = run_new_country(bench, [names], [0], arms, None, None, lambda _: None, synthetic=False)
     assert {row["hidden"] for row in result.rows} == {"DE"}
     assert [row["model"] for row in result.rows] == ["teacher", "tfidf"]
-
-
-def test_left_out_categories_are_found_and_flips_are_counted(
-    make_bench: Callable[[Path], Bench], tiny_feed: FeedSpec, tmp_path: Path
-) -> None:
-    bench = make_bench(tmp_path)
-    arms = [arm for arm in choose_arms(["teacher", "tfidf", "fast"], []) if not arm.hard]
-    found = run_probe(bench, [tiny_feed], [0], arms, "unknown", None, None, lambda _: None)
-    assert {row["left_out_categories"] for row in found.rows} == {1}
-    assert all(0.0 <= row["unknown_auroc"] <= 1.0 and row["unknown_offers"] > 0 for row in found.rows)
-    assert [row["unknown_auroc"] > 0.7 for row in found.rows if row["model"] == "tfidf"] == [True]
-    asked = run_probe(bench, [tiny_feed], [0], arms[1:], "behaviour", None, None, lambda _: None)
-    flips = {row["model"]: row["flips"] for row in asked.rows if "flips" in row}
-    assert sorted(flips) == ["fast", "tfidf"]
-    assert flips["tfidf"]["upper case"] == 0.0
-    assert len(list(tabulate_flips(asked.rows))) == 1
-    assert any("unknown AUROC" in str(column.header) for column in next(iter(tabulate(found.rows))).columns)
-
-
-def test_cheap_arms_come_first_and_nothing_comes_twice() -> None:
-    tasks = order_tasks({"a": None, "b": None}, [0, 1], [None, 20], choose_arms(["student", "tfidf"], [3, 6]))
-    assert [task.arm.model for task in tasks[:8]] == ["tfidf"] * 8
-    assert len(tasks) == len(set(tasks)) == 2 * 2 * 2 * 5
-    assert (tasks[8].arm.layers, tasks[8].arm.distilled) == (3, True)
 
 
 def test_a_taxonomys_models_know_its_top_levels_names_and_are_not_asked_for_them(tmp_path: Path) -> None:
@@ -125,6 +125,30 @@ def test_a_taxonomys_models_know_its_top_levels_names_and_are_not_asked_for_them
     }
     assert set(german.offers.table["title"].to_pylist()) == {"Lamps", "Leuchten", "Tea", "Tee"}
     assert set(french.offers.table["title"].to_pylist()) == {"Lamps", "Lampes", "Tea", "Thé"}
+
+
+def test_left_out_categories_are_found_and_flips_are_counted(
+    make_bench: Callable[[Path], Bench], tiny_feed: FeedSpec, tmp_path: Path
+) -> None:
+    bench = make_bench(tmp_path)
+    arms = [arm for arm in choose_arms(["teacher", "tfidf", "fast"], []) if not arm.hard]
+    found = run_probe(bench, [tiny_feed], [0], arms, "unknown", None, None, lambda _: None)
+    assert {row["left_out_categories"] for row in found.rows} == {1}
+    assert all(0.0 <= row["unknown_auroc"] <= 1.0 and row["unknown_offers"] > 0 for row in found.rows)
+    assert [row["unknown_auroc"] > 0.7 for row in found.rows if row["model"] == "tfidf"] == [True]
+    asked = run_probe(bench, [tiny_feed], [0], arms[1:], "behaviour", None, None, lambda _: None)
+    flips = {row["model"]: row["flips"] for row in asked.rows if "flips" in row}
+    assert sorted(flips) == ["fast", "tfidf"]
+    assert flips["tfidf"]["upper case"] == 0.0
+    assert len(list(tabulate_flips(asked.rows))) == 1
+    assert any("unknown AUROC" in str(column.header) for column in next(iter(tabulate(found.rows))).columns)
+
+
+def test_cheap_arms_come_first_and_nothing_comes_twice() -> None:
+    tasks = order_tasks({"a": None, "b": None}, [0, 1], [None, 20], choose_arms(["student", "tfidf"], [3, 6]))
+    assert [task.arm.model for task in tasks[:8]] == ["tfidf"] * 8
+    assert len(tasks) == len(set(tasks)) == 2 * 2 * 2 * 5
+    assert (tasks[8].arm.layers, tasks[8].arm.distilled) == (3, True)
 
 
 def test_a_model_that_the_bench_does_not_have_is_named() -> None:
