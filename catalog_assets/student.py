@@ -55,6 +55,7 @@ def student_checkpoint(
     )
 
     def write(out: Any) -> Mapping[str, Any]:
+        from sortiment.encoders import FeatureCache
         from sortiment.student import distill_student
         from sortiment.taxonomy import load_taxonomy
         from sortiment.teacher import names_of
@@ -72,6 +73,7 @@ def student_checkpoint(
             changed=_changed_since(earlier, labels) if earlier else None,
             progress=shown,
             names=names_of(load_taxonomy(tree.path)),
+            features=FeatureCache(market.features, encoder, settings.encoder),
         )
         context.log.info(f"{report.offers_per_s:,.0f} offers/s, {report.seconds:,.0f} s")
         return {**report.summary(), "trained_on": {key: each.version for key, each in labels.items()}}

@@ -52,6 +52,12 @@ def quality(
         list[Path] | None,
         typer.Option("--taxonomy", help="With --new-country: category names in several languages (repeatable)."),
     ] = None,
+    synthetic: Annotated[
+        int | None, typer.Option("--synthetic", min=500, help="A synthetic market of so many offers as a feed.")
+    ] = None,
+    hard_labels: Annotated[
+        bool, typer.Option("--hard-labels/--no-hard-labels", help="Each student once more, from labels alone.")
+    ] = True,
     limit: Annotated[int | None, typer.Option("--offers", min=100, help="At most so many offers of each feed.")] = None,
     figures: Annotated[
         Path | None,
@@ -77,9 +83,14 @@ def quality(
             raise SettingsError("figures come from a JSON file", allowed="--json PATH --figures PAGE")
         write_figures(json_path, figures, format_figures)
         return
-    arms = choose_arms(models or MODELS, layers or LAYERS)
-    if bool(feed) == new_country:
-        raise SettingsError("the bench needs offers of one kind", allowed="--feed SPEC, or --new-country, not both")
+    arms = choose_arms(models or MODELS, layers or LAYERS, hard_labels)
+    if bool(feed or synthetic) == new_country:
+        raise SettingsError(
+            "the bench needs offers of one kind",
+            allowed="--feed SPEC, --synthetic OFFERS or both, or else --new-country",
+        )
+    if synthetic and (unknown or behaviour):
+        raise SettingsError("--unknown and --behaviour ask about feeds", value="--synthetic", allowed="--feed SPEC")
     if unknown + behaviour + new_country + bool(labels_per_class) > 1:
         raise SettingsError(
             "the bench asks one question at a time",
@@ -100,7 +111,7 @@ def quality(
     else:
         specs = [load_spec(path) for path in feed or []]
         regimes = [None, *dict.fromkeys(labels_per_class or [])]
-        result = run_bench(bench, specs, seeds or SEEDS, regimes, arms, budget_s, json_path, tell, limit)
+        result = run_bench(bench, specs, seeds or SEEDS, regimes, arms, budget_s, json_path, tell, limit, synthetic)
     show_rows(result, console)
 
 

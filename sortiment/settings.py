@@ -234,6 +234,20 @@ class StudentSettings(StageSettings):
     warmup_share: Share = Field(0.1, description="share of all steps over which the learning rate rises")
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's, on matrices other than the token table")
     temperature: float = Field(1.0, ge=1, le=20, description="softens the target and the student in the loss")
+    alignment: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="weight, in the loss, of the cosine distance between an offer's state in the student and its "
+        "embedding by the teacher's encoder; 0 = none",
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="training stops after so many epochs without a better macro-F1 on validation offers, and the best "
+        "epoch's weights are kept; 0 = all epochs, and the last one's",
+    )
     label_noise: float = Field(0.04, ge=0.0001, le=0.5, description="share of shops' labels expected to be wrong")
     label_share: Share = Field(0.5, description="weight of the label beside the teacher's opinion where both agree")
     lowercase: bool = Field(True, description="read texts in lower case: shouting shops cost no vocabulary")

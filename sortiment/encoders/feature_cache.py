@@ -54,18 +54,26 @@ class FeatureCache:
 
     def features(self, texts: Sequence[str], progress: Progress) -> Vectors:
         """One row per text, float32 [n, hidden], rounded to float16. `texts`: with their prompt in front."""
-        keys = text_keys(texts)
-        known_keys, known_vectors = self._read()
-        unique, inverse = np.unique(keys, return_inverse=True)
-        at = _positions(unique, known_keys)
-        found = np.empty((len(unique), self.space["hidden"]), np.float16)
-        found[at >= 0] = known_vectors[at[at >= 0]]
-        missing = np.flatnonzero(at < 0)
+        unique, inverse = np.unique(text_keys(texts), return_inverse=True)
+        found, there = self._look_up(unique)
+        missing = np.flatnonzero(~there)
         if len(missing):
             first_row = np.empty(len(unique), np.int64)
             first_row[inverse[::-1]] = np.arange(len(texts))[::-1]
             found[missing] = self._compute([texts[row] for row in first_row[missing]], unique[missing], progress)
         return found[inverse].astype(np.float32)
+
+    def find(self, texts: Sequence[str]) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+        """The same of what is there, 0 elsewhere, and for each text whether it is there. Nothing is embedded."""
+        found, there = self._look_up(text_keys(texts))
+        return found.astype(np.float32), there
+
+    def _look_up(self, keys: Keys) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
+        known_keys, known_vectors = self._read()
+        at = _positions(keys, known_keys)
+        found = np.zeros((len(keys), self.space["hidden"]), np.float16)
+        found[at >= 0] = known_vectors[at[at >= 0]]
+        return found, at >= 0
 
     def _compute(self, texts: Sequence[str], keys: Keys, progress: Progress) -> npt.NDArray[np.float16]:
         """Embed texts that no shard holds, and write them shard by shard."""

@@ -76,7 +76,7 @@ def trim_vocabulary(
     tokenizer = load_tokenizer(encoder)
     tokenizer.no_truncation()
     used: list[Ids] = []
-    with progress(f"find the pieces of {encoder.reference} in use", unit="titles") as step:
+    with progress("find the encoder's pieces in use", unit="titles") as step:
         rest = iter(texts)
         while part := list(islice(rest, 8192)):
             encodings = tokenizer.encode_batch_fast(part)

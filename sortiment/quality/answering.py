@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sortiment.encoders import Embedder, offer_texts, prompted
+from sortiment.encoders import Embedder, FeatureCache, offer_texts, prompted
 from sortiment.evaluation import measure_behaviour, score_unknown
 from sortiment.evaluation.answers import Answering
 from sortiment.progress import silent
@@ -187,19 +187,20 @@ def _answer_as_student(
 ) -> Answers:
     lesson = make_lesson(bench, split, distilled=arm.taught)
     settings, path = bench.settings, bench.encoder.path
+    learned = (lesson.samples, lesson.soft_labels, lesson.classes)
     shared: dict[str, Any] = {"encoder": settings.encoder, "progress": bench.progress, "names": split.category_names}
     classifier: Any
     if arm.model == "fast":
         from sortiment.fast import distill_fast, load_fast_classifier
 
-        learned = (lesson.samples, lesson.soft_labels, lesson.classes)
         distill_fast(*learned, settings.fast, out, settings.student, **shared)
         classifier = load_fast_classifier(out)
     else:
         from sortiment.student import distill_student, load_classifier
 
-        own = settings.student.model_copy(update={"layers": arm.layers})
-        distill_student(lesson.samples, lesson.soft_labels, lesson.classes, path, own, out, **shared)
+        own = arm.student_settings(settings.student)
+        features = FeatureCache(bench.features, bench.encoder, settings.encoder)
+        distill_student(*learned, path, own, out, features=features, **shared)
         classifier = load_classifier(out)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     texts, countries = texts_of(bench, test), test["country"].to_pylist()

@@ -39,9 +39,17 @@ class Arm:
         return self.distilled is False
 
     @property
+    def needs_teacher(self) -> bool:
+        return self.taught or self.model == "teacher"
+
+    @property
     def taught(self) -> bool:
         """Whether it learns from the teacher's labels."""
         return self.distilled is True
+
+    def student_settings(self, settings: StudentSettings) -> StudentSettings:
+        """The MiniLM student's: one that learns from labels alone is not aligned with the teacher's encoder either."""
+        return settings.model_copy(update={"layers": self.layers} | ({"alignment": 0.0} if self.hard else {}))
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,11 @@ class Size:
     classes: int
 
 
-def choose_arms(models: Sequence[str], layers: Sequence[int]) -> list[Arm]:
-    """Arms from cheap to expensive. Raises SettingsError for a model that the bench does not have."""
+def choose_arms(models: Sequence[str], layers: Sequence[int], hard_labels: bool = True) -> list[Arm]:
+    """Arms from cheap to expensive. hard_labels: each student once more, from labels alone.
+
+    Raises SettingsError for a model that the bench does not have.
+    """
     unknown = [model for model in models if model not in MODELS]
     if unknown:
         raise SettingsError("the bench has no such model", value=unknown, allowed=", ".join(MODELS))
@@ -81,12 +92,13 @@ def choose_arms(models: Sequence[str], layers: Sequence[int]) -> list[Arm]:
         arms.append(Arm("teacher"))
     if "tfidf" in models:
         arms.append(Arm("tfidf"))
+    ways = (True, False) if hard_labels else (True,)
     if "fast" in models:
-        arms += [Arm("fast", distilled=True), Arm("fast", distilled=False)]
+        arms += [Arm("fast", distilled=distilled) for distilled in ways]
     if "fasttext" in models:
         arms.append(Arm("fasttext"))
     if "student" in models:
-        arms += [Arm("student", count, distilled) for distilled in (True, False) for count in sorted(set(layers))]
+        arms += [Arm("student", count, distilled) for distilled in ways for count in sorted(set(layers))]
     return arms
 
 
@@ -118,14 +130,18 @@ def order_tasks(
     return list(dict.fromkeys(cheap))
 
 
+def expect_teacher_seconds(size: Size) -> float:
+    """A rough forecast, for one core, of a split's teacher and its labels."""
+    embedded = size.train + size.unlabelled + size.validation + size.test
+    return START_S + embedded / EMBEDDED_PER_S + 3e-11 * min(size.train, 10_000) ** 3
+
+
 def expect_seconds(task: Task, size: Size, student: StudentSettings) -> float:
-    """A rough forecast for one core; a run corrects it by what its own arms took."""
+    """The same of a row whose teacher, if it needs one, is there; a run corrects it by what its own arms took."""
     arm, labelled = task.arm, size.train
     everything = size.train + size.unlabelled
     if arm.model == "teacher":
-        return (
-            START_S + (everything + size.validation + size.test) / EMBEDDED_PER_S + 3e-11 * min(labelled, 10_000) ** 3
-        )
+        return START_S
     if arm.model == "tfidf":
         return START_S + 4 * labelled * size.classes / SVM_FITS_PER_S
     if arm.model == "fasttext":

@@ -50,15 +50,14 @@ class Lesson:
     version: str
 
 
+def has_teacher(bench: Bench, split: SplitOffers) -> bool:
+    """Whether the split's teacher is there."""
+    return bench.store.find(TEACHER_ASSET, _teacher_recipe(bench, split).version) is not None
+
+
 def make_teacher(bench: Bench, split: SplitOffers) -> Artifact:
     """The split's teacher in `teacher/`, its labels for all offers in `labels/COUNTRY/`; found or made."""
     encoder_settings, settings = bench.settings.encoder, bench.settings.teacher
-    recipe = Recipe(
-        {"split": split.version, "encoder": bench.encoder.version},
-        {"teacher": settings.model_dump(mode="json"), "encoder": encoder_settings.model_dump(mode="json")},
-        f"{CODE_VERSION}-{TEACHER_VERSION}",
-        LESSON_PACKAGES,
-    )
 
     def write(out: Path) -> dict[str, int]:
         folder = out / "teacher"
@@ -77,7 +76,17 @@ def make_teacher(bench: Bench, split: SplitOffers) -> Artifact:
         label_samples(teacher, split.samples, labels, settings, bench.progress)
         return {"classes": len(teacher.classes)}
 
-    return bench.store.build(TEACHER_ASSET, recipe, write)
+    return bench.store.build(TEACHER_ASSET, _teacher_recipe(bench, split), write)
+
+
+def _teacher_recipe(bench: Bench, split: SplitOffers) -> Recipe:
+    settings = bench.settings
+    return Recipe(
+        {"split": split.version, "encoder": bench.encoder.version},
+        {"teacher": settings.teacher.model_dump(mode="json"), "encoder": settings.encoder.model_dump(mode="json")},
+        f"{CODE_VERSION}-{TEACHER_VERSION}",
+        LESSON_PACKAGES,
+    )
 
 
 def make_lesson(bench: Bench, split: SplitOffers, distilled: bool) -> Lesson:

@@ -4,10 +4,14 @@ Two kinds of offers: a synthetic market of which one country's labels are hidden
 and a taxonomy's category names in several languages (leaf name -> top level), labelled in the first language only. A
 category's names stand on one side of a split in all languages, so no test name was seen translated. Test offers are the
 hidden country's alone; its training offers are there without labels, its validation offers not at all.
+
+A market's taxonomy comes with its names in each language, and the platform's models learn them. So they do here: the
+market's categories, and of a taxonomy the top levels. What is below these is the test, and a category that is called
+like a top level is no question any more: it is left out.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +27,8 @@ from sortiment.quality import CODE_VERSION
 from sortiment.quality.offers import FeedOffers, load_offers
 from sortiment.sampling.order import rank_keys
 from sortiment.settings import FeedSettings, MarketSettings
-from sortiment.taxonomy import Taxonomy, read_taxonomy
+from sortiment.taxonomy import Category, Taxonomy, read_taxonomy
+from sortiment.teacher import CategoryNames
 
 MARKET_ASSET = "bench_market"
 HIDDEN_COUNTRY = "FR"
@@ -40,10 +45,8 @@ class NewCountry:
     hidden: str
 
 
-def synthetic_country(
-    store: ArtifactStore, progress: Progress, offers: int = MARKET_OFFERS, hidden: str = HIDDEN_COUNTRY
-) -> NewCountry:
-    """The synthetic market, with one country to hide."""
+def synthetic_market(store: ArtifactStore, progress: Progress, offers: int = MARKET_OFFERS) -> FeedOffers:
+    """The offers of a synthetic market, found or generated; about as many as asked for."""
     settings = MarketSettings(offers=offers)
 
     def write(out: Path) -> None:
@@ -52,7 +55,12 @@ def synthetic_country(
     market = store.build(MARKET_ASSET, Recipe({}, settings, CODE_VERSION), write).path
     specs = [load_spec(path) for path in sorted((market / "feeds").glob("*.yaml"))]
     taxonomy = read_taxonomy(market / "taxonomy.json")
-    loaded = load_offers(specs, store, FeedSettings(), progress, name="synthetic market", taxonomy=taxonomy)
+    return load_offers(specs, store, FeedSettings(), progress, name="synthetic market", taxonomy=taxonomy)
+
+
+def synthetic_country(store: ArtifactStore, progress: Progress, hidden: str = HIDDEN_COUNTRY) -> NewCountry:
+    """The synthetic market, with one country to hide."""
+    loaded = synthetic_market(store, progress)
     return NewCountry(replace(loaded, name=f"synthetic market, {hidden} hidden"), hidden)
 
 
@@ -69,15 +77,32 @@ def taxonomy_countries(path: Path, names: int = NAMES) -> list[NewCountry]:
             value=taxonomy.languages,
             allowed="a taxonomy file or folder with several languages (docs/contracts.md)",
         )
-    chosen = [category for category in taxonomy.categories if len(category.path) > 1]
+    tops = _top_levels(taxonomy)
+    told = {name.casefold() for paths in tops.values() for path in paths for name in path}
+    chosen = [each for each in taxonomy.categories if len(each.path) > 1 and not _is_called(each, told)]
     keys = np.array([_key(category.category_id) for category in chosen], np.uint64)
     order = np.argsort(rank_keys(keys, 0), kind="stable")[:names]
     ids = sorted(chosen[index].category_id for index in order.tolist())
-    return [_name_offers(taxonomy, ids, (first, other), path.name) for other in others]
+    return [_name_offers(taxonomy, ids, (first, other), tops, path.name) for other in others]
 
 
-def _name_offers(taxonomy: Taxonomy, ids: Sequence[str], languages: tuple[str, str], source: str) -> NewCountry:
-    """One offer per category and language; the label is the top level."""
+def _top_levels(taxonomy: Taxonomy) -> dict[str, list[tuple[str, ...]]]:
+    """Each department's top levels as paths of one name, in all languages, by the department's key."""
+    names: dict[str, dict[tuple[str, ...], None]] = {}
+    for category in taxonomy.categories:
+        names.setdefault(category.department, {}).update(dict.fromkeys(path[:1] for path in category.paths.values()))
+    return {department: list(paths) for department, paths in names.items()}
+
+
+def _is_called(category: Category, names: Set[str]) -> bool:
+    """Whether it has one of the names (in lower case) in any language."""
+    return any(path[-1].casefold() in names for path in category.paths.values())
+
+
+def _name_offers(
+    taxonomy: Taxonomy, ids: Sequence[str], languages: tuple[str, str], top_names: CategoryNames, source: str
+) -> NewCountry:
+    """One offer per category and language; the label is the top level, of which the models know the names."""
     rows: list[dict[str, object]] = []
     for language in languages:
         country = country_of(language)
@@ -103,8 +128,8 @@ def _name_offers(taxonomy: Taxonomy, ids: Sequence[str], languages: tuple[str, s
         table = table.append_column(name, pa.nulls(len(rows), pa.string()))
     table = table.append_column("price", pa.nulls(len(rows), pa.float64()))
     hidden = country_of(languages[1])
-    version = content_version([taxonomy.version, list(ids), list(languages)])
-    return NewCountry(FeedOffers(f"{source}, {hidden} hidden", table.combine_chunks(), version), hidden)
+    version = content_version([taxonomy.version, list(ids), list(languages), top_names])
+    return NewCountry(FeedOffers(f"{source}, {hidden} hidden", table.combine_chunks(), version, top_names), hidden)
 
 
 def country_of(language: str) -> str:

@@ -20,9 +20,9 @@ from sortiment.fast import CODE_VERSION as FAST_VERSION
 from sortiment.feeds import FeedSpec
 from sortiment.quality import CODE_VERSION
 from sortiment.quality.answering import answer_test_offers, labelled_side, read_split
-from sortiment.quality.arms import Arm, Probe, Size, Task, expect_seconds, order_tasks
-from sortiment.quality.lessons import Bench
-from sortiment.quality.new_country import synthetic_country, taxonomy_countries
+from sortiment.quality.arms import Arm, Probe, Size, Task, expect_seconds, expect_teacher_seconds, order_tasks
+from sortiment.quality.lessons import Bench, has_teacher
+from sortiment.quality.new_country import synthetic_country, synthetic_market, taxonomy_countries
 from sortiment.quality.offers import FeedOffers, load_offers
 from sortiment.quality.rows import score_row
 from sortiment.quality.splits import SplitOffers, draw_split
@@ -39,12 +39,22 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Planned:
-    """A task with its split, its row's recipe, and the seconds it is expected to take on one core (0 = is there)."""
+    """A task with its split, its row's recipe, and the seconds it is expected to take on one core (0 = is there).
+
+    teacher_s: further ones for the split's teacher, where the task needs it.
+    """
 
     task: Task
     split: SplitOffers
     recipe: Recipe
     expected_s: float
+    teacher_s: float
+
+    def expected_now(self, bench: Bench) -> float:
+        """With the teacher, if none has made it by now."""
+        if not self.teacher_s or has_teacher(bench, self.split):
+            return self.expected_s
+        return self.expected_s + self.teacher_s
 
 
 @dataclass
@@ -70,10 +80,15 @@ def run_bench(
     json_path: Path | None,
     tell: Tell,
     limit: int | None = None,
+    synthetic: int | None = None,
 ) -> BenchResult:
-    """All rows that fit the budget. limit: at most so many offers of each feed."""
+    """All rows that fit the budget. limit: at most so many offers of each feed. synthetic: a synthetic market of so
+    many offers is a feed, too."""
     settings = bench.settings
     feeds = {spec.name: load_offers([spec], bench.store, settings.feeds, bench.progress, limit=limit) for spec in specs}
+    if synthetic is not None:
+        market = synthetic_market(bench.store, bench.progress, synthetic)
+        feeds[market.name] = market
     tasks = order_tasks(dict.fromkeys(feeds), seeds, regimes, arms)
     return run_tasks(bench, feeds, tasks, budget_s, json_path, tell)
 
@@ -131,23 +146,25 @@ def run_tasks(
     """The tasks in their order. One that would not end within the budget is left out, and cheaper ones go on."""
     started = time.monotonic()
     planned = plan_tasks(bench, feeds, tasks)
-    expected = sum(one.expected_s for one in planned)
+    teachers = {one.split.version: one.teacher_s for one in planned if one.expected_now(bench) > one.expected_s}
+    expected = sum(one.expected_s for one in planned) + sum(teachers.values())
     waiting = sum(one.expected_s > 0 for one in planned)
     limit = "" if budget_s is None else f"; the budget is {budget_s / 60:,.0f} minutes"
     tell(f"{len(planned)} rows, {waiting} to compute: about {expected / 60:,.0f} minutes expected{limit}")
     result = BenchResult(facts=_facts(budget_s, feeds, bench))
     pace: dict[str, list[float]] = {}
     for number, one in enumerate(planned, start=1):
-        forecast = one.expected_s * median(pace.get(one.task.arm.model) or [1.0])
+        expected = one.expected_now(bench)
+        forecast = expected * median(pace.get(one.task.arm.model) or [1.0])
         left = None if budget_s is None else budget_s - (time.monotonic() - started)
-        if left is not None and one.expected_s and forecast > left:
+        if left is not None and expected and forecast > left:
             result.skipped.append({**_names(one.task), "expected_s": round(forecast, 1)})
         else:
             tell(f"{number}/{len(planned)} {describe(one.task)}" + (f", about {forecast:,.0f} s" if forecast else ""))
             began = time.monotonic()
             row = compute_row(bench, one)
-            if one.expected_s:
-                pace.setdefault(one.task.arm.model, []).append((time.monotonic() - began) / one.expected_s)
+            if expected:
+                pace.setdefault(one.task.arm.model, []).append((time.monotonic() - began) / expected)
             result.rows.append(row)
         if json_path is not None:
             result.write(json_path)
@@ -177,7 +194,8 @@ def plan_tasks(bench: Bench, feeds: dict[str, FeedOffers], tasks: Sequence[Task]
         there = bench.store.find(ROW_ASSET, recipe.version) is not None
         settings = bench.settings
         seconds = 0.0 if there else expect_seconds(task, size, settings.student)
-        planned.append(Planned(task, split, recipe, seconds))
+        teacher = expect_teacher_seconds(size) if task.arm.needs_teacher and not there else 0.0
+        planned.append(Planned(task, split, recipe, seconds, teacher))
     return planned
 
 
@@ -202,7 +220,7 @@ def row_recipe(bench: Bench, split: SplitOffers, task: Task) -> Recipe:
         inputs["encoder"] = bench.encoder.version
     if arm.model == "student":
         code.append(STUDENT_VERSION)
-        own["student"] = settings.student.model_copy(update={"layers": arm.layers}).model_dump(mode="json")
+        own["student"] = arm.student_settings(settings.student).model_dump(mode="json")
     if arm.model == "fast":
         code.append(FAST_VERSION)
         weighing = {"label_noise": settings.student.label_noise, "label_share": settings.student.label_share}

@@ -13,6 +13,7 @@ from sortiment.settings import EncoderSettings, StudentSettings
 from sortiment.student.prediction import Classification, Classifier
 
 if TYPE_CHECKING:
+    from sortiment.encoders import FeatureCache
     from sortiment.student.classifier import StudentClassifier
     from sortiment.teacher import CategoryNames
 
@@ -37,8 +38,10 @@ class StudentReport:
     Validation figures are on the labelled offers of the validation split: accuracy and macro_f1 against the shops'
     labels (which may be wrong), teacher_agreement against the teacher's best class, calibration errors before and
     after the temperatures. names: of categories, transfer_titles: made up and answered by the teacher, both learned
-    beside the offers. overruled_labels: training labels that the teacher's opinion outweighed. losses: mean
-    loss of each epoch. grown: the head got more outputs than the earlier student had, so its shape changed.
+    beside the offers. overruled_labels: training labels that the teacher's opinion outweighed. losses: mean loss of
+    each epoch. epoch_macro_f1: of each epoch, and best_epoch: the one (from 1) whose weights were kept, only with
+    `student.patience`; stopped_after: epochs, where these were fewer than planned. grown: the head got more outputs
+    than the earlier student had, so its shape changed.
     encoder_mb, trimmed_encoder_mb: the encoder's weights before and after its vocabulary was trimmed, on disk as in
     memory. changed_titles: share of held-out titles that trimming gives other pieces, changed_titles_cosine: mean
     cosine of all held-out titles' vectors before and after; None where the student it started from has no such record.
@@ -58,6 +61,9 @@ class StudentReport:
     parameters: int
     started_from: bool
     losses: tuple[float, ...]
+    epoch_macro_f1: tuple[float, ...]
+    best_epoch: int | None
+    stopped_after: int | None
     validation_offers: int
     accuracy: float
     macro_f1: float
@@ -92,6 +98,7 @@ def distill_student(
     changed: Collection[str] | None = None,
     progress: Progress = silent,
     names: "CategoryNames | None" = None,
+    features: "FeatureCache | None" = None,
 ) -> StudentReport:
     """Train a student and write it to `out` as a Hugging Face directory (docs/contracts.md).
 
@@ -99,8 +106,9 @@ def distill_student(
     start_from: an earlier student, whose body, vocabulary and class indices are kept; its new categories take unused
     outputs. changed: the partitions whose soft labels that student has not seen; their offers are learned whole, of the
     other partitions `rehearsed_offers`. None = learn all. names: each category's paths, whose last names are learned as
-    offers are. A run that was killed goes on from its last whole epoch when
-    it is called again with the same arguments, and ends with the same bytes. Raises TrainingError.
+    offers are. features: the embeddings of the teacher's encoder, for `student.alignment`. A run that was killed goes
+    on from its last whole epoch when it is called again with the same arguments, and ends with the same bytes. Raises
+    TrainingError.
     """
     from sortiment.student.distill import run_distillation
 
@@ -116,6 +124,7 @@ def distill_student(
         changed,
         progress,
         names or {},
+        features,
     )
 
 

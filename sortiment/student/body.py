@@ -181,8 +181,12 @@ def first_token_features(student: BertForSequenceClassification, ids: Tensor, ma
 
 def first_token_logits(student: BertForSequenceClassification, ids: Tensor, mask: Tensor) -> Tensor:
     """(offers, outputs): the same logits as `student(input_ids=ids, attention_mask=mask).logits`, sooner."""
-    pooled = torch.tanh(pooler_of(student)(first_token_features(student, ids, mask)))
-    logits: Tensor = student.classifier(pooled)
+    return head_logits(student, first_token_features(student, ids, mask))
+
+
+def head_logits(student: BertForSequenceClassification, features: Tensor) -> Tensor:
+    """(offers, outputs), from `first_token_features`."""
+    logits: Tensor = student.classifier(torch.tanh(pooler_of(student)(features)))
     return logits
 
 

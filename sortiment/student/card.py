@@ -29,7 +29,7 @@ and wait for new categories. Divide the logits by the temperature of the offer's
 
 {origin} {offers:,} offers, {labelled_offers:,} of them labelled by shops, from {countries}, {names:,} names of
 categories, and {transfer_titles:,} titles made up of other titles' words, which the teacher answered;
-{epochs} epochs; the teacher's opinion outweighed {overruled_labels:,} labels.
+{epochs} epochs{stopping_note}; the teacher's opinion outweighed {overruled_labels:,} labels.
 Mean loss by epoch: {losses}.
 
 ## Validation
@@ -58,10 +58,19 @@ def write_card(facts: dict[str, Any]) -> str:
             if facts["started_from"]
             else "Started from the encoder's layers:",
             "epochs": len(facts["losses"]),
+            "stopping_note": _stopping_note(facts),
             "vocabulary_note": _vocabulary_note(facts),
             "losses": ", ".join(f"{loss:.4f}" for loss in facts["losses"]),
         }
     )
+
+
+def _stopping_note(facts: dict[str, Any]) -> str:
+    """Which epoch's weights these are, where epochs were judged."""
+    if facts["best_epoch"] is None:
+        return ""
+    end = " and was stopped there" if facts["stopped_after"] is not None else ""
+    return f"{end}, of which the weights are those of epoch {facts['best_epoch']}, the best on validation offers"
 
 
 def _vocabulary_note(facts: dict[str, Any]) -> str:

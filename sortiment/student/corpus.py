@@ -81,6 +81,10 @@ class Corpus:
         """Rows of one split, ascending."""
         return np.flatnonzero(self.split == SPLITS.index(split))
 
+    def labelled_rows(self, split: str) -> npt.NDArray[np.int64]:
+        """Those of them that have a label."""
+        return np.flatnonzero((self.split == SPLITS.index(split)) & (self.labels != NO_CLASS))
+
 
 def add_names(corpus: Corpus, names: "NameTexts | None") -> Corpus:
     """The corpus and behind it the categories' names, a training row each, or one for each group of them."""

@@ -1,11 +1,8 @@
 """Training a student, as a recipe: read, weigh, prepare, teach, calibrate, write."""
 
-import contextlib
 import json
-import logging
 import time
-import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +13,12 @@ from transformers import BertForSequenceClassification
 
 from sortiment.artifacts import content_version, file_sha256
 from sortiment.blobs import write_atomically
+from sortiment.encoders import FeatureCache
 from sortiment.engines.machine import count_cores
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings, StudentSettings
 from sortiment.student import CODE_VERSION, StudentReport, epochs_for
-from sortiment.student.augmentation import Augmentation
+from sortiment.student.alignment import Alignment, Embeddings, read_embeddings
 from sortiment.student.body import (
     first_token_logits,
     load_student,
@@ -43,13 +41,14 @@ from sortiment.student.corpus import (
 from sortiment.student.curriculum import rows_to_learn, rows_to_repeat
 from sortiment.student.directory import VOCABULARY_FILE, copy_tokenizer, write_json, write_network
 from sortiment.student.head import emphasize_tail
-from sortiment.student.lesson import Lesson, Plan, collect_optimizers
-from sortiment.student.measures import measure_validation
-from sortiment.student.resume import EpochState, Resume
-from sortiment.student.scoring import Hardware, choose_hardware, map_rows
+from sortiment.student.lesson import Plan
+from sortiment.student.measures import judge_epoch, measure_validation
+from sortiment.student.resume import Resume
+from sortiment.student.scoring import choose_hardware, map_rows
 from sortiment.student.starting import plan_augmentation, prepare_start, tokenize_texts
-from sortiment.student.targets import Targets, weigh_targets
-from sortiment.student.tokens import Tokens
+from sortiment.student.stopping import Stopping, refuse_unjudged
+from sortiment.student.targets import weigh_targets
+from sortiment.student.teaching import Course
 from sortiment.teacher.names import CategoryNames, write_names
 
 
@@ -65,6 +64,7 @@ def run_distillation(
     changed: Collection[str] | None,
     progress: Progress,
     names: CategoryNames,
+    features: FeatureCache | None,
 ) -> StudentReport:
     """See `sortiment.student.distill_student`."""
     started = time.monotonic()
@@ -80,7 +80,11 @@ def run_distillation(
         corpus = add_names(corpus, write_names(names, corpus.classes, settings.most_names))
     targets = weigh_targets(corpus, settings.label_noise, settings.label_share)
     rows = rows_to_learn(corpus, changed if start_from else None, settings)
-    known = _fingerprint(samples, soft_labels, corpus, encoder_folder, settings, encoder, start_from, changed)
+    embeddings = read_embeddings(corpus, rows, features, settings)
+    refuse_unjudged(corpus, settings.patience)
+    known = _fingerprint(
+        samples, soft_labels, corpus, encoder_folder, settings, encoder, start_from, changed, embeddings
+    )
     resume = Resume(out, known)
     source = resume.start or prepare_start(
         resume, corpus, targets, encoder_folder, settings, encoder, start_from, changed, hardware, progress
@@ -93,16 +97,21 @@ def run_distillation(
     taught_before = resume.load()
     teaching = time.monotonic()
     augmentation = plan_augmentation(source, corpus, rows, student, settings, encoder)
-    losses = _teach(student, tokens, targets, plan, resume, taught_before, hardware, augmentation, progress)
+
+    def score(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        return map_rows(student, tokens, rows, first_token_logits, hardware.bf16)
+
+    stopping = Stopping(settings.patience, lambda: judge_epoch(corpus, score)) if settings.patience else None
+    alignment = _align(embeddings, student, settings)
+    course = Course(student, tokens, targets, plan, hardware, augmentation, alignment, stopping)
+    losses = course.teach(resume, taught_before, progress)
     resumed = taught_before.epochs if taught_before else 0
-    taught_offers = len(plan.rows) * (plan.epochs - resumed)
+    taught_offers = len(plan.rows) * (len(losses) - resumed)
     rate = taught_offers / max(time.monotonic() - teaching, 1e-9)
     if start_from is None:  # an earlier student's classes were lifted when it was trained
         emphasize_tail(student, targets, offers, len(corpus.classes), settings.tail_emphasis)
     refuse_broken(student)
-    calibration, scores = measure_validation(
-        corpus, lambda rows: map_rows(student, tokens, rows, first_token_logits, hardware.bf16)
-    )
+    calibration, scores = measure_validation(corpus, score)
     report = StudentReport(
         offers=len(offers),
         names=int(corpus.is_name[rows].sum()),
@@ -118,6 +127,9 @@ def run_distillation(
         parameters=sum(weight.numel() for weight in student.parameters()),
         started_from=start_from is not None,
         losses=tuple(losses),
+        epoch_macro_f1=tuple(stopping.macro_f1) if stopping else (),
+        best_epoch=stopping.best_epoch if stopping else None,
+        stopped_after=len(losses) if len(losses) < plan.epochs else None,
         temperature=calibration.temperature,
         seconds=time.monotonic() - started,
         offers_per_s=rate,
@@ -139,6 +151,7 @@ def _fingerprint(
     encoder: EncoderSettings,
     start_from: Path | None,
     changed: Collection[str] | None,
+    embeddings: Embeddings | None,
 ) -> str:
     """The hash of everything that the student's bytes depend on."""
     files = {f"sample {key}": folder / SAMPLE_FILE for key, folder in samples.items()}
@@ -158,6 +171,7 @@ def _fingerprint(
             "encoder": [encoder.inputs, encoder.max_tokens],
             "torch": torch.__version__,
             "changed": None if changed is None else sorted(changed),
+            "embeddings": None if embeddings is None else embeddings.space,
         }
     )
 
@@ -178,51 +192,12 @@ def _plan(rows: npt.NDArray[np.int64], settings: StudentSettings, retraining: bo
     )
 
 
-def _teach(
-    student: BertForSequenceClassification,
-    tokens: Tokens,
-    targets: Targets,
-    plan: Plan,
-    resume: Resume,
-    state: EpochState | None,
-    hardware: Hardware,
-    augmentation: Augmentation | None,
-    progress: Progress,
-) -> list[float]:
-    """Train in place, saving after each epoch. Gives each epoch's mean loss."""
-    losses = list(state.losses) if state else []
-    first_epoch = state.epochs if state else 0
-    if state:
-        student.load_state_dict(state.weights)
-    if first_epoch >= plan.epochs:
-        return losses
-
-    def save(lesson: Lesson, epochs: int, loss: float) -> None:
-        losses.append(round(loss, 6))
-        optimizer = collect_optimizers(student, lesson.both_optimizers())
-        resume.save(EpochState(epochs, losses, student.state_dict(), optimizer))
-
-    total = len(plan.rows) * (plan.epochs - first_epoch)
-    with progress("distill the student", total=total) as step, _quiet_lightning():
-        import lightning
-
-        optimizer = state.optimizer if state else None
-        lesson = Lesson(student, tokens, targets, plan, first_epoch, step, save, optimizer, augmentation)
-        trainer = lightning.Trainer(
-            accelerator="gpu" if hardware.device == "cuda" else "cpu",
-            devices=1,
-            precision="bf16-mixed" if hardware.bf16 else "32-true",
-            max_epochs=plan.epochs - first_epoch,
-            reload_dataloaders_every_n_epochs=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        trainer.fit(lesson)
-    move_student(student, hardware.device).train(False)
-    return losses
+def _align(
+    embeddings: Embeddings | None, student: BertForSequenceClassification, settings: StudentSettings
+) -> Alignment | None:
+    if embeddings is None:
+        return None
+    return Alignment(embeddings, settings.alignment, student.config.hidden_size, settings.seed)
 
 
 def _write(
@@ -258,17 +233,3 @@ def _vocabulary_figures(source: Path) -> dict[str, Any]:
 
 def _width_of(folder: Path) -> int:
     return load_student(folder).classifier.out_features
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Lightning tells about devices and workers on its logger and in warnings; a stage tells through its progress."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -2,12 +2,13 @@
 
 The optimizer has two parts. The token table is by far the largest tensor and each batch touches few of its rows, so
 it gets sparse gradients and an Adam that updates these rows only: the step costs what the batch costs, whatever the
-vocabulary. Everything else gets AdamW. Both learning rates rise linearly, then fall linearly to zero, as a function
-of the step alone; nothing is random but the order of the offers, which epoch and seed decide. So a run that resumes
-after an epoch takes the same steps as one that was never interrupted.
+vocabulary. Everything else gets AdamW. Both learning rates rise linearly, then fall linearly to zero at the planned
+end, as a function of the step alone, also where training is stopped before (`stopping.py`); nothing is random but the
+order of the offers, which epoch and seed decide. So a run that resumes after an epoch takes the same steps as one that
+was never interrupted.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,9 @@ from transformers import BertForSequenceClassification
 
 from sortiment.errors import TrainingError
 from sortiment.progress import Step
+from sortiment.student.alignment import Alignment
 from sortiment.student.augmentation import Augmentation
-from sortiment.student.body import first_token_logits
+from sortiment.student.body import first_token_features, head_logits
 from sortiment.student.corpus import NO_CLASS
 from sortiment.student.targets import Targets
 from sortiment.student.tokens import Tokens, order_batches
@@ -83,6 +85,7 @@ class Lesson(lightning.LightningModule):
         after_epoch: Callable[["Lesson", int, float], None],
         optimizer_state: dict[str, Tensor] | None,
         augmentation: Augmentation | None = None,
+        alignment: Alignment | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -95,6 +98,7 @@ class Lesson(lightning.LightningModule):
         self.after_epoch = after_epoch
         self.restored = optimizer_state
         self.augmentation = augmentation
+        self.alignment = alignment
         self.step = first_epoch * plan.steps_per_epoch
         self.loss_sum = 0.0
         student.bert.embeddings.word_embeddings.sparse = True
@@ -111,23 +115,27 @@ class Lesson(lightning.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         plan = self.plan
         table = self.student.bert.embeddings.word_embeddings.weight
-        decayed = [weight for weight in self.student.parameters() if weight.ndim > 1 and weight is not table]
-        plain = [weight for weight in self.student.parameters() if weight.ndim == 1]
+        taught = self.named_weights()
+        decayed = [weight for weight in taught.values() if weight.ndim > 1 and weight is not table]
+        plain = [weight for weight in taught.values() if weight.ndim == 1]
         groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         optimizers = [
             torch.optim.AdamW(groups, lr=plan.learning_rate, fused=True),
             torch.optim.SparseAdam([table], lr=plan.embedding_learning_rate),
         ]
         if self.restored is not None:
-            restore_optimizers(self.student, optimizers, self.restored)
+            restore_optimizers(taught, optimizers, self.restored)
             self.restored = None
         return optimizers
 
     def training_step(self, batch: npt.NDArray[np.int64], index: int) -> None:
         ids, mask = (torch.from_numpy(part).to(self.device) for part in self.tokens.pad(batch))
-        logits = first_token_logits(self.student, ids, mask).float()
+        features = first_token_features(self.student, ids, mask)
+        logits = head_logits(self.student, features).float()
         listed, probability, rest = (torch.from_numpy(part).to(self.device) for part in self.targets.of(batch))
         loss = distillation_loss(logits, listed, probability, rest, temperature=self.plan.temperature)
+        if self.alignment is not None:
+            loss = loss + self.alignment.loss(features, batch)
         value = float(loss.detach())
         if not np.isfinite(value):
             raise TrainingError(
@@ -151,6 +159,11 @@ class Lesson(lightning.LightningModule):
         self.loss_sum += value * len(batch)
         note = f"loss {value:.3f}" if self.step % NOTE_EVERY == 0 else ""
         self.progress.advance(len(batch), note)
+
+    def named_weights(self) -> dict[str, Tensor]:
+        """Everything that is taught: the student's weights, and what only teaching needs."""
+        own: dict[str, Tensor] = dict(self.student.named_parameters())
+        return own if self.alignment is None else own | self.alignment.named_weights()
 
     def both_optimizers(self) -> list[Any]:
         """AdamW of the body, then Adam of the token table."""
@@ -186,9 +199,9 @@ def distillation_loss(logits: Tensor, index: Tensor, probability: Tensor, rest: 
     return -(crossed / total).mean() * temperature**2
 
 
-def collect_optimizers(student: BertForSequenceClassification, optimizers: list[Any]) -> dict[str, Tensor]:
-    """The optimizers' state as named tensors, for safetensors."""
-    names = {weight: name for name, weight in student.named_parameters()}
+def collect_optimizers(weights: Mapping[str, Tensor], optimizers: list[Any]) -> dict[str, Tensor]:
+    """The optimizers' state as named tensors, for safetensors. weights: by name, all that the optimizers move."""
+    names = {weight: name for name, weight in weights.items()}
     return {
         f"{names[weight]}|{key}": value.detach().contiguous() if isinstance(value, Tensor) else torch.tensor(value)
         for optimizer in optimizers
@@ -198,10 +211,9 @@ def collect_optimizers(student: BertForSequenceClassification, optimizers: list[
 
 
 def restore_optimizers(
-    student: BertForSequenceClassification, optimizers: list[torch.optim.Optimizer], saved: dict[str, Tensor]
+    weights: Mapping[str, Tensor], optimizers: list[torch.optim.Optimizer], saved: dict[str, Tensor]
 ) -> None:
     """Put back what `collect_optimizers` collected."""
-    weights = dict(student.named_parameters())
     owner = {
         weight: optimizer for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"]
     }

@@ -19,8 +19,7 @@ Rows = npt.NDArray[np.int64]
 
 def measure_validation(corpus: Corpus, score: Callable[[Rows], Floats]) -> tuple[Calibration, dict[str, Any]]:
     """Temperatures and figures. score: logits of corpus rows, (rows, outputs), outputs past the classes unused."""
-    rows = corpus.rows("validation")
-    rows = rows[corpus.labels[rows] != NO_CLASS]
+    rows = corpus.labelled_rows("validation")
     labels = corpus.labels[rows]
     countries = [corpus.countries[country] for country in corpus.country[rows]]
     logits = score(rows)[:, : len(corpus.classes)]
@@ -37,6 +36,13 @@ def measure_validation(corpus: Corpus, score: Callable[[Rows], Floats]) -> tuple
         "calibration_error_before": _error(logits, labels, np.ones(len(rows), np.float32)),
         "calibration_error_after": _error(logits, labels, calibration.of(countries, len(rows))),
     }
+
+
+def judge_epoch(corpus: Corpus, score: Callable[[Rows], Floats]) -> float:
+    """Macro-F1 on the labelled validation offers. score: as `measure_validation` takes it."""
+    rows = corpus.labelled_rows("validation")
+    best = score(rows)[:, : len(corpus.classes)].argmax(1).astype(np.int32)
+    return macro_f1_of(best, corpus.labels[rows])
 
 
 def accuracy_of(predicted: Ints, labels: Ints) -> float:

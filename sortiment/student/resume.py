@@ -1,7 +1,8 @@
 """What a killed training leaves behind, so that the next one goes on: the start, and the state after each epoch.
 
     OUT/.training/start/                 the student before the first step, a Hugging Face directory
-    OUT/.training/epoch.safetensors      weights and optimizer state after the last whole epoch, without pickles
+    OUT/.training/epoch.safetensors      weights and optimizer state after the last whole epoch, and the best epoch's
+                                         weights where epochs are judged; without pickles
 
 Both carry the fingerprint of everything that training depends on; what belongs to other inputs is thrown away.
 """
@@ -22,17 +23,22 @@ FOLDER = ".training"
 START = "start"
 EPOCH_FILE = "epoch.safetensors"
 FINGERPRINT_FILE = "fingerprint.json"
-WEIGHTS, OPTIMIZER = "weights.", "optimizer."
+WEIGHTS, OPTIMIZER, BEST = "weights.", "optimizer.", "best."
 
 
 @dataclass(frozen=True)
 class EpochState:
-    """State after `epochs` whole epochs, with each epoch's mean loss."""
+    """State after `epochs` whole epochs, with each epoch's mean loss.
+
+    macro_f1: of each epoch, best: the best one's weights; both empty where epochs are not judged.
+    """
 
     epochs: int
     losses: list[float]
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    macro_f1: list[float]
+    best: dict[str, Tensor]
 
 
 class Resume:
@@ -71,19 +77,27 @@ class Resume:
         with safetensors.safe_open(file, framework="pt") as opened:
             facts = opened.metadata()
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        named = {
+            kind: {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
+            for kind in (WEIGHTS, OPTIMIZER, BEST)
+        }
         return EpochState(
             epochs=int(facts["epochs"]),
             losses=json.loads(facts["losses"]),
-            weights={name.removeprefix(WEIGHTS): tensors[name] for name in tensors if name.startswith(WEIGHTS)},
-            optimizer={name.removeprefix(OPTIMIZER): tensors[name] for name in tensors if name.startswith(OPTIMIZER)},
+            weights=named[WEIGHTS],
+            optimizer=named[OPTIMIZER],
+            macro_f1=json.loads(facts["macro_f1"]),
+            best=named[BEST],
         )
 
     def save(self, state: EpochState) -> None:
         """Replace the saved state atomically."""
         tensors = {f"{WEIGHTS}{name}": value.contiguous() for name, value in state.weights.items()}
         tensors |= {f"{OPTIMIZER}{name}": value for name, value in state.optimizer.items()}
+        tensors |= {f"{BEST}{name}": value.contiguous() for name, value in state.best.items()}
         temporary = self.folder / f"{EPOCH_FILE}.building"
-        facts = {"epochs": str(state.epochs), "losses": json.dumps(state.losses)}
+        lists = {"losses": state.losses, "macro_f1": state.macro_f1}
+        facts = {"epochs": str(state.epochs)} | {name: json.dumps(values) for name, values in lists.items()}
         safetensors.torch.save_file(tensors, temporary, metadata=facts)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())

@@ -10,11 +10,13 @@ softmax of the same scores is far worse calibrated (docs/experiments.md): scores
 are all small, and only their ratios say something.
 
 What an expert adds from the categories' names has a share of its own, so names that say nothing (codes, numbers) get
-none: they are left out altogether unless the log loss is better by more than their numbers could gain by chance.
+none: they are left out altogether unless the log loss is better by more than their numbers could gain by chance. Each
+expert's are asked about, too: the encoder's may help where the n-grams' do not, as with names in other languages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -81,24 +83,29 @@ def fit_link(scores: Mapping[str, Floats], labels: Ints, lift: Floats | None = N
 def fit_link_with_names(
     scores: Mapping[str, Floats], added: Mapping[str, Floats], labels: Ints, lift: Floats | None = None
 ) -> tuple[Link, dict[str, float]]:
-    """The link, and how strongly each expert takes what the names add to it: nothing where names do not help.
+    """The link, and how strongly each expert takes what the names add to it, if anything: of all experts' names, each
+    one's and none, the choice with the best Akaike criterion, by which a number that is fitted gains one by chance.
 
     added: of each expert that knows names, of its scores' shape. The link is for scores + strength * added.
     """
-    plain = fit_link(scores, labels, lift)
-    if not added:
-        return plain, {}
-    every = {**scores, **{NAMES + name: extra for name, extra in added.items()}}
-    named = fit_link(every, labels, lift)
     rows = rows_to_fit(len(labels), next(iter(scores.values())).shape[1])
+    every = {**scores, **{NAMES + name: extra for name, extra in added.items()}}
     seen = {name: part[rows] for name, part in every.items()}
-    gain = len(rows) * (log_loss(plain, seen, labels[rows], lift) - log_loss(named, seen, labels[rows], lift))
-    if gain <= len(added):  # Akaike's criterion: a number that is fitted gains one by chance
-        return plain, {}
-    own = sum(named.shares[name] for name in scores)
-    shares = {name: named.shares[name] / own for name in scores}
-    strengths = {name: named.shares[NAMES + name] / named.shares[name] for name in added}
-    return Link(shares, named.sharpness, named.floor / own), strengths
+
+    def misfit(link: Link, names: Sequence[str]) -> float:
+        return len(rows) * log_loss(link, seen, labels[rows], lift) + len(names)
+
+    chosen: tuple[str, ...] = ()
+    link = fit_link(scores, labels, lift)
+    least = misfit(link, chosen)
+    for names in (some for count in range(len(added), 0, -1) for some in combinations(added, count)):
+        named = fit_link({name: every[name] for name in (*scores, *(NAMES + one for one in names))}, labels, lift)
+        if misfit(named, names) < least:
+            link, chosen, least = named, names, misfit(named, names)
+    own = sum(link.shares[name] for name in scores)
+    shares = {name: link.shares[name] / own for name in scores}
+    strengths = {name: link.shares[NAMES + name] / link.shares[name] for name in chosen}
+    return Link(shares, link.sharpness, link.floor / own), strengths
 
 
 def rows_to_fit(offers: int, classes: int) -> Ints:

@@ -42,23 +42,40 @@ class Workshop:
     market: Callable[..., TinyMarket]
     sample: Callable[..., Path]
     soft_labels: Callable[..., Path]
+    encoder: Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
 def workshop() -> Workshop:
-    return Workshop(make_market, write_sample, write_soft_labels)
+    return Workshop(make_market, write_sample, write_soft_labels, write_encoder)
 
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four layers of 32 with random weights; a unigram vocabulary of whole words and single letters."""
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def tiny_market(tmp_path_factory: pytest.TempPathFactory) -> TinyMarket:
+    """Two countries, three departments, 60 labelled offers per category and country, and unlabelled offers."""
+    return make_market(tmp_path_factory.mktemp("market"), per_category=60, unlabelled=60)
+
+
+@pytest.fixture(scope="session")
+def quick_settings() -> StudentSettings:
+    return StudentSettings(
+        epochs=2, least_steps=0, batch_offers=32, learning_rate=3e-3, head_multiple=8, precision="fp32", device="cpu"
+    )
+
+
+def write_encoder(folder: Path, hidden: int = 32) -> Path:
+    """Four layers with random weights; a unigram vocabulary of whole words and single letters."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertForSequenceClassification
 
     from sortiment.student.directory import write_json, write_network
 
-    folder = tmp_path_factory.mktemp("encoder")
     words = sorted({word for group in WORDS.values() for word in group} | set(NOISE_WORDS) | {"cactus", "ficus"})
     pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
     pieces += [(f"▁{word}", -3.0) for word in words] + [
@@ -77,7 +94,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     config = BertConfig(
         vocab_size=len(pieces),
-        hidden_size=32,
+        hidden_size=hidden,
         num_hidden_layers=4,
         num_attention_heads=4,
         intermediate_size=64,
@@ -89,19 +106,6 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(3)
     write_network(BertForSequenceClassification(config), folder)
     return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_market(tmp_path_factory: pytest.TempPathFactory) -> TinyMarket:
-    """Two countries, three departments, 60 labelled offers per category and country, and unlabelled offers."""
-    return make_market(tmp_path_factory.mktemp("market"), per_category=60, unlabelled=60)
-
-
-@pytest.fixture(scope="session")
-def quick_settings() -> StudentSettings:
-    return StudentSettings(
-        epochs=2, least_steps=0, batch_offers=32, learning_rate=3e-3, head_multiple=8, precision="fp32", device="cpu"
-    )
 
 
 def make_market(

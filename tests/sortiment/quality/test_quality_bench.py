@@ -12,6 +12,7 @@ from sortiment.markdown import write_figures
 from sortiment.quality.arms import choose_arms, order_tasks
 from sortiment.quality.lessons import Bench
 from sortiment.quality.markdown import format_figures
+from sortiment.quality.new_country import taxonomy_countries
 from sortiment.quality.running import run_bench, run_new_country, run_probe
 from sortiment.quality.tables import tabulate, tabulate_flips
 
@@ -60,6 +61,30 @@ def test_what_does_not_fit_the_budget_is_listed(
     assert len(json.loads(target.read_text(encoding="utf-8"))["skipped"]) == 4
 
 
+def test_a_teacher_that_is_not_there_yet_is_in_the_time_that_is_told(
+    make_bench: Callable[[Path], Bench], tiny_feed: FeedSpec, tmp_path: Path
+) -> None:
+    bench, arms = make_bench(tmp_path), choose_arms(["fast"], [], hard_labels=False)
+    assert [(arm.model, arm.distilled) for arm in arms] == [("fast", True)]
+
+    def expected() -> float:
+        skipped = run_bench(bench, [tiny_feed], [0], [None], arms, 0.0, None, lambda _: None).skipped
+        return float(skipped[0]["expected_s"])
+
+    before = expected()
+    run_bench(bench, [tiny_feed], [0], [None], choose_arms(["teacher"], []), None, None, lambda _: None)
+    assert expected() < before - 5
+
+
+def test_a_synthetic_market_of_any_size_is_a_feed(make_bench: Callable[[Path], Bench], tmp_path: Path) -> None:
+    arms, said = choose_arms(["tfidf"], []), []
+    bench = make_bench(tmp_path)
+    result = run_bench(bench, [], [0], [None], arms, 0.0, None, said.append, synthetic=600)
+    assert [row["feed"] for row in result.skipped] == ["synthetic market"]
+    assert said == ["1 rows, 1 to compute: about 0 minutes expected; the budget is 0 minutes"]
+    assert result.facts["feeds"]["synthetic market"]["offers"] == pytest.approx(600, rel=0.2)
+
+
 def test_a_country_without_labels_is_tested_alone(make_bench: Callable[[Path], Bench], tmp_path: Path) -> None:
     names = tmp_path / "names"
     names.mkdir()
@@ -76,6 +101,30 @@ def test_a_country_without_labels_is_tested_alone(make_bench: Callable[[Path], B
     result = run_new_country(bench, [names], [0], arms, None, None, lambda _: None, synthetic=False)
     assert {row["hidden"] for row in result.rows} == {"DE"}
     assert [row["model"] for row in result.rows] == ["teacher", "tfidf"]
+
+
+def test_a_taxonomys_models_know_its_top_levels_names_and_are_not_asked_for_them(tmp_path: Path) -> None:
+    lines = {
+        "en": [
+            "h : Home",
+            "h-1 : Home > Lamps",
+            "h-2 : Home > Food",
+            "f : Food",
+            "f-1 : Food > Tea",
+            "f-2 : Food > Oil",
+        ],
+        "de": ["h : Wohnen", "h-1 : Wohnen > Leuchten", "h-2 : Wohnen > Fressen", "f : Essen", "f-1 : Essen > Tee"],
+        "fr": ["h : Maison", "h-1 : Maison > Lampes", "f : Cuisine", "f-1 : Cuisine > Thé", "f-2 : Cuisine > maison"],
+    }
+    for language, some in lines.items():
+        (tmp_path / f"{language}.txt").write_text("\n".join(some), encoding="utf-8")
+    german, french = taxonomy_countries(tmp_path)
+    assert {key: set(paths) for key, paths in german.offers.names.items()} == {
+        "home": {("Home",), ("Wohnen",), ("Maison",)},
+        "food": {("Food",), ("Essen",), ("Cuisine",)},
+    }
+    assert set(german.offers.table["title"].to_pylist()) == {"Lamps", "Leuchten", "Tea", "Tee"}
+    assert set(french.offers.table["title"].to_pylist()) == {"Lamps", "Lampes", "Tea", "Thé"}
 
 
 def test_left_out_categories_are_found_and_flips_are_counted(

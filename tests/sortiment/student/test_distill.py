@@ -17,12 +17,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from sortiment.artifacts import file_sha256
 from sortiment.errors import TrainingError
 from sortiment.settings import StudentSettings
 from sortiment.student import StudentReport, epochs_for, load_classifier
 from sortiment.teacher.labelling import TRANSFER_SCHEMA
-from tests.sortiment.student.distilling import distill, market_of
+from tests.sortiment.student.distilling import distill, hashes_of, market_of
 
 TITLES = [
     "red smartphone mini",
@@ -183,7 +182,7 @@ def test_the_same_inputs_give_the_same_bytes(
     tmp_path: Path,
 ) -> None:
     distill(tiny_market, tiny_encoder, quick_settings, tmp_path)
-    assert _hashes(tmp_path) == _hashes(trained[0])
+    assert hashes_of(tmp_path) == hashes_of(trained[0])
     assert not (tmp_path / ".training").exists()
 
 
@@ -236,7 +235,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(
     assert (tmp_path / ".training" / "epoch.safetensors").is_file()
     report = distill(tiny_market, tiny_encoder, quick_settings, tmp_path)
     assert report.resumed_epochs == 1
-    assert _hashes(tmp_path) == _hashes(trained[0])
+    assert hashes_of(tmp_path) == hashes_of(trained[0])
 
 
 def test_a_new_category_takes_an_unused_output_and_the_others_keep_theirs(
@@ -324,7 +323,3 @@ def test_words_that_came_with_a_changed_partition_become_pieces_and_mean_its_cat
             (trained[0], tmp_path / "out" )]  # fmt: skip
     assert len(rows[1]) == len(rows[0]) + 4
     assert AutoTokenizer.from_pretrained(tmp_path / "out").tokenize("red zorbuk") == ["▁red", "▁zorbuk"]
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    return {str(file.relative_to(folder)): file_sha256(file) for file in sorted(folder.rglob("*")) if file.is_file()}

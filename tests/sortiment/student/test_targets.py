@@ -83,6 +83,7 @@ def _corpus(labels: list[int], opinions: list[tuple[int, float]]) -> Corpus:
         country=zeros,
         split=zeros,
         suspect=np.zeros(count, np.bool_),
+        made_up=np.zeros(count, np.bool_),
         top_index=np.stack([best, (best + 1) % len(CLASSES)], 1).astype(np.int32),
         top_probability=np.stack([sure, second], 1),
         rest=1 - sure - second,
