@@ -1,11 +1,8 @@
 """Training a student, as a recipe: read, weigh, prepare, teach, calibrate, write."""
 
-import contextlib
 import json
-import logging
 import time
-import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +37,9 @@ from sortiment.student.corpus import (
 )
 from sortiment.student.curriculum import rows_to_learn, rows_to_repeat
 from sortiment.student.directory import VOCABULARY_FILE, copy_tokenizer, write_json, write_network
+from sortiment.student.epochs import EpochLesson, Plan, collect_optimizers, run_epochs
 from sortiment.student.head import emphasize_tail
-from sortiment.student.lesson import Lesson, Plan, collect_optimizers
+from sortiment.student.lesson import Lesson
 from sortiment.student.measures import measure_validation
 from sortiment.student.resume import EpochState, Resume
 from sortiment.student.scoring import Hardware, choose_hardware, map_rows
@@ -90,7 +88,9 @@ def run_distillation(
     taught_before = resume.load()
     teaching = time.monotonic()
     augmentation = plan_augmentation(source, corpus, rows, student, settings, encoder)
-    losses = _teach(student, tokens, targets, plan, resume, taught_before, hardware, augmentation, progress)
+    losses = _teach(
+        student, tokens, targets, plan, settings.temperature, resume, taught_before, hardware, augmentation, progress
+    )
     resumed = taught_before.epochs if taught_before else 0
     taught_offers = len(plan.rows) * (plan.epochs - resumed)
     rate = taught_offers / max(time.monotonic() - teaching, 1e-9)
@@ -168,7 +168,6 @@ def _plan(rows: npt.NDArray[np.int64], settings: StudentSettings, retraining: bo
         embedding_learning_rate=rate * settings.embedding_rate_factor,
         warmup_share=settings.warmup_share,
         weight_decay=settings.weight_decay,
-        temperature=settings.temperature,
         seed=settings.seed,
     )
 
@@ -178,6 +177,7 @@ def _teach(
     tokens: Tokens,
     targets: Targets,
     plan: Plan,
+    temperature: float,
     resume: Resume,
     state: EpochState | None,
     hardware: Hardware,
@@ -192,30 +192,16 @@ def _teach(
     if first_epoch >= plan.epochs:
         return losses
 
-    def save(lesson: Lesson, epochs: int, loss: float) -> None:
+    def save(lesson: EpochLesson, epochs: int, loss: float) -> None:
         losses.append(round(loss, 6))
-        optimizer = collect_optimizers(student, lesson.both_optimizers())
+        optimizer = collect_optimizers(student, lesson.all_optimizers())
         resume.save(EpochState(epochs, losses, student.state_dict(), optimizer))
 
     total = len(plan.rows) * (plan.epochs - first_epoch)
-    with progress("distill the student", total=total) as step, _quiet_lightning():
-        import lightning
-
+    with progress("distill the student", total=total) as step:
         optimizer = state.optimizer if state else None
-        lesson = Lesson(student, tokens, targets, plan, first_epoch, step, save, optimizer, augmentation)
-        trainer = lightning.Trainer(
-            accelerator="gpu" if hardware.device == "cuda" else "cpu",
-            devices=1,
-            precision="bf16-mixed" if hardware.bf16 else "32-true",
-            max_epochs=plan.epochs - first_epoch,
-            reload_dataloaders_every_n_epochs=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        trainer.fit(lesson)
+        lesson = Lesson(student, tokens, targets, plan, temperature, first_epoch, step, save, optimizer, augmentation)
+        run_epochs(lesson, hardware)
     move_student(student, hardware.device).train(False)
     return losses
 
@@ -253,17 +239,3 @@ def _vocabulary_figures(source: Path) -> dict[str, Any]:
 
 def _width_of(folder: Path) -> int:
     return load_student(folder).classifier.out_features
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Lightning tells about devices and workers on its logger and in warnings; a stage tells through its progress."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        logger.setLevel(level)
