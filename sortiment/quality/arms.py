@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sortiment.errors import SettingsError
-from sortiment.settings import StudentSettings
+from sortiment.settings import Settings, TeacherSettings
 from sortiment.student import epochs_for
 
 Probe = Literal["unknown", "behaviour"]
@@ -16,6 +16,7 @@ BASELINES = ("tfidf", "fasttext")
 EMBEDDED_PER_S = 90.0  # offers per second and core; the rest of this table is of the same kind
 FAST_PER_S = 400_000.0
 STUDENT_PER_S = {3: 160.0, 6: 80.0, 12: 40.0}
+TUNED_PER_S = {"top": 200.0, "lora": 40.0, "full": 30.0}  # 12 layers, of which 2 at the top
 STUDENT_SCORED_PER_S = {3: 500.0, 6: 250.0, 12: 125.0}
 SVM_FITS_PER_S, FASTTEXT_WORDS_PER_S = 150_000.0, 40_000_000.0
 START_S = 5.0
@@ -118,14 +119,13 @@ def order_tasks(
     return list(dict.fromkeys(cheap))
 
 
-def expect_seconds(task: Task, size: Size, student: StudentSettings) -> float:
+def expect_seconds(task: Task, size: Size, settings: Settings) -> float:
     """A rough forecast for one core; a run corrects it by what its own arms took."""
     arm, labelled = task.arm, size.train
     everything = size.train + size.unlabelled
     if arm.model == "teacher":
-        return (
-            START_S + (everything + size.validation + size.test) / EMBEDDED_PER_S + 3e-11 * min(labelled, 10_000) ** 3
-        )
+        embedding = (everything + size.validation + size.test) / EMBEDDED_PER_S
+        return START_S + embedding + 3e-11 * min(labelled, 10_000) ** 3 + _tuning_seconds(labelled, settings.teacher)
     if arm.model == "tfidf":
         return START_S + 4 * labelled * size.classes / SVM_FITS_PER_S
     if arm.model == "fasttext":
@@ -134,5 +134,14 @@ def expect_seconds(task: Task, size: Size, student: StudentSettings) -> float:
     if arm.model == "fast":
         return START_S + learned * size.classes / FAST_PER_S
     assert arm.layers is not None
-    teaching = 1.25 * epochs_for(learned, student) * learned / STUDENT_PER_S[arm.layers]
+    teaching = 1.25 * epochs_for(learned, settings.student) * learned / STUDENT_PER_S[arm.layers]
     return 2 * START_S + teaching + (size.test + size.validation) / STUDENT_SCORED_PER_S[arm.layers]
+
+
+def _tuning_seconds(labelled: int, teacher: TeacherSettings) -> float:
+    """Of an encoder that is tuned once on all offers and once without each fold, whose offers it then embeds."""
+    if teacher.fine_tuning == "none":
+        return 0.0
+    folds = teacher.tuning.folds
+    taught = folds * labelled * teacher.tuning.epochs / TUNED_PER_S[teacher.fine_tuning]
+    return taught + (folds + 1) * labelled / EMBEDDED_PER_S

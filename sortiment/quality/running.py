@@ -176,7 +176,7 @@ def plan_tasks(bench: Bench, feeds: dict[str, FeedOffers], tasks: Sequence[Task]
         size = Size(**split.counts)
         there = bench.store.find(ROW_ASSET, recipe.version) is not None
         settings = bench.settings
-        seconds = 0.0 if there else expect_seconds(task, size, settings.student)
+        seconds = 0.0 if there else expect_seconds(task, size, settings)
         planned.append(Planned(task, split, recipe, seconds))
     return planned
 
