@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from sortiment.encoders import EncoderFolder, resolve_encoder
 from sortiment.errors import TrainingError
-from sortiment.progress import Step, silent
+from sortiment.progress import Progress, Step, silent
 from sortiment.settings import EncoderSettings, TeacherSettings, TuningSettings
 from sortiment.teacher import Teacher, TeacherReport, label_samples, load_teacher, train_teacher
 from sortiment.teacher.tuning import TuningOffers, tune_encoder
@@ -153,44 +153,50 @@ class Killed(BaseException):
     """As a process is killed: nothing of ours handles it."""
 
 
+def watching(shown: dict[str, int | None], dies_in: str = "") -> Progress:
+    """Keeps what was begun with its total; dies in its second epoch."""
+
+    @contextmanager
+    def show(what: str, total: int | None = None, unit: str = "offers") -> Iterator[Step]:
+        shown[what] = total
+        done = 0
+
+        class Watched:
+            def advance(self, count: int = 1, note: str = "") -> None:
+                nonlocal done
+                done += count
+                if what == dies_in and done > 200:  # of about 180 in an epoch
+                    raise Killed
+
+        yield Watched()
+
+    return show
+
+
 def test_a_killed_tuning_goes_on_from_its_last_whole_epoch_and_ends_with_the_same_bytes(
     samples: dict[str, Path], encoder: EncoderFolder, home: Path, tmp_path: Path
 ) -> None:
-    settings, shown = tuning("top", epochs=2, top_layers=2), []
+    settings = tuning("top", epochs=2, top_layers=2)
 
-    @contextmanager
-    def dying(what: str, total: int | None = None, unit: str = "offers") -> Iterator[Step]:
-        shown.append((what, total))
+    def train(name: str, progress: Progress) -> None:
+        train_teacher(samples, encoder, READING, settings, tmp_path / name, home / "features", progress)
 
-        class Dying:
-            done = 0
-
-            def advance(self, count: int = 1, note: str = "") -> None:
-                self.done += count
-                if what.startswith("fine-tune") and len(shown) == 5 and self.done > 200:
-                    raise Killed
-
-        yield Dying()
-
-    train_teacher(samples, encoder, READING, settings, tmp_path / "whole", home / "features", dying)
-    tunings = [(what, total) for what, total in shown if what.startswith("fine-tune")]
-    assert [what for what, _ in tunings] == [
-        "fine-tune without part 1", "fine-tune without part 2", "fine-tune on all offers",
-    ]  # fmt: skip
-    place = [what for what, _ in shown].index("fine-tune without part 2")
-    del shown[:]
-    shown += [("", None)] * (4 - place)  # the fifth step is then the second tuning
+    first, second, all_offers = (
+        f"fine-tune {which}" for which in ("without part 1", "without part 2", "on all offers")
+    )
+    undisturbed: dict[str, int | None] = {}
+    train("whole", watching(undisturbed))
+    assert [what for what in undisturbed if what.startswith("fine-tune")] == [first, second, all_offers]
     with pytest.raises(Killed):
-        train_teacher(samples, encoder, READING, settings, tmp_path / "again", home / "features", dying)
+        train("again", watching({}, dies_in=second))
     assert not (tmp_path / "again" / "encoder").exists()
-    shown[:] = [("", None)] * 9
-    train_teacher(samples, encoder, READING, settings, tmp_path / "again", home / "features", dying)
-    left = dict(shown)
-    assert "fine-tune without part 1" not in left
-    assert left["fine-tune without part 2"] == dict(tunings)["fine-tune without part 2"] // 2  # type: ignore[operator]
-    for file in sorted(path for path in (tmp_path / "whole").rglob("*") if path.is_file()):
-        name = file.relative_to(tmp_path / "whole")
-        assert (tmp_path / "again" / name).read_bytes() == file.read_bytes(), name
+    left: dict[str, int | None] = {}
+    train("again", watching(left))
+    assert first not in left
+    assert left[second] == undisturbed[second] // 2  # type: ignore[operator]
+    files = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file())
+    for file in files:
+        assert (tmp_path / "again" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
