@@ -133,17 +133,18 @@ class TuningSettings(StageSettings):
         4_096, ge=0, description="top: what the other layers make of the offers is kept where it takes no more memory"
     )
     lora_rank: int = Field(16, ge=1, le=1_024, description="lora: rank of what is added to each matrix")
-    lora_rate_factor: float = Field(10.0, gt=0, le=1_000, description="lora: learning rate, relative")
+    lora_rate_factor: float = Field(2.0, gt=0, le=1_000, description="lora: learning rate, relative")
+    full_rate_factor: float = Field(0.2, gt=0, le=1_000, description="full: learning rate, relative")
     folds: int = Field(
         3,
         ge=2,
         le=20,
         description="parts of the training offers; each is answered for by an encoder that was tuned without it",
     )
-    epochs: int = Field(3, ge=1, le=100, description="passes over the labelled training offers")
+    epochs: int = Field(5, ge=1, le=100, description="passes over the labelled training offers")
     batch_offers: int = Field(32, ge=1, le=4096, description="offers in one optimizer step")
-    learning_rate: float = Field(1e-4, gt=0, le=0.1, description="highest learning rate of the body")
-    head_decay: float = Field(1e-2, ge=0, le=10, description="L2 penalty of the head before the body moves")
+    learning_rate: float = Field(5e-4, gt=0, le=0.1, description="highest learning rate of the body")
+    head_decay: float = Field(0.05, ge=0, le=10, description="L2 penalty of the head before the body moves")
     head_rate_factor: float = Field(10.0, gt=0, le=1_000, description="learning rate of the head, relative")
     warmup_share: Share = Field(0.1, description="share of all steps over which the learning rate rises")
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's, on matrices other than the token table")

@@ -156,13 +156,14 @@ class _School:
 
     def _plan(self, rows: Ints) -> Plan:
         tuning = self.settings.tuning
-        lora = self.settings.fine_tuning == "lora"
+        factors = {"lora": tuning.lora_rate_factor, "full": tuning.full_rate_factor}
+        rate = tuning.learning_rate * factors.get(self.settings.fine_tuning, 1.0)
         return Plan(
             rows=rows,
             epochs=tuning.epochs,
             batch_offers=tuning.batch_offers,
-            learning_rate=tuning.learning_rate * (tuning.lora_rate_factor if lora else 1.0),
-            embedding_learning_rate=tuning.learning_rate,
+            learning_rate=rate,
+            embedding_learning_rate=rate,
             warmup_share=tuning.warmup_share,
             weight_decay=tuning.weight_decay,
             seed=self.settings.seed,

@@ -47,6 +47,7 @@ def tuning(kind: str, **knobs: Any) -> TeacherSettings:
         "learning_rate": 3e-3,
         "head_rate_factor": 1.0,
         "lora_rate_factor": 2.0,
+        "full_rate_factor": 1.0,
     }
     tuned = TuningSettings(**(given | knobs))
     return TeacherSettings(experts=("encoder",), label_top_k=3, fine_tuning=kind, tuning=tuned)  # type: ignore[arg-type]
