@@ -24,7 +24,7 @@ from sortiment.artifacts import Recipe
 from sortiment.teacher import CODE_VERSION
 
 STAGE: dict[str, Any] = {"group_name": "teacher", "owners": OWNERS, "code_version": CODE_VERSION, "pool": "training"}
-PACKAGES = ("torch", "transformers", "openvino")
+PACKAGES = ("torch", "transformers", "openvino", "lightning", "peft")
 
 
 class TeacherConfig(dg.Config):
@@ -71,6 +71,7 @@ def teacher_model(
             shown,
             names_of(load_taxonomy(tree.path)),
         ).summary(),
+        resumable=True,
     )
     return materialized(teacher)
 

@@ -4,9 +4,16 @@ A market keeps its settings in `market.yaml` under the stage's name; what is not
 """
 
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -118,6 +125,40 @@ class EncoderSettings(StageSettings):
     engine: Literal["auto", "openvino", "torch"] = Field("auto", description="auto = torch on a GPU, else OpenVINO")
 
 
+class TuningSettings(StageSettings):
+    """Fine-tuning the teacher's encoder, where `teacher.fine_tuning` asks for it."""
+
+    top_layers: int = Field(2, ge=1, le=100, description="top: the last so many layers learn")
+    hidden_mb: int = Field(
+        4_096, ge=0, description="top: what the other layers make of the offers is kept where it takes no more memory"
+    )
+    lora_rank: int = Field(16, ge=1, le=1_024, description="lora: rank of what is added to each matrix")
+    lora_rate_factor: float = Field(2.0, gt=0, le=1_000, description="lora: learning rate, relative")
+    full_rate_factor: float = Field(0.2, gt=0, le=1_000, description="full: learning rate, relative")
+    folds: int = Field(
+        3,
+        ge=2,
+        le=20,
+        description="parts of the training offers; each is answered for by an encoder that was tuned without it",
+    )
+    epochs: int = Field(5, ge=1, le=100, description="passes over the labelled training offers")
+    batch_offers: int = Field(32, ge=1, le=4096, description="offers in one optimizer step")
+    learning_rate: float = Field(5e-4, gt=0, le=0.1, description="highest learning rate of the body")
+    head_decay: float = Field(0.05, ge=0, le=10, description="L2 penalty of the head before the body moves")
+    head_rate_factor: float = Field(10.0, gt=0, le=1_000, description="learning rate of the head, relative")
+    warmup_share: Share = Field(0.1, description="share of all steps over which the learning rate rises")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's, on matrices other than the token table")
+    tail_loss: Literal["balanced", "adjusted"] = Field(
+        "balanced",
+        description="balanced = an offer weighs (offers of its class) to the power of minus tail_strength; adjusted = "
+        "logits are raised by tail_strength times the logarithm of the class's share",
+    )
+    tail_strength: Share = Field(0.5, description="0 = an offer of any class counts alike")
+    department_share: Share = Field(
+        0.2, description="share of the loss that only asks for the label's department; 0 = all mistakes cost alike"
+    )
+
+
 class TeacherSettings(StageSettings):
     """Fitting the teacher and labelling with it."""
 
@@ -125,6 +166,10 @@ class TeacherSettings(StageSettings):
     experts: tuple[Literal["encoder", "ngrams"], ...] = Field(
         ("encoder", "ngrams"), min_length=1, max_length=2, description="what the teacher's opinion is the sum of"
     )
+    fine_tuning: Literal["none", "top", "lora", "full"] = Field(
+        "none", description="what of the encoder learns from the labels: nothing, its last layers, additions, all"
+    )
+    tuning: TuningSettings = TuningSettings()
     encoder_kernel_width: float = Field(1.0, ge=0.1, le=10, description="of the encoder's kernel, as a distance")
     encoder_regularization: float = Field(0.05, ge=1e-4, le=100, description="ridge penalty of the encoder's expert")
     ngram_regularization: float = Field(0.3, ge=1e-4, le=100, description="ridge penalty of the n-grams' expert")
@@ -162,6 +207,21 @@ class TeacherSettings(StageSettings):
         "0 = none",
     )
     most_transfer_titles: int = Field(9, ge=1, le=1_000, description="at most so many of them per training offer")
+
+    @model_validator(mode="after")
+    def _what_is_tuned_is_used(self) -> Self:
+        if self.fine_tuning != "none" and "encoder" not in self.experts:
+            raise ValueError("fine_tuning needs `encoder` among the experts: nothing else would read what was tuned")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_idle_knobs(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A frozen encoder's teacher does not depend on how it would have been tuned: nor do versions."""
+        content: dict[str, Any] = write(self)
+        if self.fine_tuning == "none":
+            for name in ("fine_tuning", "tuning"):
+                content.pop(name, None)
+        return content
 
 
 class RankingSettings(StageSettings):

@@ -93,8 +93,8 @@ def _answer_as_teacher(bench: Bench, split: SplitOffers, test: pa.Table, probe: 
     texts = texts_of(bench, test)[:TIMED_EMBEDDINGS]
     countries = test["country"].to_pylist()[: len(texts)]
     with one_core():
-        embedder = Embedder(bench.encoder, bench.settings.encoder)
-        ready = prompted(texts, bench.encoder.family, bench.settings.encoder, countries)
+        embedder = Embedder(teacher.encoder, bench.settings.encoder)
+        ready = prompted(texts, teacher.encoder.family, bench.settings.encoder, countries)
         with silent("", None) as step:
             embedder.embed(ready[:16], step)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sortiment.errors import SettingsError
-from sortiment.settings import StudentSettings
+from sortiment.settings import Settings, StudentSettings, TeacherSettings
 from sortiment.student import epochs_for
 
 Probe = Literal["unknown", "behaviour"]
@@ -16,9 +16,11 @@ BASELINES = ("tfidf", "fasttext")
 EMBEDDED_PER_S = 90.0  # offers per second and core; the rest of this table is of the same kind
 FAST_PER_S = 400_000.0
 STUDENT_PER_S = {3: 160.0, 6: 80.0, 12: 40.0}
+TUNED_PER_S = {"top": 200.0, "lora": 40.0, "full": 30.0}  # 12 layers, of which 2 at the top
 STUDENT_SCORED_PER_S = {3: 500.0, 6: 250.0, 12: 125.0}
 SVM_FITS_PER_S, FASTTEXT_WORDS_PER_S = 150_000.0, 40_000_000.0
 START_S = 5.0
+TRANSFER_LENGTH = 0.5  # of a made-up title, in titles
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,15 @@ def order_tasks(
     return list(dict.fromkeys(cheap))
 
 
-def expect_teacher_seconds(size: Size) -> float:
+def expect_teacher_seconds(size: Size, settings: TeacherSettings) -> float:
     """A rough forecast, for one core, of a split's teacher and its labels."""
     embedded = size.train + size.unlabelled + size.validation + size.test
-    return START_S + embedded / EMBEDDED_PER_S + 3e-11 * min(size.train, 10_000) ** 3
+    embedded += TRANSFER_LENGTH * _transfer_titles(size, settings)
+    seconds = START_S + embedded / EMBEDDED_PER_S + 3e-11 * min(size.train, 10_000) ** 3
+    return seconds + _tuning_seconds(size.train, settings)
 
 
-def expect_seconds(task: Task, size: Size, student: StudentSettings) -> float:
+def expect_seconds(task: Task, size: Size, settings: Settings) -> float:
     """The same of a row whose teacher, if it needs one, is there; a run corrects it by what its own arms took."""
     arm, labelled = task.arm, size.train
     everything = size.train + size.unlabelled
@@ -150,5 +154,20 @@ def expect_seconds(task: Task, size: Size, student: StudentSettings) -> float:
     if arm.model == "fast":
         return START_S + learned * size.classes / FAST_PER_S
     assert arm.layers is not None
-    teaching = 1.25 * epochs_for(learned, student) * learned / STUDENT_PER_S[arm.layers]
+    learned += _transfer_titles(size, settings.teacher) if arm.taught else 0
+    teaching = 1.25 * epochs_for(learned, settings.student) * learned / STUDENT_PER_S[arm.layers]
     return 2 * START_S + teaching + (size.test + size.validation) / STUDENT_SCORED_PER_S[arm.layers]
+
+
+def _transfer_titles(size: Size, teacher: TeacherSettings) -> int:
+    """At most."""
+    return min(teacher.transfer_titles, teacher.most_transfer_titles * (size.train + size.unlabelled))
+
+
+def _tuning_seconds(labelled: int, teacher: TeacherSettings) -> float:
+    """Of an encoder that is tuned once on all offers and once without each fold, whose offers it then embeds."""
+    if teacher.fine_tuning == "none":
+        return 0.0
+    folds = teacher.tuning.folds
+    taught = folds * labelled * teacher.tuning.epochs / TUNED_PER_S[teacher.fine_tuning]
+    return taught + (folds + 1) * labelled / EMBEDDED_PER_S

@@ -24,6 +24,7 @@ from sortiment.student.corpus import CLASSES_FILE, SOFT_LABELS_FILE, TRANSFER_FI
 from sortiment.teacher import CODE_VERSION as TEACHER_VERSION
 from sortiment.teacher import label_samples, load_teacher, train_teacher
 from sortiment.teacher.labelling import SCHEMA, TRANSFER_SCHEMA
+from sortiment.teacher.teacher import TEACHER_FILE
 
 TEACHER_ASSET, LESSON_ASSET = "bench_teacher", "bench_lesson"
 LESSON_PACKAGES = ("openvino", "scikit-learn")
@@ -61,22 +62,23 @@ def make_teacher(bench: Bench, split: SplitOffers) -> Artifact:
 
     def write(out: Path) -> dict[str, int]:
         folder = out / "teacher"
-        train_teacher(
-            split.samples,
-            bench.encoder,
-            encoder_settings,
-            settings,
-            folder,
-            bench.features,
-            bench.progress,
-            split.category_names,
-        )
+        if not (folder / TEACHER_FILE).is_file():
+            train_teacher(
+                split.samples,
+                bench.encoder,
+                encoder_settings,
+                settings,
+                folder,
+                bench.features,
+                bench.progress,
+                split.category_names,
+            )
         teacher = load_teacher(folder, bench.encoder, encoder_settings, bench.features)
         labels = {country: out / "labels" / country for country in split.samples}
         label_samples(teacher, split.samples, labels, settings, bench.progress)
         return {"classes": len(teacher.classes)}
 
-    return bench.store.build(TEACHER_ASSET, _teacher_recipe(bench, split), write)
+    return bench.store.build(TEACHER_ASSET, _teacher_recipe(bench, split), write, resumable=True)
 
 
 def _teacher_recipe(bench: Bench, split: SplitOffers) -> Recipe:

@@ -193,8 +193,8 @@ def plan_tasks(bench: Bench, feeds: dict[str, FeedOffers], tasks: Sequence[Task]
         size = Size(**split.counts)
         there = bench.store.find(ROW_ASSET, recipe.version) is not None
         settings = bench.settings
-        seconds = 0.0 if there else expect_seconds(task, size, settings.student)
-        teacher = expect_teacher_seconds(size) if task.arm.needs_teacher and not there else 0.0
+        seconds = 0.0 if there else expect_seconds(task, size, settings)
+        teacher = expect_teacher_seconds(size, settings.teacher) if task.arm.needs_teacher and not there else 0.0
         planned.append(Planned(task, split, recipe, seconds, teacher))
     return planned
 

@@ -40,8 +40,8 @@ from sortiment.student.corpus import (
 )
 from sortiment.student.curriculum import rows_to_learn, rows_to_repeat
 from sortiment.student.directory import VOCABULARY_FILE, copy_tokenizer, write_json, write_network
+from sortiment.student.epochs import Plan
 from sortiment.student.head import emphasize_tail
-from sortiment.student.lesson import Plan
 from sortiment.student.measures import judge_epoch, measure_validation
 from sortiment.student.resume import Resume
 from sortiment.student.scoring import choose_hardware, map_rows
@@ -103,7 +103,7 @@ def run_distillation(
 
     stopping = Stopping(settings.patience, lambda: judge_epoch(corpus, score)) if settings.patience else None
     alignment = _align(embeddings, student, settings)
-    course = Course(student, tokens, targets, plan, hardware, augmentation, alignment, stopping)
+    course = Course(student, tokens, targets, plan, settings.temperature, hardware, augmentation, alignment, stopping)
     losses = course.teach(resume, taught_before, progress)
     resumed = taught_before.epochs if taught_before else 0
     taught_offers = len(plan.rows) * (len(losses) - resumed)
@@ -187,7 +187,6 @@ def _plan(rows: npt.NDArray[np.int64], settings: StudentSettings, retraining: bo
         embedding_learning_rate=rate * settings.embedding_rate_factor,
         warmup_share=settings.warmup_share,
         weight_decay=settings.weight_decay,
-        temperature=settings.temperature,
         seed=settings.seed,
     )
 

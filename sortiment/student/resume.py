@@ -10,7 +10,7 @@ Both carry the fingerprint of everything that training depends on; what belongs 
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import safetensors
@@ -37,8 +37,8 @@ class EpochState:
     losses: list[float]
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
-    macro_f1: list[float]
-    best: dict[str, Tensor]
+    macro_f1: list[float] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Resume:

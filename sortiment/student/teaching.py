@@ -1,9 +1,5 @@
 """One training from its first epoch, or from where an earlier run was killed, to its end; saved after each epoch."""
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from transformers import BertForSequenceClassification
@@ -12,7 +8,8 @@ from sortiment.progress import Progress
 from sortiment.student.alignment import MAP, Alignment
 from sortiment.student.augmentation import Augmentation
 from sortiment.student.body import move_student
-from sortiment.student.lesson import Lesson, Plan, collect_optimizers
+from sortiment.student.epochs import EpochLesson, Plan, collect_optimizers, run_epochs
+from sortiment.student.lesson import Lesson
 from sortiment.student.resume import EpochState, Resume
 from sortiment.student.scoring import Hardware
 from sortiment.student.stopping import Stopping
@@ -29,6 +26,7 @@ class Course:
     tokens: Tokens
     targets: Targets
     plan: Plan
+    temperature: float
     hardware: Hardware
     augmentation: Augmentation | None
     alignment: Alignment | None
@@ -56,7 +54,7 @@ class Course:
     def _run(self, resume: Resume, losses: list[float], state: EpochState | None, progress: Progress) -> None:
         first_epoch, student = len(losses), self.student
 
-        def end_epoch(lesson: Lesson, epochs: int, loss: float) -> None:
+        def end_epoch(lesson: EpochLesson, epochs: int, loss: float) -> None:
             losses.append(round(loss, 6))
             if self.stopping is not None:
                 self.stopping.end_epoch(student.state_dict())
@@ -64,14 +62,13 @@ class Course:
             resume.save(self._collect(lesson, epochs, losses))
 
         total = len(self.plan.rows) * (self.plan.epochs - first_epoch)
-        with progress("distill the student", total=total) as step, _quiet_lightning():
-            import lightning
-
+        with progress("distill the student", total=total) as step:
             lesson = Lesson(
                 student,
                 self.tokens,
                 self.targets,
                 self.plan,
+                self.temperature,
                 first_epoch,
                 step,
                 end_epoch,
@@ -79,29 +76,17 @@ class Course:
                 self.augmentation,
                 self.alignment,
             )
-            trainer = lightning.Trainer(
-                accelerator="gpu" if self.hardware.device == "cuda" else "cpu",
-                devices=1,
-                precision="bf16-mixed" if self.hardware.bf16 else "32-true",
-                max_epochs=self.plan.epochs - first_epoch,
-                reload_dataloaders_every_n_epochs=1,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                use_distributed_sampler=False,
-            )
-            trainer.fit(lesson)
+            run_epochs(lesson, self.hardware)
         move_student(student, self.hardware.device).train(False)
 
-    def _collect(self, lesson: Lesson, epochs: int, losses: list[float]) -> EpochState:
+    def _collect(self, lesson: EpochLesson, epochs: int, losses: list[float]) -> EpochState:
         weights = self.student.state_dict()
         if self.alignment is not None:
             weights |= self.alignment.named_weights()
-        optimizer = collect_optimizers(lesson.named_weights(), lesson.both_optimizers())
+        optimizer = collect_optimizers(lesson.network, lesson.all_optimizers())
         stopping = self.stopping
         if stopping is None:
-            return EpochState(epochs, losses, weights, optimizer, [], {})
+            return EpochState(epochs, losses, weights, optimizer)
         best = {} if stopping.best_epoch == epochs else stopping.best  # the same weights are not kept twice
         return EpochState(epochs, losses, weights, optimizer, stopping.macro_f1, best)
 
@@ -113,17 +98,3 @@ class Course:
         if self.stopping is not None:
             self.stopping.macro_f1 = list(state.macro_f1)
             self.stopping.best = state.best or own
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Lightning tells about devices and workers on its logger and in warnings; a stage tells through its progress."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -23,7 +23,8 @@ class TeacherReport:
     names add; empty where they did not help, or were not given. scores: split (validation, test) to model (teacher and
     each expert alone) to `{offers, accuracy, macro_f1, ...}`; offers of an untaught category count as wrong.
     calibration_error: of the teacher on the test offers. unlabelled_offers: read for how often classes occur.
-    countries_without_labels: of those offers; they are answered for otherwise (`shares`).
+    countries_without_labels: of those offers; they are answered for otherwise (`shares`). tuning: what of the encoder
+    was tuned, and its mean loss in each epoch; None where it stayed as it was.
     """
 
     training_offers: int
@@ -38,10 +39,14 @@ class TeacherReport:
     calibration_error: float | None
     unlabelled_offers: int
     countries_without_labels: tuple[str, ...]
+    tuning: dict[str, Any] | None = None
 
     def summary(self) -> dict[str, Any]:
         """The report as JSON."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        content = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        if self.tuning is None:
+            del content["tuning"]
+        return content
 
 
 def report_training(
@@ -58,6 +63,7 @@ def report_training(
     linked_on: str,
     unlabelled_offers: int,
     countries_without_labels: Sequence[str],
+    tuning: dict[str, Any] | None,
 ) -> TeacherReport:
     """labels, scores, together: of the held-out offers. taught, training_weight: classes and weights of the others."""
     split_scores: dict[str, dict[str, dict[str, Any]]] = {}
@@ -88,4 +94,5 @@ def report_training(
         ),
         unlabelled_offers=unlabelled_offers,
         countries_without_labels=tuple(countries_without_labels),
+        tuning=tuning,
     )

@@ -5,13 +5,15 @@
     encoder_expert.safetensors, ngram_expert.safetensors
     lifts.safetensors               what each class's logarithm is raised by, and in which countries otherwise
     training_offers.safetensors     offer_key, class, and each expert's leverage, by offer_key
+    encoder/                        where it was tuned: the encoder that offers are embedded with
+    folds.safetensors, folds/       then: what encoders that were tuned without them say of training offers
 
-The last file lets the teacher answer for its own training offers as if it had not seen them.
+Leverage and folds let the teacher answer for its own training offers as if it had not seen them.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,13 @@ import numpy.typing as npt
 
 from sortiment.artifacts import content_version, file_sha256
 from sortiment.encoders import EncoderFolder, FeatureCache, prompted
+from sortiment.encoders.references import describe_folder
 from sortiment.errors import TrainingError
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings
 from sortiment.teacher.combining import Link
 from sortiment.teacher.encoder_expert import EncoderExpert
+from sortiment.teacher.folds import Folds
 from sortiment.teacher.ngram_expert import NgramExpert
 from sortiment.teacher.offers import Offers
 from sortiment.teacher.ridge import Floats, leave_one_out
@@ -35,16 +39,19 @@ CLASSES_FILE = "classes.json"
 TEACHER_FILE = "teacher.json"
 TRAINING_FILE = "training_offers.safetensors"
 ENCODER, NGRAMS = "encoder", "ngrams"
+ENCODER_FOLDER = "encoder"
 TEXT_SETTINGS = ("inputs", "prompt", "prompts", "instruction", "max_tokens")
 
 
 @dataclass(frozen=True)
 class TrainingOffers:
-    """What the teacher was fitted on, sorted by key. leverage: expert's name to [n]."""
+    """What the teacher was fitted on, sorted by key. leverage: expert's name to [n]. folds: instead of the leverage of
+    an encoder that was tuned."""
 
     keys: npt.NDArray[np.uint64]
     labels: npt.NDArray[np.int64]
     leverage: dict[str, Floats]
+    folds: Folds | None = None
 
     def find(self, keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Rows of `keys` that are training offers, and their positions here."""
@@ -52,11 +59,32 @@ class TrainingOffers:
         rows = np.flatnonzero(self.keys[at] == keys)
         return rows, at[rows]
 
+    def unseen(self, name: str, scores: Floats, at: npt.NDArray[np.int64]) -> Floats:
+        """What an expert would say of the offers at these positions had it not seen them. scores: what it says,
+        overwritten."""
+        if name in self.leverage:
+            return leave_one_out(scores, self.labels[at], self.leverage[name][at])
+        assert self.folds is not None
+        return self.folds.scores(at)
+
+    def unseen_added(self, name: str, scores: Floats, at: npt.NDArray[np.int64]) -> Floats:
+        """The same of what the names add to the expert."""
+        if name in self.leverage:
+            return scores / (1.0 - self.leverage[name][at])[:, None]
+        assert self.folds is not None
+        return self.folds.added_scores(at)
+
+    def with_names(self, strengths: Mapping[str, float]) -> "TrainingOffers":
+        """With folds that take as much of the names as the encoder's expert does."""
+        if self.folds is None or ENCODER not in strengths:
+            return self
+        return replace(self, folds=self.folds.joined(strengths[ENCODER]))
+
 
 @dataclass(frozen=True)
 class Teacher:
-    """Answers for offers. experts by name (`encoder`, `ngrams`). offers_read: training offers that it was fitted with,
-    labelled or not. scores: as TeacherReport's."""
+    """Answers for offers. encoder: that offers are embedded with. experts by name (`encoder`, `ngrams`). offers_read:
+    training offers that it was fitted with, labelled or not. scores: as TeacherReport's."""
 
     classes: tuple[str, ...]
     version: str
@@ -78,7 +106,7 @@ class Teacher:
         rows, at = self.training.find(offers.keys)
         scores = self._scores(offers.texts, offers.countries, progress, ngram_scores)
         for name, score in scores.items() if len(rows) else ():
-            score[rows] = leave_one_out(score[rows], self.training.labels[at], self.training.leverage[name][at])
+            score[rows] = self.training.unseen(name, score[rows], at)
         return self.link.log_probabilities(scores, self.lifts.of(offers.countries))
 
     def log_probabilities_of(
@@ -106,7 +134,8 @@ class Teacher:
 
 
 def load_teacher(folder: Path, encoder: EncoderFolder, encoder_settings: EncoderSettings, features: Path) -> Teacher:
-    """The teacher in a folder that `train_teacher` wrote. features: the cache of encoder features.
+    """The teacher in a folder that `train_teacher` wrote. encoder: that it was trained on; where it was tuned, the
+    teacher brings its own. features: the cache of encoder features.
 
     Raises TrainingError where it was trained on another encoder, or on offers that were written differently for it.
     """
@@ -137,12 +166,16 @@ def load_teacher(folder: Path, encoder: EncoderFolder, encoder_settings: Encoder
                 allowed=repr(trained),
                 fix="put the setting back, or train the teacher again",
             )
+    if (folder / ENCODER_FOLDER).is_dir():
+        encoder = describe_folder(f"{encoder.reference}, fine-tuned", folder / ENCODER_FOLDER, encoder.cache)
     training, report = _load_training(folder), description["report"]
     loaders: dict[str, Any] = {ENCODER: EncoderExpert.load, NGRAMS: NgramExpert.load}
     experts = {name: loaders[name](folder) for name in description["link"]["shares"]}
     return Teacher(
         classes=tuple(classes),
-        version=content_version({part.name: file_sha256(part) for part in sorted(folder.glob("*.safetensors"))}),
+        version=content_version(
+            {str(part.relative_to(folder)): file_sha256(part) for part in sorted(folder.rglob("*.safetensors"))}
+        ),
         encoder=encoder,
         encoder_settings=encoder_settings,
         features=FeatureCache(features, encoder, encoder_settings),
@@ -180,6 +213,8 @@ def save_training(folder: Path, training: TrainingOffers) -> None:
     leverage = {f"leverage_{name}": values for name, values in training.leverage.items()}
     save_file({"keys": training.keys, "labels": training.labels, **leverage}, folder / TRAINING_FILE)
     (folder / TRAINING_FILE).chmod(0o644)
+    if training.folds is not None:
+        training.folds.save(folder)
 
 
 def _load_training(folder: Path) -> TrainingOffers:
@@ -187,7 +222,7 @@ def _load_training(folder: Path) -> TrainingOffers:
 
     arrays = load_file(folder / TRAINING_FILE)
     leverage = {name.removeprefix("leverage_"): array for name, array in arrays.items() if name.startswith("leverage_")}
-    return TrainingOffers(arrays["keys"], arrays["labels"], leverage)
+    return TrainingOffers(arrays["keys"], arrays["labels"], leverage, Folds.load(folder))
 
 
 def labels_as_classes(labels: Sequence[str | None], classes: Sequence[str]) -> npt.NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sortiment.quality.markdown import format_figures
 from sortiment.quality.new_country import taxonomy_countries
 from sortiment.quality.running import run_bench, run_new_country, run_probe
 from sortiment.quality.tables import tabulate, tabulate_flips
+from sortiment.settings import TeacherSettings, TuningSettings
 
 FIELDS = {
     "feed", "labels_per_class", "seed", "model", "layers", "distilled",
@@ -48,6 +50,22 @@ def test_every_arm_gives_a_row_and_a_second_run_computes_none(
     write_figures(target, page, format_figures)
     assert "| tfidf | 1 |" in page.read_text(encoding="utf-8")
     assert "old" not in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_teacher_with_a_tuned_encoder_is_measured_like_any_other(
+    make_bench: Callable[[Path], Bench], tiny_feed: FeedSpec, tmp_path: Path
+) -> None:
+    bench, said = make_bench(tmp_path), []
+    teacher = TeacherSettings(fine_tuning="top", tuning=TuningSettings(folds=2, epochs=1))
+    tuned = replace(bench, settings=bench.settings.model_copy(update={"teacher": teacher}))
+    arms = choose_arms(["teacher"], [])
+    frozen_row, tuned_row = (
+        run_bench(each, [tiny_feed], [0], [None], arms, None, None, said.append).rows[0] for each in (bench, tuned)
+    )
+    assert tuned_row["model"] == "teacher"
+    assert tuned_row["accuracy"] > 0.8
+    assert tuned_row["ece"] != frozen_row["ece"]  # another teacher, not the frozen one's row
 
 
 def test_what_does_not_fit_the_budget_is_listed(

@@ -16,8 +16,9 @@ from sortiment.student.body import (
     head_width,
 )
 from sortiment.student.calibration import calibration_error, fit_calibration
+from sortiment.student.epochs import Plan
 from sortiment.student.head import choose_rows, emphasize_tail
-from sortiment.student.lesson import Plan, distillation_loss
+from sortiment.student.lesson import distillation_loss
 from sortiment.student.prediction import rank_top
 from sortiment.student.table import teach_table
 from sortiment.student.targets import Targets
@@ -127,7 +128,7 @@ def test_the_loss_has_a_finite_gradient_where_no_mass_remains() -> None:
 
 
 def test_the_learning_rate_rises_then_falls_to_zero() -> None:
-    plan = Plan(np.arange(100), 2, 10, 1e-3, 1e-3, 0.2, 0.0, 1.0, 0)
+    plan = Plan(np.arange(100), 2, 10, 1e-3, 1e-3, 0.2, 0.0, 0)
     rates = [plan.rate_at(step) for step in range(20)]
     assert rates.index(max(rates)) in (3, 4)
     assert rates[-1] < 0.06

@@ -14,6 +14,7 @@ from sortiment.progress import silent
 from sortiment.settings import EncoderSettings, TeacherSettings
 from sortiment.teacher import Teacher, TeacherReport, label_samples, load_teacher, train_teacher
 from sortiment.teacher.transfer import TransferTitles
+from tests.sortiment.teacher.samples import write_sample
 
 FP32 = EncoderSettings(precision="fp32")
 SETTINGS = TeacherSettings(label_top_k=3, most_transfer_titles=2)
@@ -27,26 +28,6 @@ THINGS = [
     ("sofa", "couch"),
 ]
 ONCE, TEST_ONLY = "e" * 12, "f" * 12
-
-
-def write_sample(folder: Path, country: str, rows: list[tuple[str, str | None, str]], first_key: int) -> Path:
-    """rows: title, category id, split."""
-    import pyarrow as pa
-
-    folder.mkdir(parents=True)
-    table = pa.table(
-        {
-            "offer_key": np.arange(first_key, first_key + len(rows), dtype=np.uint64),
-            "country": [country] * len(rows),
-            "title": [title for title, _, _ in rows],
-            "brand": pa.nulls(len(rows), pa.string()),
-            "category_id": pa.array([label for _, label, _ in rows], pa.string()),
-            "split": [split for _, _, split in rows],
-            "training_weight": np.ones(len(rows)),
-        }
-    )
-    pq.write_table(table, folder / "sample.parquet")
-    return folder
 
 
 @pytest.fixture(scope="module")
