@@ -34,6 +34,7 @@ MARKET_ASSET = "bench_market"
 HIDDEN_COUNTRY = "FR"
 COUNTRY_OF_LANGUAGE = {"en": "GB"}
 NAMES = 2_500
+UNLABELLED_NAMES = 5_000
 MARKET_OFFERS = 8_000
 
 
@@ -64,10 +65,12 @@ def synthetic_country(store: ArtifactStore, progress: Progress, hidden: str = HI
     return NewCountry(replace(loaded, name=f"synthetic market, {hidden} hidden"), hidden)
 
 
-def taxonomy_countries(path: Path, names: int = NAMES) -> list[NewCountry]:
+def taxonomy_countries(path: Path, names: int = NAMES, unlabelled: int = UNLABELLED_NAMES) -> list[NewCountry]:
     """A taxonomy's names, labelled in its first language; one entry for each other language.
 
-    names: at most so many categories, drawn by a hash of their ids. Raises TaxonomyError for a single language.
+    names: at most so many categories, drawn by a hash of their ids. unlabelled: at most so many further ones, of which
+    only the hidden country has the names, to learn from without a label: offers are what a new country has plenty of.
+    Raises TaxonomyError for a single language.
     """
     taxonomy = read_taxonomy(path)
     first, *others = taxonomy.languages
@@ -81,9 +84,10 @@ def taxonomy_countries(path: Path, names: int = NAMES) -> list[NewCountry]:
     told = {name.casefold() for paths in tops.values() for path in paths for name in path}
     chosen = [each for each in taxonomy.categories if len(each.path) > 1 and not _is_called(each, told)]
     keys = np.array([_key(category.category_id) for category in chosen], np.uint64)
-    order = np.argsort(rank_keys(keys, 0), kind="stable")[:names]
-    ids = sorted(chosen[index].category_id for index in order.tolist())
-    return [_name_offers(taxonomy, ids, (first, other), tops, path.name) for other in others]
+    order = np.argsort(rank_keys(keys, 0), kind="stable")[: names + unlabelled]
+    ids = [chosen[index].category_id for index in order.tolist()]
+    both = (sorted(ids[:names]), sorted(ids[names:]))
+    return [_name_offers(taxonomy, *both, (first, other), tops, path.name) for other in others]
 
 
 def _top_levels(taxonomy: Taxonomy) -> dict[str, list[tuple[str, ...]]]:
@@ -100,35 +104,41 @@ def _is_called(category: Category, names: Set[str]) -> bool:
 
 
 def _name_offers(
-    taxonomy: Taxonomy, ids: Sequence[str], languages: tuple[str, str], top_names: CategoryNames, source: str
+    taxonomy: Taxonomy,
+    ids: Sequence[str],
+    unlabelled: Sequence[str],
+    languages: tuple[str, str],
+    top_names: CategoryNames,
+    source: str,
 ) -> NewCountry:
-    """One offer per category and language; the label is the top level, of which the models know the names."""
+    """One offer per category and language, and one of each unlabelled category in the second; the label is the top
+    level, of which the models know the names."""
     rows: list[dict[str, object]] = []
-    for language in languages:
-        country = country_of(language)
-        for category_id in ids:
-            category = taxonomy.by_id[category_id]
-            names = category.paths.get(language)
-            if names is None:
-                continue
-            rows.append(
-                {
-                    "offer_key": _key(f"{country} {category_id}"),
-                    "country": country,
-                    "title": names[-1],
-                    "category_id": category.department,
-                    "department": category.department,
-                    "feed": source,
-                    "product_id": category_id,
-                }
-            )
+    wanted = [(language, each, True) for language in languages for each in ids]
+    for language, category_id, labelled in wanted + [(languages[1], each, False) for each in unlabelled]:
+        country, category = country_of(language), taxonomy.by_id[category_id]
+        names = category.paths.get(language)
+        if names is None:
+            continue
+        label = category.department if labelled else None
+        rows.append(
+            {
+                "offer_key": _key(f"{country} {category_id}"),
+                "country": country,
+                "title": names[-1],
+                "category_id": label,
+                "department": label,
+                "feed": source,
+                "product_id": category_id,
+            }
+        )
     texts = ("shop_id", "brand", "description", "shop_category", "gtin")
     table = pa.Table.from_pylist(rows, _schema()).sort_by("offer_key")
     for name in texts:
         table = table.append_column(name, pa.nulls(len(rows), pa.string()))
     table = table.append_column("price", pa.nulls(len(rows), pa.float64()))
     hidden = country_of(languages[1])
-    version = content_version([taxonomy.version, list(ids), list(languages), top_names])
+    version = content_version([taxonomy.version, list(ids), list(unlabelled), list(languages), top_names])
     return NewCountry(FeedOffers(f"{source}, {hidden} hidden", table.combine_chunks(), version, top_names), hidden)
 
 

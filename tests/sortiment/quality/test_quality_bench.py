@@ -143,6 +143,14 @@ def test_a_taxonomys_models_know_its_top_levels_names_and_are_not_asked_for_them
     }
     assert set(german.offers.table["title"].to_pylist()) == {"Lamps", "Leuchten", "Tea", "Tee"}
     assert set(french.offers.table["title"].to_pylist()) == {"Lamps", "Lampes", "Tea", "Thé"}
+    fewer, _ = taxonomy_countries(tmp_path, names=1, unlabelled=1)
+    rows = fewer.offers.table.to_pylist()
+    assert sorted((row["country"], row["category_id"] is None) for row in rows) == [
+        ("DE", False),
+        ("DE", True),
+        ("GB", False),
+    ]
+    assert len({row["product_id"] for row in rows}) == 2
 
 
 def test_left_out_categories_are_found_and_flips_are_counted(
