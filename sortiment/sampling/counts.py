@@ -116,8 +116,8 @@ def sum_pairs(pairs: Pairs, offers: Offers) -> PairCounts:
             allowed="a key belongs to one shop, and a part holds it once",
             fix="load the feed files again; then delete the country's sample_state folder: it is made anew",
         )
-    kept = sums > 0
-    return PairCounts(pairs[starts][kept], sums[kept])
+    pairs, kept = pairs[starts], sums > 0
+    return PairCounts(pairs, sums) if kept.all() else PairCounts(pairs[kept], sums[kept])
 
 
 def _order_pairs(pairs: Pairs) -> Offers:

@@ -178,9 +178,10 @@ def _living_keys(ledger: Ledger, shops: set[int], reader: RowReader) -> Iterator
     """
     waiting: list[tuple[Keys, Codes]] = []
     for block in ledger.blocks([part for part in ledger.parts if not shops.isdisjoint(part.shops)]):
-        living = ~ledger.dead_rows(block)
         where = block.part, block.start, block.stop
-        waiting.append((reader.keys(*where)[living], reader.shops(*where)[living]))
+        keys, codes = reader.keys(*where), reader.shops(*where)
+        dead = ledger.dead_rows(block)
+        waiting.append((keys[~dead], codes[~dead]) if dead.any() else (keys, codes))
         if sum(len(keys) for keys, _ in waiting) >= KEYS_AT_ONCE:
             yield _join_wanted(waiting)
             waiting = []
@@ -223,7 +224,8 @@ def _refill(
         reserve = state.reserve
         looked_at = reserve if doubtful.all() else reserve.at(doubtful[reserve.categories])
         rows = ReserveRows(rank_keys(looked_at.keys, settings.seed), looked_at.categories, looked_at.shops)
-        short = short_categories(rows, state.horizons, needed, demand.caps) & doubtful
+        horizons = state.horizons if doubtful.all() else state.horizons.only(doubtful)
+        short = short_categories(rows, horizons, needed, demand.caps) & doubtful
         if not short.any():
             return state
         horizons = state.horizons.replaced(set_horizons(state.counts, demand, settings, widen), short)
