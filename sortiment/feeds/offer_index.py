@@ -16,7 +16,7 @@ Both files follow from the Parquet file alone, of which the four narrow columns 
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -118,9 +118,7 @@ def write_index(offers: Path) -> None:
 
 def read_counts(source: Any) -> IndexCounts:
     """From an open file or a buffer. Raises pyarrow.ArrowException where it is not such a file."""
-    row = pa.ipc.open_file(source).read_all()
-    if row.schema != COUNTS_SCHEMA or row.num_rows != 1:
-        raise pa.ArrowInvalid("not the counts of an offer file")
+    row = _read_row(source, COUNTS_SCHEMA.names)
     columns = {name: row[name][0] for name in COUNTS_SCHEMA.names}
     numbers = {name: columns[name].values.to_numpy(zero_copy_only=False) for name in COUNTS_SCHEMA.names[4:]}
     return IndexCounts(
@@ -134,6 +132,21 @@ def read_counts(source: Any) -> IndexCounts:
         pair_shop=numbers["pair_shop"],
         pair_offers=numbers["pair_offers"],
     )
+
+
+def read_names(source: Any) -> tuple[list[str | None], list[str | None]]:
+    """Categories and shops alone. source, errors: as of `read_counts`."""
+    row = _read_row(source, ["categories", "shops"])
+    return row["categories"][0].as_py(), row["shops"][0].as_py()
+
+
+def _read_row(source: Any, names: list[str]) -> pa.Table:
+    schema = pa.schema([COUNTS_SCHEMA.field(name) for name in names])
+    options = pa.ipc.IpcReadOptions(included_fields=[COUNTS_SCHEMA.get_field_index(name) for name in names])
+    row = pa.ipc.open_file(source, options=options).read_all()
+    if row.schema != schema or row.num_rows != 1:
+        raise pa.ArrowInvalid("not the counts of an offer file")
+    return row
 
 
 class _IndexWriter:
@@ -230,8 +243,10 @@ class _IndexWriter:
             cells = np.flatnonzero(counted).view(np.uint64)
             offers = counted[cells.view(np.int64)]
         else:
-            narrow = np.uint32 if size <= 2**32 else np.uint64
-            cells = np.sort(categories.astype(narrow) * narrow(width) + shops.astype(narrow))
+            cells = categories * np.uint64(width) + shops
+            if size <= 2**32:
+                cells = cells.astype(np.uint32)  # sorts in two thirds of the time
+            cells.sort()
             starts = np.flatnonzero(np.append(True, cells[1:] != cells[:-1])) if len(cells) else np.empty(0, np.int64)
             cells, offers = cells[starts].astype(np.uint64), np.diff(np.append(starts, len(cells)))
         self._pairs.append(((cells // np.uint64(width)) << np.uint64(32)) | (cells % np.uint64(width)))
@@ -279,13 +294,12 @@ def _batches(file: pq.ParquetFile) -> Iterator[pa.Table]:
         return file.read_row_groups(some, columns=list(COLUMNS), use_threads=False)
 
     with ThreadPoolExecutor(1) as pool:
-        ahead = None
+        ahead: list[Future[pa.Table]] = []
         for some in filter(None, groups):
-            waiting, ahead = ahead, pool.submit(read, some)
-            if waiting is not None:
-                yield waiting.result()
-        if ahead is not None:
-            yield ahead.result()
+            ahead.append(pool.submit(read, some))
+            if len(ahead) > 1:
+                yield ahead.pop(0).result()
+        yield from (batch.result() for batch in ahead)
 
 
 def _sum(first: Numbers, second: Numbers) -> Numbers:

@@ -4,6 +4,7 @@ One entry per (category, shop) that has an offer, as a pair code `category << 32
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +28,11 @@ class PairCounts:
     pairs: Pairs
     offers: Offers
 
-    @property
+    @cached_property
     def categories(self) -> Codes:
         return (self.pairs >> SHOP_BITS).astype(np.uint32)
 
-    @property
+    @cached_property
     def shops(self) -> Codes:
         return (self.pairs & SHOPS).astype(np.uint32)
 

@@ -100,10 +100,10 @@ class Ledger:
             self, parts=tuple(replace(rows, part=here.get(rows.part.identity, rows.part)) for rows in self.parts)
         )
 
-    def blocks(self, only: Sequence[PartRows] | None = None) -> Iterator[Block]:
-        """The rows of the given parts, of all by default."""
+    def blocks(self, only: Sequence[PartRows] | None = None, rows: int = BLOCK_ROWS) -> Iterator[Block]:
+        """The rows of the given parts, of all by default; so many at once."""
         for part in self.parts if only is None else only:
-            yield from cut_rows(part, 0, part.rows)
+            yield from cut_rows(part, 0, part.rows, rows)
 
     def by_part(self, positions: Positions) -> Iterator[tuple[int, Positions, slice]]:
         """For each part that holds some of the positions (ascending): its index, their rows there, which they are."""
@@ -286,10 +286,10 @@ def parts_of_table(table: pa.Table, find_living: Any) -> list[PartRows]:
     ]
 
 
-def cut_rows(part: PartRows, start: int, stop: int) -> Iterator[Block]:
-    """A range of a part's rows in pieces that are worth a task."""
-    for first in range(start, stop, BLOCK_ROWS):
-        yield Block(part, first, min(first + BLOCK_ROWS, stop))
+def cut_rows(part: PartRows, start: int, stop: int, rows: int = BLOCK_ROWS) -> Iterator[Block]:
+    """A range of a part's rows in pieces of so many, by default such as are worth a task."""
+    for first in range(start, stop, rows):
+        yield Block(part, first, min(first + rows, stop))
 
 
 def _concatenate(found: Iterator[Positions]) -> Positions:

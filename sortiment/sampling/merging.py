@@ -28,6 +28,7 @@ from sortiment.sampling.eligible import ReserveRows, short_categories
 from sortiment.sampling.horizons import Demand, Horizons, demand_of, set_horizons
 from sortiment.sampling.ledger import (
     KEYS_AT_ONCE,
+    ROWS_AT_ONCE,
     UNLABELLED,
     Ledger,
     WantedKeys,
@@ -177,7 +178,8 @@ def _living_keys(ledger: Ledger, shops: set[int], reader: RowReader) -> Iterator
     A few million at a time.
     """
     waiting: list[tuple[Keys, Codes]] = []
-    for block in ledger.blocks([part for part in ledger.parts if not shops.isdisjoint(part.shops)]):
+    parts = [part for part in ledger.parts if not shops.isdisjoint(part.shops)]
+    for block in ledger.blocks(parts, ROWS_AT_ONCE):
         where = block.part, block.start, block.stop
         keys, codes = reader.keys(*where), reader.shops(*where)
         dead = ledger.dead_rows(block)
@@ -190,6 +192,8 @@ def _living_keys(ledger: Ledger, shops: set[int], reader: RowReader) -> Iterator
 
 
 def _join_wanted(rows: list[tuple[Keys, Codes]]) -> WantedKeys:
+    if len(rows) == 1:
+        return want_keys(*rows[0])
     return want_keys(np.concatenate([keys for keys, _ in rows]), np.concatenate([shops for _, shops in rows]))
 
 

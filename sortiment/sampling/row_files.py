@@ -27,6 +27,7 @@ from sortiment.feeds.offer_index import (
     filter_bytes,
     may_hold,
     read_counts,
+    read_names,
     rows_address,
 )
 from sortiment.sampling.order import Keys
@@ -125,7 +126,7 @@ class RowReader:
         words = held[: size // 8]
         with self._named(part), Path(address).open("rb") as file:
             file.seek(place.start)
-            done = file.readinto(memoryview(words).cast("B"))
+            done = file.readinto(words.view(np.uint8).data)
         if done != size:
             raise UnreadablePart(part.part, "its index ends too early", REMEDY)
         return words
@@ -174,9 +175,9 @@ class RowReader:
     def _find_maps(self, offers: str) -> tuple[Codes, Codes]:
         """The state's code for each category, and last for withdrawn rows; for each shop."""
         with self.addresses.open(counts_address(offers)) as file:
-            found = read_counts(file)
-        categories = self._categories.register_values(found.categories)
-        return np.append(categories, WITHDRAWN), self._shops.register_values(found.shops)
+            categories, shops = read_names(file)
+        codes = self._categories.register_values(categories)
+        return np.append(codes, WITHDRAWN), self._shops.register_values(shops)
 
     def _named(self, part: PartRows) -> "_NamePart":
         return _NamePart(part.part)
