@@ -39,6 +39,7 @@ class Entries:
 
     def at(self, rows: npt.NDArray[Any]) -> Self:
         """The entries at these places, or where a mask is true."""
+        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows  # at once, not once per column
         return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def moved(self, segment: int) -> Self:
