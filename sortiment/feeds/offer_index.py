@@ -37,7 +37,7 @@ KEYS_AT_ONCE = 1 << 16
 MOST_RUNS = 10_000
 """In a file with more runs of ascending keys, rows are taken to be in no order."""
 ROWS_AT_ONCE = 1 << 20
-ROWS_PER_READ = 1 << 18
+ROWS_PER_READ = 1 << 17
 DENSE_CELLS = 1 << 22
 COLUMNS = ("offer_key", "category_id", "shop_id", "department", "withdrawn")
 COUNTS_SCHEMA = pa.schema(

@@ -40,7 +40,7 @@ from sortiment.sampling.membership import is_among
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
 from sortiment.sampling.parts import Addresses
 from sortiment.sampling.payload import SegmentWriter, fetch_offers, read_text_keys, read_texts, too_many
-from sortiment.sampling.reserve import Entries, empty_entries, join_entries, order_entries
+from sortiment.sampling.reserve import Entries, empty_entries, merge_entries
 from sortiment.sampling.row_files import PartRows, RowReader
 from sortiment.sampling.state import State, write_state
 from sortiment.settings import SamplingSettings
@@ -69,7 +69,9 @@ def combine(
     replaced, ledger, counts = _bury_replaced(base, later, reader, threads)
     size = len(later.category_ids)
     doubtful = np.ones(size, dtype=np.bool_)
-    lost = base.counts.by_category(size) > counts.by_category(size)
+    lost = np.zeros(size, dtype=np.bool_)
+    if counts is not base.counts:
+        lost = base.counts.by_category(size) > counts.by_category(size)
     counts = counts.plus(later.counts)
     demand = demand_of(counts, size, settings)
     horizons = set_horizons(counts, demand, settings)
@@ -89,7 +91,7 @@ def combine(
         ledger=ledger.joined(later.ledger),
         counts=counts,
         horizons=horizons,
-        reserve=join_entries([kept, kept_later.moved(len(base.segments))]),
+        reserve=merge_entries(kept, kept_later.moved(len(base.segments)), settings.seed),
         segments=(*base.segments, *later.segments),
         skipped=(*base.skipped, *later.skipped, *skipped),
         refills=base.refills + later.refills,
@@ -116,9 +118,8 @@ def combine(
 def _add(state: State, writer: SegmentWriter, seed: int) -> State:
     """The state with what was written in its reserve."""
     if not writer.segment.rows:
-        return replace(state, reserve=order_entries(state.reserve, seed))
-    added = writer.entries.moved(len(state.segments))
-    reserve = order_entries(join_entries([state.reserve, added]), seed)
+        return state
+    reserve = merge_entries(state.reserve, writer.entries.moved(len(state.segments)), seed)
     return replace(state, reserve=reserve, segments=(*state.segments, writer.segment))
 
 
