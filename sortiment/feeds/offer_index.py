@@ -16,6 +16,7 @@ Both files follow from the Parquet file alone, of which the four narrow columns 
 """
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,6 +37,7 @@ KEYS_AT_ONCE = 1 << 16
 MOST_RUNS = 10_000
 """In a file with more runs of ascending keys, rows are taken to be in no order."""
 ROWS_AT_ONCE = 1 << 20
+ROWS_PER_READ = 1 << 17
 DENSE_CELLS = 1 << 22
 COLUMNS = ("offer_key", "category_id", "shop_id", "department", "withdrawn")
 COUNTS_SCHEMA = pa.schema(
@@ -116,9 +118,7 @@ def write_index(offers: Path) -> None:
 
 def read_counts(source: Any) -> IndexCounts:
     """From an open file or a buffer. Raises pyarrow.ArrowException where it is not such a file."""
-    row = pa.ipc.open_file(source).read_all()
-    if row.schema != COUNTS_SCHEMA or row.num_rows != 1:
-        raise pa.ArrowInvalid("not the counts of an offer file")
+    row = _read_row(source, COUNTS_SCHEMA.names)
     columns = {name: row[name][0] for name in COUNTS_SCHEMA.names}
     numbers = {name: columns[name].values.to_numpy(zero_copy_only=False) for name in COUNTS_SCHEMA.names[4:]}
     return IndexCounts(
@@ -132,6 +132,21 @@ def read_counts(source: Any) -> IndexCounts:
         pair_shop=numbers["pair_shop"],
         pair_offers=numbers["pair_offers"],
     )
+
+
+def read_names(source: Any) -> tuple[list[str | None], list[str | None]]:
+    """Categories and shops alone. source, errors: as of `read_counts`."""
+    row = _read_row(source, ["categories", "shops"])
+    return row["categories"][0].as_py(), row["shops"][0].as_py()
+
+
+def _read_row(source: Any, names: list[str]) -> pa.Table:
+    schema = pa.schema([COUNTS_SCHEMA.field(name) for name in names])
+    options = pa.ipc.IpcReadOptions(included_fields=[COUNTS_SCHEMA.get_field_index(name) for name in names])
+    row = pa.ipc.open_file(source, options=options).read_all()
+    if row.schema != schema or row.num_rows != 1:
+        raise pa.ArrowInvalid("not the counts of an offer file")
+    return row
 
 
 class _IndexWriter:
@@ -148,6 +163,7 @@ class _IndexWriter:
         self._rows_of_shop = np.zeros(1, dtype=np.int64)
         self._runs: list[Numbers] = []
         self._last: Any = None
+        self._uncounted: list[tuple[Codes, Codes]] = []
         self._pairs: list[npt.NDArray[np.uint64]] = []
         self._offers: list[Numbers] = []
 
@@ -162,7 +178,9 @@ class _IndexWriter:
         self._find_runs(keys)
         _add_to_filter(self._words, keys)
         withdrawn = batch["withdrawn"].fill_null(False).to_numpy()
-        self._count(categories[~withdrawn], shops[~withdrawn])
+        self._uncounted.append((categories[~withdrawn], shops[~withdrawn]))
+        if sum(len(shops) for _, shops in self._uncounted) >= ROWS_AT_ONCE:
+            self._count()
         categories[withdrawn] = WITHDRAWN
         first = 0
         for values in (keys, categories, shops):
@@ -173,8 +191,13 @@ class _IndexWriter:
 
     def counts(self) -> dict[str, Any]:
         """As COUNTS_SCHEMA has it."""
-        pairs, place = np.unique(np.concatenate([np.empty(0, np.uint64), *self._pairs]), return_inverse=True)
+        if self._uncounted:
+            self._count()
+        pairs = np.concatenate([np.empty(0, np.uint64), *self._pairs])
         offers = np.concatenate([np.empty(0, np.int64), *self._offers])
+        if len(self._pairs) > 1:
+            pairs, place = np.unique(pairs, return_inverse=True)
+            offers = np.bincount(place, weights=offers, minlength=len(pairs)).astype(np.int64)
         runs = np.concatenate([np.empty(0, np.int64), *self._runs])
         return {
             "rows": self._rows,
@@ -185,7 +208,7 @@ class _IndexWriter:
             "runs": runs if len(runs) <= MOST_RUNS else runs[:0],
             "pair_category": (pairs >> np.uint64(32)).astype(np.uint32),
             "pair_shop": pairs.astype(np.uint32),
-            "pair_offers": np.bincount(place, weights=offers, minlength=len(pairs)).astype(np.int64),
+            "pair_offers": offers,
         }
 
     def _code(self, book: CodeBook, column: pa.ChunkedArray) -> Codes:
@@ -195,6 +218,8 @@ class _IndexWriter:
     def _name_departments(self, categories: Codes, departments: pa.ChunkedArray) -> None:
         """A category's department is the one that its first row names."""
         known = len(self._departments)
+        if known == len(self._categories.values):
+            return
         first = np.zeros(len(self._categories.values), dtype=np.int64)
         first[categories[::-1]] = np.arange(len(categories))[::-1]
         self._departments += departments.take(pa.array(first[known:])).to_pylist()
@@ -207,15 +232,23 @@ class _IndexWriter:
             self._runs.append(breaks + self._done)
         self._last = keys[-1] if len(keys) else self._last
 
-    def _count(self, categories: Codes, shops: Codes) -> None:
+    def _count(self) -> None:
+        """Add up what waits: living offers of each pair, by one number that stands for it, ascending."""
+        categories, shops = (np.concatenate(codes) for codes in zip(*self._uncounted, strict=True))
+        self._uncounted = []
         width = len(self._shops.values)
-        cells = categories * np.uint64(width) + shops
-        if len(self._categories.values) * width <= DENSE_CELLS:
-            counted = np.bincount(cells.view(np.int64))
+        size = len(self._categories.values) * width
+        if size <= DENSE_CELLS:
+            counted = np.bincount(categories * np.int64(width) + shops)
             cells = np.flatnonzero(counted).view(np.uint64)
             offers = counted[cells.view(np.int64)]
         else:
-            cells, offers = np.unique(cells, return_counts=True)
+            cells = categories * np.uint64(width) + shops
+            if size <= 2**32:
+                cells = cells.astype(np.uint32)  # sorts in two thirds of the time
+            cells.sort()
+            starts = np.flatnonzero(np.append(True, cells[1:] != cells[:-1])) if len(cells) else np.empty(0, np.int64)
+            cells, offers = cells[starts].astype(np.uint64), np.diff(np.append(starts, len(cells)))
         self._pairs.append(((cells // np.uint64(width)) << np.uint64(32)) | (cells % np.uint64(width)))
         self._offers.append(offers)
 
@@ -247,15 +280,26 @@ PATTERNS = _make_patterns()
 
 
 def _batches(file: pq.ParquetFile) -> Iterator[pa.Table]:
-    """The narrow columns, so many row groups at once that a batch has about ROWS_AT_ONCE rows."""
-    waiting: list[int] = []
+    """The narrow columns, about ROWS_PER_READ rows at once; the next rows are read while these are looked at."""
+    groups: list[list[int]] = [[]]
     rows = 0
     for group in range(file.num_row_groups):
-        waiting.append(group)
+        groups[-1].append(group)
         rows += file.metadata.row_group(group).num_rows
-        if rows >= ROWS_AT_ONCE or group == file.num_row_groups - 1:
-            yield file.read_row_groups(waiting, columns=list(COLUMNS), use_threads=False)
-            waiting, rows = [], 0
+        if rows >= ROWS_PER_READ:
+            groups.append([])
+            rows = 0
+
+    def read(some: list[int]) -> pa.Table:
+        return file.read_row_groups(some, columns=list(COLUMNS), use_threads=False)
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead: list[Future[pa.Table]] = []
+        for some in filter(None, groups):
+            ahead.append(pool.submit(read, some))
+            if len(ahead) > 1:
+                yield ahead.pop(0).result()
+        yield from (batch.result() for batch in ahead)
 
 
 def _sum(first: Numbers, second: Numbers) -> Numbers:

@@ -26,7 +26,7 @@ from sortiment.sampling.state import (
 from sortiment.settings import SamplingSettings
 
 ASSET = "sample_state"
-CODE_VERSION = "7"
+CODE_VERSION = "8"
 
 
 def keep_state(

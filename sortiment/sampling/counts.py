@@ -4,6 +4,7 @@ One entry per (category, shop) that has an offer, as a pair code `category << 32
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +28,11 @@ class PairCounts:
     pairs: Pairs
     offers: Offers
 
-    @property
+    @cached_property
     def categories(self) -> Codes:
         return (self.pairs >> SHOP_BITS).astype(np.uint32)
 
-    @property
+    @cached_property
     def shops(self) -> Codes:
         return (self.pairs & SHOPS).astype(np.uint32)
 
@@ -116,8 +117,8 @@ def sum_pairs(pairs: Pairs, offers: Offers) -> PairCounts:
             allowed="a key belongs to one shop, and a part holds it once",
             fix="load the feed files again; then delete the country's sample_state folder: it is made anew",
         )
-    kept = sums > 0
-    return PairCounts(pairs[starts][kept], sums[kept])
+    pairs, kept = pairs[starts], sums > 0
+    return PairCounts(pairs, sums) if kept.all() else PairCounts(pairs[kept], sums[kept])
 
 
 def _order_pairs(pairs: Pairs) -> Offers:

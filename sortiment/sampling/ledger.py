@@ -11,7 +11,7 @@ at a multiple of 8, so that ledgers are joined by joining their bits.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,6 @@ ROWS_PER_BISECTION = 4
 """Looking at so many rows one by one costs at least as much as looking for a key in one run."""
 FEW_PAGES = 1_024
 """Keys are mapped, not read, where a part has so many times more rows than keys are looked for in it."""
-SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -60,7 +59,9 @@ class Ledger:
 
     @property
     def dead_count(self) -> int:
-        return int(np.bitwise_count(self.dead).sum())
+        whole = len(self.dead) // 8 * 8
+        words, rest = self.dead[:whole].view(np.uint64), self.dead[whole:]
+        return int(np.bitwise_count(words).sum()) + int(np.bitwise_count(rest).sum())
 
     @property
     def rows(self) -> int:
@@ -99,10 +100,10 @@ class Ledger:
             self, parts=tuple(replace(rows, part=here.get(rows.part.identity, rows.part)) for rows in self.parts)
         )
 
-    def blocks(self, only: Sequence[PartRows] | None = None) -> Iterator[Block]:
-        """The rows of the given parts, of all by default."""
+    def blocks(self, only: Sequence[PartRows] | None = None, rows: int = BLOCK_ROWS) -> Iterator[Block]:
+        """The rows of the given parts, of all by default; so many at once."""
         for part in self.parts if only is None else only:
-            yield from cut_rows(part, 0, part.rows)
+            yield from cut_rows(part, 0, part.rows, rows)
 
     def by_part(self, positions: Positions) -> Iterator[tuple[int, Positions, slice]]:
         """For each part that holds some of the positions (ascending): its index, their rows there, which they are."""
@@ -139,24 +140,24 @@ def read_rows(ledger: Ledger, positions: Positions, reader: RowReader) -> tuple[
 
 @dataclass(frozen=True)
 class WantedKeys:
-    """Keys to be found, ordered by the code of their shop."""
+    """Keys to be found, ordered by the code of their shop; where each shop's start, and the end. [shops + 1]"""
 
     keys: Keys
-    shops: Codes
+    starts: Positions
 
     def of(self, shops: tuple[int, ...]) -> Keys:
         """The keys of these shops (of all, where these are many)."""
         if len(shops) > SHOPS_TOLD_APART:
             return self.keys
-        first, last = (np.searchsorted(self.shops, np.array(shops, dtype=self.shops.dtype), side) for side in SIDES)
-        return np.concatenate([self.keys[:0], *(self.keys[a:b] for a, b in zip(first, last, strict=True) if a < b)])
+        known = np.array([shop for shop in shops if shop < len(self.starts) - 1], dtype=np.int64)
+        edges = zip(self.starts[known].tolist(), self.starts[known + 1].tolist(), strict=True)
+        return np.concatenate([self.keys[:0], *(self.keys[a:b] for a, b in edges if a < b)])
 
 
 def want_keys(keys: Keys, shops: Codes) -> WantedKeys:
     """Keys, with the shop of each, in any order."""
     narrow = shops.astype(np.uint16) if int(shops.max(initial=0)) < 2**16 else shops
-    order = np.argsort(narrow, kind="stable")
-    return WantedKeys(keys[order], shops[order])
+    return WantedKeys(keys[np.argsort(narrow, kind="stable")], np.cumsum(np.append(0, np.bincount(narrow))))
 
 
 def find_keys(
@@ -285,10 +286,10 @@ def parts_of_table(table: pa.Table, find_living: Any) -> list[PartRows]:
     ]
 
 
-def cut_rows(part: PartRows, start: int, stop: int) -> Iterator[Block]:
-    """A range of a part's rows in pieces that are worth a task."""
-    for first in range(start, stop, BLOCK_ROWS):
-        yield Block(part, first, min(first + BLOCK_ROWS, stop))
+def cut_rows(part: PartRows, start: int, stop: int, rows: int = BLOCK_ROWS) -> Iterator[Block]:
+    """A range of a part's rows in pieces of so many, by default such as are worth a task."""
+    for first in range(start, stop, rows):
+        yield Block(part, first, min(first + rows, stop))
 
 
 def _concatenate(found: Iterator[Positions]) -> Positions:

@@ -34,9 +34,11 @@ def maybe_among(values: U64, reference: U64) -> Mask:
 
 def maybe_crowded(groups: U64, limits: Any) -> Mask:
     """False for entries whose group surely has no more entries than the limit (a number, or one per entry)."""
-    bits = _bits(8 * len(groups))
+    bits = _bits(4 * len(groups))
     bucket = _bucket(groups, bits)
-    crowded: Mask = np.bincount(bucket, minlength=1 << bits)[bucket] > limits
+    entries = np.zeros(1 << bits, dtype=np.uint32)
+    np.add.at(entries, bucket, np.uint32(1))
+    crowded: Mask = entries[bucket] > limits
     return crowded
 
 

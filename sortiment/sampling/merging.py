@@ -28,6 +28,7 @@ from sortiment.sampling.eligible import ReserveRows, short_categories
 from sortiment.sampling.horizons import Demand, Horizons, demand_of, set_horizons
 from sortiment.sampling.ledger import (
     KEYS_AT_ONCE,
+    ROWS_AT_ONCE,
     UNLABELLED,
     Ledger,
     WantedKeys,
@@ -39,7 +40,7 @@ from sortiment.sampling.membership import is_among
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
 from sortiment.sampling.parts import Addresses
 from sortiment.sampling.payload import SegmentWriter, fetch_offers, read_text_keys, read_texts, too_many
-from sortiment.sampling.reserve import Entries, empty_entries, join_entries, order_entries
+from sortiment.sampling.reserve import Entries, empty_entries, merge_entries
 from sortiment.sampling.row_files import PartRows, RowReader
 from sortiment.sampling.state import State, write_state
 from sortiment.settings import SamplingSettings
@@ -68,7 +69,9 @@ def combine(
     replaced, ledger, counts = _bury_replaced(base, later, reader, threads)
     size = len(later.category_ids)
     doubtful = np.ones(size, dtype=np.bool_)
-    lost = base.counts.by_category(size) > counts.by_category(size)
+    lost = np.zeros(size, dtype=np.bool_)
+    if counts is not base.counts:
+        lost = base.counts.by_category(size) > counts.by_category(size)
     counts = counts.plus(later.counts)
     demand = demand_of(counts, size, settings)
     horizons = set_horizons(counts, demand, settings)
@@ -88,7 +91,7 @@ def combine(
         ledger=ledger.joined(later.ledger),
         counts=counts,
         horizons=horizons,
-        reserve=join_entries([kept, kept_later.moved(len(base.segments))]),
+        reserve=merge_entries(kept, kept_later.moved(len(base.segments)), settings.seed),
         segments=(*base.segments, *later.segments),
         skipped=(*base.skipped, *later.skipped, *skipped),
         refills=base.refills + later.refills,
@@ -115,9 +118,8 @@ def combine(
 def _add(state: State, writer: SegmentWriter, seed: int) -> State:
     """The state with what was written in its reserve."""
     if not writer.segment.rows:
-        return replace(state, reserve=order_entries(state.reserve, seed))
-    added = writer.entries.moved(len(state.segments))
-    reserve = order_entries(join_entries([state.reserve, added]), seed)
+        return state
+    reserve = merge_entries(state.reserve, writer.entries.moved(len(state.segments)), seed)
     return replace(state, reserve=reserve, segments=(*state.segments, writer.segment))
 
 
@@ -177,10 +179,12 @@ def _living_keys(ledger: Ledger, shops: set[int], reader: RowReader) -> Iterator
     A few million at a time.
     """
     waiting: list[tuple[Keys, Codes]] = []
-    for block in ledger.blocks([part for part in ledger.parts if not shops.isdisjoint(part.shops)]):
-        living = ~ledger.dead_rows(block)
+    parts = [part for part in ledger.parts if not shops.isdisjoint(part.shops)]
+    for block in ledger.blocks(parts, ROWS_AT_ONCE):
         where = block.part, block.start, block.stop
-        waiting.append((reader.keys(*where)[living], reader.shops(*where)[living]))
+        keys, codes = reader.keys(*where), reader.shops(*where)
+        dead = ledger.dead_rows(block)
+        waiting.append((keys[~dead], codes[~dead]) if dead.any() else (keys, codes))
         if sum(len(keys) for keys, _ in waiting) >= KEYS_AT_ONCE:
             yield _join_wanted(waiting)
             waiting = []
@@ -189,6 +193,8 @@ def _living_keys(ledger: Ledger, shops: set[int], reader: RowReader) -> Iterator
 
 
 def _join_wanted(rows: list[tuple[Keys, Codes]]) -> WantedKeys:
+    if len(rows) == 1:
+        return want_keys(*rows[0])
     return want_keys(np.concatenate([keys for keys, _ in rows]), np.concatenate([shops for _, shops in rows]))
 
 
@@ -223,7 +229,8 @@ def _refill(
         reserve = state.reserve
         looked_at = reserve if doubtful.all() else reserve.at(doubtful[reserve.categories])
         rows = ReserveRows(rank_keys(looked_at.keys, settings.seed), looked_at.categories, looked_at.shops)
-        short = short_categories(rows, state.horizons, needed, demand.caps) & doubtful
+        horizons = state.horizons if doubtful.all() else state.horizons.only(doubtful)
+        short = short_categories(rows, horizons, needed, demand.caps) & doubtful
         if not short.any():
             return state
         horizons = state.horizons.replaced(set_horizons(state.counts, demand, settings, widen), short)

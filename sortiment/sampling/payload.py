@@ -23,7 +23,7 @@ from sortiment.sampling.choosing import Chosen
 from sortiment.sampling.ledger import Ledger, Positions
 from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import PRODUCT, TEXTS, PartReader, UnreadablePart, run_in_order
-from sortiment.sampling.reserve import Entries, Reserve, join_entries
+from sortiment.sampling.reserve import NUMBERS, Entries, Reserve, join_entries
 from sortiment.sampling.row_files import RowReader
 from sortiment.sampling.text_keys import SIGNATURE_VALUES, key_offers
 
@@ -44,6 +44,7 @@ TEXT_KEYS = np.dtype(
 TextKeyRows = npt.NDArray[np.void]
 REPEATING = ["country", "brand", "shop_category", "feed"]
 ROWS_PER_GROUP = 32_768
+KEYS_AT_ONCE = 8_192
 SEGMENTS_KEPT = 32
 
 
@@ -137,20 +138,22 @@ def fetch_offers(
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts as they lie in their segments, and the row of each entry among them."""
+    """Texts as they lie in their segments, repeating ones by number, and the row of each entry among them."""
 
     table: pa.Table
     rows: Positions
 
     def at(self, entries: slice | Positions) -> pa.Table:
         """The texts of these entries, in the entries' order."""
-        return self.table.take(pa.array(self.rows[entries]))
+        taken = self.table.take(pa.array(self.rows[entries]))
+        return taken.cast(pa.schema([SCHEMA.field(name) for name in taken.column_names]))
 
 
 def open_texts(segments: Sequence[Segment], entries: Entries, columns: Sequence[str] = (), threads: int = 2) -> Texts:
     """The texts of the entries; of all columns by default. Opens only row groups that hold one."""
     names = list(columns or SCHEMA.names)
-    tables = [pa.schema([SCHEMA.field(name) for name in names]).empty_table()]
+    numbered = {name: pa.dictionary(pa.int32(), pa.string()) for name in REPEATING}
+    tables = [pa.schema([(name, numbered.get(name, SCHEMA.field(name).type)) for name in names]).empty_table()]
     rows, first = np.zeros(len(entries), dtype=np.int64), 0
     for index, segment in enumerate(segments):
         mine = np.flatnonzero(entries.segment == index)
@@ -184,19 +187,32 @@ def read_texts(
 def read_text_keys(segments: Sequence[Segment], entries: Entries) -> TextKeyRows:
     """The keys of the entries' texts, in their order."""
     keys = np.empty(len(entries), dtype=TEXT_KEYS)
-    for index, segment in enumerate(segments):
-        mine = np.flatnonzero(entries.segment == index)
-        if len(mine):
-            written = np.memmap(_keys_file(segment.folder / segment.file), dtype=TEXT_KEYS, mode="r")
-            keys[mine] = written[entries.row[mine]]
+    for places, found in _text_key_blocks(segments, entries):
+        keys[places] = found
     return keys
 
 
 def describe_entries(segments: Sequence[Segment], entries: Entries) -> Reserve:
-    """The entries with the keys of their texts."""
-    keys = read_text_keys(segments, entries)
-    numbers = {name: getattr(entries, name) for name in ("keys", "categories", "shops", "segment", "row")}
-    return Reserve(**numbers, **{name: np.ascontiguousarray(keys[name]) for name in TEXT_KEYS.names or ()})
+    """The entries with the keys of their texts, as columns."""
+    empty = np.empty(0, dtype=TEXT_KEYS)
+    of_keys = {name: empty[name] for name in TEXT_KEYS.names or ()}
+    columns = {name: np.empty((len(entries), *of.shape[1:]), of.dtype) for name, of in of_keys.items()}
+    for places, found in _text_key_blocks(segments, entries):
+        for name, column in columns.items():
+            column[places] = found[name]
+    numbers = {name: getattr(entries, name) for name in NUMBERS}
+    return Reserve(**numbers, **columns)
+
+
+def _text_key_blocks(segments: Sequence[Segment], entries: Entries) -> Iterator[tuple[Positions, TextKeyRows]]:
+    """Places of entries and the keys of their texts, so few at once that they stay in the processor's cache."""
+    for index, segment in enumerate(segments):
+        mine = np.flatnonzero(entries.segment == index)
+        if len(mine):
+            written = np.memmap(_keys_file(segment.folder / segment.file), dtype=TEXT_KEYS, mode="r").view(np.ndarray)
+            for first in range(0, len(mine), KEYS_AT_ONCE):
+                some = mine[first : first + KEYS_AT_ONCE]
+                yield some, written[entries.row[some]]
 
 
 def _read_segment(
@@ -210,9 +226,10 @@ def _read_segment(
     metadata = pq.read_metadata(path)
     edges = np.cumsum([0, *(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))])
     cuts = np.searchsorted(wanted, edges)
+    repeating = [name for name in REPEATING if name in names]
 
     def read(group: int) -> tuple[pa.Table, Positions]:
-        with pq.ParquetFile(path, metadata=metadata) as file:
+        with pq.ParquetFile(path, metadata=metadata, read_dictionary=repeating) as file:
             table = file.read_row_group(group, columns=names, use_threads=False)
         rows = wanted[cuts[group] : cuts[group + 1]].astype(np.int64) - edges[group]
         if 2 * len(rows) > table.num_rows:

@@ -6,6 +6,7 @@ each row's number in its part. Files are local or on S3, their codes are their o
 """
 
 import mmap
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,7 @@ from sortiment.feeds.offer_index import (
     filter_bytes,
     may_hold,
     read_counts,
+    read_names,
     rows_address,
 )
 from sortiment.sampling.order import Keys
@@ -83,6 +85,7 @@ class RowReader:
     ) -> None:
         self._categories, self._shops = CodeBook(category_ids), CodeBook(shop_ids)
         self.addresses = addresses
+        self._memory = threading.local()
         self._maps = lru_cache(MAPS_KEPT)(self._find_maps)
 
     def keys(self, part: PartRows, start: int, stop: int) -> Keys:
@@ -94,7 +97,9 @@ class RowReader:
         address, rows, first = _place(part)
         if self.addresses.is_remote(address) or not part.rows:
             return self.keys(part, 0, part.rows)
-        return self._map(part, address, 8 * rows)[first : first + part.rows]
+        with self._named(part), Path(address).open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 8 * rows, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, dtype="<u8")[first : first + part.rows]
 
     def may_hold(self, part: PartRows, keys: Keys) -> Mask:
         """False for keys that the part surely does not hold. Rows that a state kept apart have no filter."""
@@ -106,13 +111,25 @@ class RowReader:
             with self._named(part), self.addresses.open(address) as file:
                 words = np.frombuffer(file.read_at(place.stop - place.start, place.start), dtype="<u8")
         else:
-            words = self._map(part, address, place.stop)[place.start // 8 :]
+            words = self._read_over(part, address, place)
         return may_hold(words, keys)
 
-    def _map(self, part: PartRows, address: str, size: int) -> Keys:
-        """The first bytes of a local file as 64-bit numbers, read where they are looked at."""
+    def _read_over(self, part: PartRows, address: str, place: slice) -> Keys:
+        """Bytes of a local file as 64-bit numbers, in this thread's own memory: what was read before is overwritten.
+
+        Memory that has been touched costs a copy; new pages, mapped or allocated, cost five times as much.
+        """
+        size = place.stop - place.start
+        held: Keys | None = getattr(self._memory, "words", None)
+        if held is None or held.nbytes < size:
+            held = self._memory.words = np.empty(size // 8, dtype="<u8")
+        words = held[: size // 8]
         with self._named(part), Path(address).open("rb") as file:
-            return np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), dtype="<u8")
+            file.seek(place.start)
+            done = file.readinto(words.view(np.uint8).data)
+        if done != size:
+            raise UnreadablePart(part.part, "its index ends too early", REMEDY)
+        return words
 
     def categories(self, part: PartRows, start: int, stop: int) -> Codes:
         known, _ = self._maps_of(part)
@@ -158,9 +175,9 @@ class RowReader:
     def _find_maps(self, offers: str) -> tuple[Codes, Codes]:
         """The state's code for each category, and last for withdrawn rows; for each shop."""
         with self.addresses.open(counts_address(offers)) as file:
-            found = read_counts(file)
-        categories = self._categories.register_values(found.categories)
-        return np.append(categories, WITHDRAWN), self._shops.register_values(found.shops)
+            categories, shops = read_names(file)
+        codes = self._categories.register_values(categories)
+        return np.append(codes, WITHDRAWN), self._shops.register_values(shops)
 
     def _named(self, part: PartRows) -> "_NamePart":
         return _NamePart(part.part)

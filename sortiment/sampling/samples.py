@@ -116,24 +116,26 @@ def draw_sample(
         taken = take_rows(state, settings, fresh, s3)
         opening = early or pool.submit(open_wanted, taken.entries, taken.segments)
         draw = plan_draw(state, settings, threads, taken=taken, before=before)
-        if keep is not None:
-            write_verdicts(draw.split.verdicts, settings.near_duplicate_similarity, keep)
+        found, similarity = draw.split.verdicts, settings.near_duplicate_similarity
+        keeping = None if keep is None else pool.submit(write_verdicts, found, similarity, keep)
         opened, texts = opening.result()
-    place = _places(taken.segments, opened, taken.entries)
-    drawn = _rows_by_department(taken.entries.categories, list(codes.values()), len(state.category_ids))
-    inside = dict(zip(out, drawn, strict=True))
+        place = _places(taken.segments, opened, taken.entries)
+        drawn = _rows_by_department(taken.entries.categories, list(codes.values()), len(state.category_ids))
+        inside = dict(zip(out, drawn, strict=True))
 
-    def write(department: str) -> SliceReport:
-        out[department].mkdir(parents=True, exist_ok=True)
-        rows = inside[department][draw.kept[inside[department]]]
-        _write(_sample_table(state, draw, rows, texts.at(place[rows])), out[department] / SAMPLE_FILE)
-        return _report(state, draw, department, codes[department], inside[department], rows)
+        def write(department: str) -> SliceReport:
+            out[department].mkdir(parents=True, exist_ok=True)
+            rows = inside[department][draw.kept[inside[department]]]
+            _write(_sample_table(state, draw, rows, texts.at(place[rows])), out[department] / SAMPLE_FILE)
+            return _report(state, draw, department, codes[department], inside[department], rows)
 
-    reports = {}
-    with progress("write samples", total=len(out), unit="departments") as step:
-        for report in run_in_order(write, out, threads):
-            reports[report.department] = report
-            step.advance(note=report.department)
+        reports = {}
+        with progress("write samples", total=len(out), unit="departments") as step:
+            for report in run_in_order(write, out, threads):
+                reports[report.department] = report
+                step.advance(note=report.department)
+        if keeping is not None:
+            keeping.result()
     return SampleReport(reports, draw.split.lent, draw.split.moved)
 
 

@@ -1,9 +1,9 @@
 """The sampling state of one country: everything that the census and any draw need, as one folder.
 
-- the ledger: `parts.parquet`, and in `dead.bits` a bit per row that is dead; rows lie beside their parts, or in
+- the ledger: `parts.arrow`, and in `dead.bits` a bit per row that is dead; rows lie beside their parts, or in
   `living.rows` of the state that kept them apart (`row_files.py`);
-- `categories.parquet`: category_id, department, horizon; the row number is the category's code, code 0 is the pool of
-  offers without a label. `shops.parquet`: shop_id by code; code 0 is "no shop given";
+- `categories.arrow`: category_id, department, horizon; the row number is the category's code, code 0 is the pool of
+  offers without a label. `shops.arrow`: shop_id by code; code 0 is "no shop given";
 - `counts.arrow`: living offers per (category, shop);
 - `horizons.arrow`: ranks of the shops that the cap cuts;
 - `reserve.arrow` (`reserve.py`), and the segments `texts-<n>.parquet`, `texts-<n>.keys`: texts of the offers that
@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sortiment.errors import SamplingError
 from sortiment.sampling.counts import PairCounts, no_pairs
@@ -31,7 +30,16 @@ from sortiment.sampling.ledger import Ledger, make_ledger, parts_of_table, tabul
 from sortiment.sampling.order import HIGHEST_RANK
 from sortiment.sampling.parts import OfferPart
 from sortiment.sampling.payload import Segment
-from sortiment.sampling.reserve import Entries, empty_entries, read_entries, read_numbers, write_entries, write_numbers
+from sortiment.sampling.reserve import (
+    Entries,
+    empty_entries,
+    read_arrow,
+    read_entries,
+    read_numbers,
+    write_arrow,
+    write_entries,
+    write_numbers,
+)
 from sortiment.settings import SamplingSettings
 
 UNLABELLED_DEPARTMENT = "unlabelled"
@@ -110,24 +118,20 @@ def check_shaping(state: State, settings: SamplingSettings) -> None:
 def write_state(state: State, folder: Path) -> None:
     """Write all but this state's own segment and living rows, which are in the folder already."""
     write_entries(folder, state.reserve)
-    pq.write_table(
-        pa.table(
-            {
-                "category_id": pa.array(state.category_ids, pa.string()),
-                "department": pa.array(state.departments, pa.string()),
-                "horizon": state.horizons.categories,
-            }
-        ),
-        folder / "categories.parquet",
-    )
-    pq.write_table(pa.table({"shop_id": pa.array(state.shop_ids, pa.string())}), folder / "shops.parquet")
+    categories = {
+        "category_id": pa.array(state.category_ids, pa.string()),
+        "department": pa.array(state.departments, pa.string()),
+        "horizon": state.horizons.categories,
+    }
+    write_arrow(folder / "categories.arrow", pa.table(categories))
+    write_arrow(folder / "shops.arrow", pa.table({"shop_id": pa.array(state.shop_ids, pa.string())}))
     write_numbers(folder / "counts.arrow", {"pair": state.counts.pairs, "offers": state.counts.offers})
     write_numbers(folder / "horizons.arrow", {"pair": state.horizons.pairs, "horizon": state.horizons.shops})
     dead = state.ledger.dead.tobytes()
     (folder / DEAD_FILE).write_bytes(pa.compress(dead, DEAD_CODEC, asbytes=True) if dead else b"")
     kept = {part.living for part in state.ledger.parts if part.living}
     names = {str(living.folder): _name(living.name, living.folder, folder) for living in kept}
-    pq.write_table(tabulate_parts(state.ledger.parts, names), folder / "parts.parquet")
+    write_arrow(folder / "parts.arrow", tabulate_parts(state.ledger.parts, names))
     content = {
         "shaping": state.shaping,
         "skipped": list(state.skipped),
@@ -142,9 +146,9 @@ def write_state(state: State, folder: Path) -> None:
 def read_state(folder: Path, resolve: Resolve = Path) -> State:
     """The state in a folder. `resolve` turns the name of a ledger or segment into its folder."""
     content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    categories = pq.read_table(folder / "categories.parquet")
+    categories = read_arrow(folder / "categories.arrow")
     counts = read_numbers(folder / "counts.arrow")
-    parts = pq.read_table(folder / "parts.parquet")
+    parts = read_arrow(folder / "parts.arrow")
     horizons = read_numbers(folder / "horizons.arrow")
 
     def find(name: str) -> Path:
@@ -160,7 +164,7 @@ def read_state(folder: Path, resolve: Resolve = Path) -> State:
         ledger=ledger,
         category_ids=tuple(categories["category_id"].to_pylist()),
         departments=tuple(categories["department"].to_pylist()),
-        shop_ids=tuple(pq.read_table(folder / "shops.parquet")["shop_id"].to_pylist()),
+        shop_ids=tuple(read_arrow(folder / "shops.arrow")["shop_id"].to_pylist()),
         counts=PairCounts(counts["pair"], counts["offers"]),
         horizons=Horizons(categories["horizon"].to_numpy(), horizons["pair"], horizons["horizon"]),
         reserve=read_entries(folder),

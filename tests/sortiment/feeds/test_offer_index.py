@@ -56,6 +56,7 @@ def test_an_index_says_of_each_row_and_of_all_what_the_file_says(
     contents = []
     for rows_at_once, dense_cells in ((1 << 20, 1 << 20), (500, 0)):
         monkeypatch.setattr(offer_index, "ROWS_AT_ONCE", rows_at_once)
+        monkeypatch.setattr(offer_index, "ROWS_PER_READ", rows_at_once)
         monkeypatch.setattr(offer_index, "DENSE_CELLS", dense_cells)
         write_index(path)
         counts = open_counts(path)
