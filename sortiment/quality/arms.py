@@ -134,8 +134,8 @@ def order_tasks(
 
 def expect_teacher_seconds(size: Size, settings: TeacherSettings) -> float:
     """A rough forecast, for one core, of a split's teacher and its labels."""
-    embedded = size.train + size.unlabelled + size.validation + size.test
-    embedded += TRANSFER_LENGTH * _transfer_titles(size, settings)
+    offers = size.train + size.unlabelled + size.validation + size.test
+    embedded = offers + TRANSFER_LENGTH * _transfer_titles(size, settings)
     seconds = START_S + embedded / EMBEDDED_PER_S + 3e-11 * min(size.train, 10_000) ** 3
     return seconds + _tuning_seconds(size.train, settings)
 
