@@ -38,7 +38,9 @@ class Lesson(EpochLesson):
         augmentation: Augmentation | None = None,
         alignment: Alignment | None = None,
     ) -> None:
-        taught = nn.ModuleDict({"student": student} if alignment is None else {"student": student, "map": alignment})
+        taught = nn.ModuleDict(
+            {"student": student} if alignment is None else {"student": student, "alignment": alignment}
+        )
         super().__init__(taught, tokens, plan, first_epoch, step, after_epoch, optimizer_state)
         self.student = student
         self.alignment = alignment
