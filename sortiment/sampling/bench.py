@@ -32,6 +32,8 @@ ROWS_THAT_FIT = 3_000_000
 """Up to so many rows pandas and polars are asked too."""
 REFERENCE_ROWS = 4_500_000_000
 INCREMENT_SHARE = 0.01
+RUNS = 3
+"""Of what the first run and the increments are summed up from; the one of median time counts."""
 KEPT_FILE = "generated.json"
 LAYOUT_VERSION = 3
 """Of generated parts: raise it when the same arguments give other bytes."""
@@ -235,11 +237,14 @@ def _measure_all(
     work = Path(common["scratch"])
     measured: dict[str, Any] = {}
 
-    def measure(name: str, task: str, timeout_s: float | None = None, **given: Any) -> None:
-        with progress(f"measure {name}", total=1, unit="runs") as step:
-            asked = {**common, "folder": str(work / name), "task": task, **given}
-            measured[name] = _measure(asked, timeout_s)
-            step.advance()
+    def measure(name: str, task: str, timeout_s: float | None = None, runs: int = 1, **given: Any) -> None:
+        asked, taken = {**common, "folder": str(work / name), "task": task, **given}, []
+        with progress(f"measure {name}", total=runs, unit="runs") as step:
+            for _ in range(runs):
+                shutil.rmtree(work / name, ignore_errors=True)
+                taken.append(_measure(asked, timeout_s))
+                step.advance()
+        measured[name] = _median_run(taken)
 
     before = str(work / "sample" / "state")
     increments = {"new shops": made.new_shops, "known shops": made.known_shops}
@@ -247,13 +252,13 @@ def _measure_all(
     measure("full read, Arrow", "full_read_arrow")
     measure("full read, DuckDB", "full_read_duckdb")
     for name, parts in (("index", made.parts), *((f"index, {of}", [part]) for of, part in increments.items())):
-        measure(name, "index", parts=parts)
+        measure(name, "index", runs=RUNS, parts=parts)
         shutil.rmtree(work / name)
     measure("census", "census")
     measure("census, DuckDB", "census_duckdb")
-    measure("sample", "sample")
+    measure("sample", "sample", runs=RUNS)
     for of, part in increments.items():
-        measure(f"one percent, {of}", "sample", parts=[part], before=before)
+        measure(f"one percent, {of}", "sample", runs=RUNS, parts=[part], before=before)
     measure("census tables", "report", before=before)
     measure("full read again, Arrow", "full_read_arrow")
     measure("full read again, DuckDB", "full_read_duckdb")
@@ -265,6 +270,15 @@ def _measure_all(
         measure("window per category", "window", timeout_s=patience)
         measure("windows, same offers", "window_same_offers", timeout_s=patience)
     return measured
+
+
+def _median_run(taken: list[dict[str, Any]]) -> dict[str, Any]:
+    """The run of median time, with the largest peak of all and how long each took."""
+    if len(taken) == 1:
+        return taken[0]
+    middle = sorted(taken, key=lambda run: run["seconds"])[len(taken) // 2]
+    peak = max(run["peak_rss_mb"] for run in taken)
+    return {**middle, "peak_rss_mb": peak, "seconds_of_runs": [run["seconds"] for run in taken]}
 
 
 def _sum_up(rows: int, measured: dict[str, Any], arguments: dict[str, Any], now: datetime) -> BenchResult:
