@@ -26,9 +26,8 @@ from sortiment.quality.lessons import Bench, make_lesson, make_teacher
 from sortiment.quality.splits import SplitOffers
 from sortiment.sampling import SAMPLE_FILE
 from sortiment.student.calibration import fit_calibration
-from sortiment.student.corpus import SOFT_LABELS_FILE
 from sortiment.student.prediction import Classification, rank_top
-from sortiment.teacher import load_teacher
+from sortiment.teacher import SOFT_LABELS_FILE, load_teacher
 from sortiment.teacher.offers import offers_of
 from sortiment.teacher.ridge import Floats
 

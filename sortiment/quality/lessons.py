@@ -20,9 +20,9 @@ from sortiment.quality import CODE_VERSION
 from sortiment.quality.splits import SplitOffers
 from sortiment.sampling import SAMPLE_FILE
 from sortiment.settings import Settings
-from sortiment.student.corpus import CLASSES_FILE, SOFT_LABELS_FILE, TRANSFER_FILE
+from sortiment.student.corpus import CLASSES_FILE
 from sortiment.teacher import CODE_VERSION as TEACHER_VERSION
-from sortiment.teacher import label_samples, load_teacher, train_teacher
+from sortiment.teacher import SOFT_LABELS_FILE, TRANSFER_FILE, label_samples, load_teacher, train_teacher
 from sortiment.teacher.labelling import SCHEMA, TRANSFER_SCHEMA
 from sortiment.teacher.teacher import TEACHER_FILE
 

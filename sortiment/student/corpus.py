@@ -17,13 +17,12 @@ import pyarrow.parquet as pq
 
 from sortiment.encoders import offer_texts
 from sortiment.errors import TrainingError
+from sortiment.teacher import SOFT_LABELS_FILE, TRANSFER_FILE
 
 if TYPE_CHECKING:
     from sortiment.teacher.names import NameTexts
 
 SAMPLE_FILE = "sample.parquet"
-SOFT_LABELS_FILE = "soft_labels.parquet"
-TRANSFER_FILE = "transfer_labels.parquet"
 CLASSES_FILE = "classes.json"
 NO_CLASS = -1
 NO_PARTITION = -1

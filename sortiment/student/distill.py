@@ -31,8 +31,6 @@ from sortiment.student.classifier import CLASSES_FILE, STUDENT_FILE, read_classe
 from sortiment.student.corpus import (
     NO_CLASS,
     SAMPLE_FILE,
-    SOFT_LABELS_FILE,
-    TRANSFER_FILE,
     Corpus,
     add_names,
     add_transfer_titles,
@@ -49,6 +47,7 @@ from sortiment.student.starting import plan_augmentation, prepare_start, tokeniz
 from sortiment.student.stopping import Stopping, refuse_unjudged
 from sortiment.student.targets import weigh_targets
 from sortiment.student.teaching import Course
+from sortiment.teacher import SOFT_LABELS_FILE, TRANSFER_FILE
 from sortiment.teacher.names import CategoryNames, write_names
 
 

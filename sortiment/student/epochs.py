@@ -10,6 +10,7 @@ resumes after an epoch takes the same steps as one that was never interrupted.
 import contextlib
 import logging
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -68,7 +69,7 @@ class Batches:
         return iter(self.rows)
 
 
-class EpochLesson(lightning.LightningModule):
+class EpochLesson(lightning.LightningModule, ABC):
     """Takes a network through its epochs. What a batch's loss is, and which tensors learn, is a subclass's to say.
 
     learner: the network's name, for errors; advice: what to do where its loss is not a number. after_epoch: gets the
@@ -100,13 +101,13 @@ class EpochLesson(lightning.LightningModule):
         self.step = first_epoch * plan.steps_per_epoch
         self.loss_sum = 0.0
 
+    @abstractmethod
     def loss_of(self, batch: Rows) -> Tensor:
         """The mean loss of some rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW first, then Adam of a token table where that learns. A group's `rate` is its highest learning rate."""
-        raise NotImplementedError
 
     def tokens_of(self, epoch: int) -> Tokens:
         """What an epoch reads."""

@@ -6,7 +6,7 @@ import pytest
 from sortiment.errors import TrainingError
 from sortiment.teacher.combining import fit_link
 from sortiment.teacher.encoder_expert import fit_encoder_expert, gaussian_kernel
-from sortiment.teacher.ngram_expert import fit_ngram_expert
+from sortiment.teacher.ngram_expert import NgramExpert, fit_ngram_expert
 from sortiment.teacher.ridge import class_weights, fit_exact, fit_on_landmarks, group_landmarks, leave_one_out
 
 CLASSES = 4
@@ -17,6 +17,23 @@ def draw(offers: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     labels = rng.integers(0, CLASSES, offers)
     centers = np.random.default_rng(99).normal(size=(CLASSES, 6))
     return (centers[labels] + rng.normal(size=(offers, 6))).astype(np.float32), labels
+
+
+def ngram_expert(texts: list[str], labels: np.ndarray) -> NgramExpert:
+    """Solved exactly, every offer of weight one."""
+    weights = np.ones(len(texts), np.float32)
+    expert, _, _ = fit_ngram_expert(
+        texts,
+        labels,
+        int(labels.max()) + 1,
+        weights,
+        regularization=0.3,
+        name_regularization=0.1,
+        exact_offers=1_000,
+        landmarks=10,
+        seed=0,
+    )
+    return expert
 
 
 def test_leaving_one_out_equals_training_without_it() -> None:
@@ -98,17 +115,7 @@ def test_equations_without_a_solution_are_an_error() -> None:
 def test_a_text_of_unknown_words_scores_nothing() -> None:
     texts = ["red lamp", "green lamp", "phone case", "phone cover"]
     labels = np.array([0, 0, 1, 1])
-    expert, _, _ = fit_ngram_expert(
-        texts,
-        labels,
-        2,
-        np.ones(4, np.float32),
-        regularization=0.3,
-        name_regularization=0.1,
-        exact_offers=10,
-        landmarks=10,
-        seed=0,
-    )
+    expert = ngram_expert(texts, labels)
     scores = expert.scores(["lamp", "qqq www", ""])
     assert scores[0].argmax() == 0
     assert not scores[1:].any()
@@ -116,17 +123,7 @@ def test_a_text_of_unknown_words_scores_nothing() -> None:
 
 def test_many_classes_are_scored_in_blocks_with_the_same_answer() -> None:
     texts = [f"word{number} thing{number}" for number in range(600)]
-    expert, _, _ = fit_ngram_expert(
-        texts,
-        np.arange(600),
-        600,
-        np.ones(600, np.float32),
-        regularization=0.3,
-        name_regularization=0.1,
-        exact_offers=1_000,
-        landmarks=10,
-        seed=0,
-    )
+    expert = ngram_expert(texts, np.arange(600))
     assert (expert.scores(texts).argmax(1) == np.arange(600)).mean() > 0.99
 
 

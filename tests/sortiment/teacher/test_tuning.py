@@ -68,16 +68,6 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> EncoderFolder:
-    return resolve_encoder(str(tiny_encoder), tmp_path_factory.mktemp("cache"), silent)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
 def frozen(samples: dict[str, Path], encoder: EncoderFolder, home: Path) -> TeacherReport:
     settings = TeacherSettings(experts=("encoder",))
     return train_teacher(samples, encoder, READING, settings, home / "frozen", home / "features")
