@@ -206,7 +206,7 @@ class TeacherSettings(StageSettings):
         description="titles made up of training offers' words and labelled too, for students; about so many in all; "
         "0 = none",
     )
-    most_transfer_titles: int = Field(9, ge=1, le=1_000, description="at most so many of them per training offer")
+    most_transfer_titles: int = Field(27, ge=1, le=1_000, description="at most so many of them per training offer")
 
     @model_validator(mode="after")
     def _what_is_tuned_is_used(self) -> Self:
@@ -336,6 +336,15 @@ class FastSettings(StageSettings):
         0.5, description="an offer weighs (mass of its likeliest class) to the power of minus this: 0 = none"
     )
     tail_emphasis: Share = Field(0.1, description="a class's score is divided by its share of the offers to this power")
+    width: int = Field(128, ge=0, le=4096, description="numbers of a word's vector in the averaging network; 0 = none")
+    hidden: int = Field(128, ge=1, le=8192, description="units between a text's vector and the classes")
+    dropout: Share = Field(0.1, description="of the vector and of the hidden units, while the network learns")
+    passes: int = Field(5, ge=1, le=100, description="the network's passes over offers, names and made-up titles")
+    least_steps: int = Field(500, ge=0, le=1_000_000, description="few texts get more passes, until so many steps")
+    batch_offers: int = Field(256, ge=1, le=4096, description="texts in one step of the network")
+    learning_rate: float = Field(2e-3, gt=0, le=0.1, description="the network's highest learning rate")
+    warmup_share: Share = Field(0.1, description="share of its steps over which the learning rate rises")
+    seed: Seed = 0
     tolerance: float = Field(0.01, gt=0, lt=1, description="the solver stops when so much of the equations is left")
     iterations: int = Field(100, ge=1, le=10_000, description="the solver's most iterations")
     max_words: int = Field(64, ge=1, le=4096, description="longer texts are cut")
@@ -343,7 +352,7 @@ class FastSettings(StageSettings):
         1, ge=1, description="a word, pair of words or run of characters gets a row when so many offers have it"
     )
     most_weights: int = Field(
-        200_000_000, ge=1_000, description="rows times classes; what is rarer gets no row beyond that"
+        200_000_000, ge=1_000, description="rows times (classes + width); what is rarer gets no row beyond that"
     )
 
 

@@ -1,7 +1,8 @@
-"""The fast student: a row of class scores per word, spelling included, and per pair of words, solved for soft labels.
+"""The fast student: class scores and a vector per word, spelling included, and per pair of words.
 
-No layers, and no arithmetic but the sum of a text's rows: tens of thousands of offers a second on one core. It comes
-first in a cascade. Importing this is cheap: torch is imported when a student is trained or loaded.
+The scores are solved for the soft labels in closed form (`solving.py`); the vectors, and two dense layers above their
+sum, learn them and the teacher's answers to made-up titles (`averaging.py`). Tens of thousands of offers a second on
+one core. It comes first in a cascade. Importing this is cheap: torch is imported when a student is trained or loaded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sortiment.fast.classifier import FastClassifier
     from sortiment.teacher import CategoryNames
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 OF_THIS_RUN = ("seconds", "offers_per_s")
 
 __all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier"]
@@ -24,11 +25,13 @@ __all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier"]
 
 @dataclass(frozen=True)
 class FastReport:
-    """What a training run gave. words, pairs: rows of the table. runs: of characters, for words that it
-    does not have. iterations, residual: of the solver. name_strength: how
-    far the categories' names are believed, 0 to 1; None without names. Validation figures as in StudentReport."""
+    """What a training run gave. words, pairs: rows of the table. runs: of characters, for words that it does not have.
+    iterations, residual: of the solver. name_strength: how far the categories' names are believed, 0 to 1; None without
+    names. losses: of each pass of the averaging network. opinion_temperatures: of the class scores and of the network,
+    whose probabilities are averaged. Validation figures as in StudentReport."""
 
     offers: int
+    transfer_titles: int
     labelled_offers: int
     classes: int
     words: int
@@ -38,6 +41,8 @@ class FastReport:
     iterations: int
     residual: float
     name_strength: float | None
+    losses: Sequence[float]
+    opinion_temperatures: Sequence[float]
     validation_offers: int
     accuracy: float
     macro_f1: float

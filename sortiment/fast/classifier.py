@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from sortiment.errors import TrainingError
-from sortiment.fast.network import FastNetwork, Tables
+from sortiment.fast.network import DenseLayers, FastNetwork, Tables
 from sortiment.student.calibration import read_calibration
 from sortiment.student.prediction import Classification, rank_top
 
@@ -19,6 +19,8 @@ WEIGHTS_FILE = "weights.safetensors"
 WORDS_FILE = "words.json"
 FAST_FILE = "fast.json"
 CLASSES_FILE = "classes.json"
+LAYERS = "layers."  # before the names of the dense layers' weights
+DENSE = set(DenseLayers(1, 1, 1).state_dict())
 BATCH = 4_096
 DEFAULT_TOP_K = 5
 
@@ -35,29 +37,41 @@ class FastClassifier:
         self.calibration = read_calibration(folder)
         if not (folder / WEIGHTS_FILE).is_file():
             raise TrainingError(f"{WEIGHTS_FILE} is missing", value=str(folder), fix="train the fast student again")
-        weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+        stored = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+        weights = {name: value for name, value in stored.items() if not name.startswith(LAYERS)}
+        dense = {name.removeprefix(LAYERS): value for name, value in stored.items() if name.startswith(LAYERS)}
         names = set(Tables.__dataclass_fields__)
-        if set(weights) != names:
+        if set(weights) != names or set(dense) not in (set(), DENSE):
             raise TrainingError(
                 f"{folder / WEIGHTS_FILE} is of another version of the fast student",
-                value=sorted(weights),
-                allowed=", ".join(sorted(names)),
+                value=sorted(stored),
+                allowed=", ".join(sorted(names | {LAYERS + name for name in DENSE})),
                 fix="train the fast student again",
             )
         tables = Tables(**weights)
         rows, runs = len(words) + len(tables.pair_buckets), len(tables.run_buckets)
+        hidden, width = dense["inner.weight"].shape if dense else (0, 0)
+        classes, kept, kept_runs = len(self.classes), rows if dense else 0, runs if dense else 0
         if (
-            tables.table.shape != (rows, len(self.classes))
-            or tables.spelling.shape != (runs, len(self.classes))
+            tables.table.shape != (rows, classes)
+            or tables.spelling.shape != (runs, classes)
+            or tables.vectors.shape != (kept, width)
+            or tables.run_vectors.shape != (kept_runs, width)
             or tables.mass.shape != (rows,)
+            or tables.lift.shape != (classes,)
+            or (dense and dense["outer.weight"].shape != (classes, hidden + width))
         ):
             raise TrainingError(
                 f"the files in {folder} do not fit together",
                 value=f"table {tuple(tables.table.shape)}, spelling {tuple(tables.spelling.shape)}",
-                allowed=f"{rows} rows and {runs} rows, {len(self.classes)} classes",
+                allowed=f"{rows} rows and {runs} rows, {classes} classes and vectors of {width}",
                 fix="train the fast student again: the folder's files are from different runs",
             )
-        self.network = FastNetwork(words, tables, facts["max_words"])
+        layers = None
+        if dense:
+            layers = DenseLayers(width, hidden, classes).requires_grad_(False).eval()
+            layers.load_state_dict(dense)
+        self.network = FastNetwork(words, tables, layers, facts["max_words"])
 
     def score(self, texts: Sequence[str], batch: int = BATCH) -> npt.NDArray[np.float32]:
         """(offers, classes) logits before calibration."""
@@ -82,6 +96,13 @@ class FastClassifier:
         return Classification(
             np.concatenate([top.top_index for top in tops]), np.concatenate([top.top_probability for top in tops])
         )
+
+
+def pack_weights(network: FastNetwork) -> dict[str, torch.Tensor]:
+    """All of a network's weights by name, for safetensors; its large tables in half precision."""
+    dense = network.layers.state_dict() if network.layers else {}
+    named = vars(network.tables) | {LAYERS + name: value for name, value in dense.items()}
+    return {name: value.contiguous() for name, value in named.items()}
 
 
 def _read(folder: Path, name: str) -> Any:

@@ -37,6 +37,15 @@ class Features:
     def table_rows(self) -> int:
         return len(self.words) + self.pairs.size
 
+    def composed(self) -> "csr_matrix":
+        """[texts, table rows and behind them runs], sparse: how much of each row's own and of each run's a text has."""
+        from scipy.sparse import diags, hstack
+
+        own = self.texts[:, : self.table_rows] @ diags(self.own[: self.table_rows])
+        joined = hstack([own, self.texts @ self.spelling], format="csr", dtype=np.float32)
+        joined.eliminate_zeros()
+        return joined
+
     def spread(self, values: Floats) -> tuple[Floats, Floats]:
         """From what each row should say, [rows, classes], to what its features say: of all rows, and of the runs."""
         runs: Floats = self.spelling.T @ values
@@ -45,9 +54,11 @@ class Features:
         return rows, runs
 
 
-def collect_features(texts: Sequence[str], max_words: int, least: int, most_rows: int) -> Features:
-    """texts: of the training offers. least: texts that a word, pair or run is in to get a row; more, until there are
-    at most `most_rows`."""
+def collect_features(
+    texts: Sequence[str], max_words: int, least: int, most_rows: int, further: Sequence[str] = ()
+) -> Features:
+    """texts: of the training offers and names. least: of them that a word, pair or run is in to get a row; more, until
+    there are at most `most_rows`. further: texts that come behind these and have the same words; they get no rows."""
     from scipy.sparse import csr_matrix
 
     everything = list_words(texts)
@@ -66,7 +77,7 @@ def collect_features(texts: Sequence[str], max_words: int, least: int, most_rows
     has_row = seen >= least
     order = np.concatenate([np.flatnonzero(has_row), np.flatnonzero(~has_row)])
     words, others = int(has_row.sum()), int((~has_row).sum())
-    renumbered = WordReader([everything[number] for number in order]).read(texts, max_words)
+    renumbered = WordReader([everything[number] for number in order]).read([*texts, *further], max_words)
     place = np.argsort(order)
     rarity_of_word = _rarity(np.where(has_row, seen, 0)[order], len(texts))
     runs = np.flatnonzero(run_seen >= least).astype(np.int32)
@@ -76,11 +87,11 @@ def collect_features(texts: Sequence[str], max_words: int, least: int, most_rows
     weights = spelling_weights(word, run, rarity, rarity_of_word.astype(np.float64))
 
     bags = fill_bags(renumbered, words, np.arange(BUCKETS, dtype=np.int32) + words)
-    is_pair = bags[0] >= words
+    is_pair = (bags[0] >= words) & (bags[2] < len(texts))
     seen_now = _texts_with(bags[2][is_pair], bags[0][is_pair] - words, BUCKETS)
     pair = np.flatnonzero(seen_now >= least).astype(np.int32)
     rows, _, owner = fill_bags(renumbered, words, _shift(rows_of_buckets(pair), words))
-    lost = renumbered.words >= words
+    lost = (renumbered.words >= words) & (renumbered.words < len(everything))
     rows = np.concatenate([rows, renumbered.words[lost] + np.int32(pair.size)])
     owner = np.concatenate([owner, renumbered.owner[lost]])
 
@@ -94,9 +105,10 @@ def collect_features(texts: Sequence[str], max_words: int, least: int, most_rows
     row_of_word = np.where(word < words, word, word + pair.size)
     total = words + pair.size + others
     mass = by_row(own_word**2 + np.where(spelled, rarity_of_word, 0.0) ** 2, own_pair**2)
-    size = np.sqrt(np.maximum(np.bincount(owner, mass[rows], minlength=len(texts)), 1e-12))
+    every = len(texts) + len(further)
+    size = np.sqrt(np.maximum(np.bincount(owner, mass[rows], minlength=every), 1e-12))
     return Features(
-        texts=csr_matrix(((1 / size[owner]).astype(np.float32), (owner, rows)), shape=(len(texts), total)),
+        texts=csr_matrix(((1 / size[owner]).astype(np.float32), (owner, rows)), shape=(every, total)),
         words=[everything[number] for number in order[:words]],
         pairs=pair,
         runs=runs,

@@ -1,9 +1,12 @@
-"""The fast student's arithmetic: one row of class scores per word and per pair of words, and their sum.
+"""The fast student's arithmetic: a row of class scores and a vector per word and per pair of words, and their sums.
 
 A word's features are itself and its spelling, which together weigh as much again as the word; a pair of words that
 follow each other is one feature. Each weighs its rarity (inverse document frequency). A text's features have length 1,
 counted as if no two of its words shared a feature. So a word's part of the sum is the same in every text, and is summed
 beforehand: a known word costs one row, with its spelling. Only a word that training never saw is spelled.
+
+The summed class scores are one opinion; what dense layers make of the summed vector (`averaging.py`) is the other. The
+answer is the mean of both as probabilities.
 """
 
 from collections.abc import Sequence
@@ -13,7 +16,7 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sortiment.fast.spelling import NO_ROW, Buckets, pair_buckets, rows_of_buckets
 from sortiment.fast.words import Reading, WordReader
@@ -21,34 +24,62 @@ from sortiment.fast.words import Reading, WordReader
 Floats = npt.NDArray[np.float32]
 
 FLOOR = 0.02  # what a class keeps that no word of the text speaks for
+SMALLEST_SHARE = 1e-12
+
+
+class DenseLayers(nn.Module):
+    """From a text's vector, whatever its length, to logits: through hidden units, and past them. dropout: of both,
+    while they learn."""
+
+    def __init__(self, width: int, hidden: int, outputs: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.spread = nn.LayerNorm(width)
+        self.inner = nn.Linear(width, hidden)
+        self.outer = nn.Linear(hidden + width, outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        seen = self.dropout(self.spread(vectors))
+        units = self.dropout(nn.functional.gelu(self.inner(seen)))
+        logits: Tensor = self.outer(torch.cat([units, seen], 1))
+        return logits
 
 
 @dataclass(frozen=True)
 class Tables:
     """What training gives. Rows of `table` are the words', then the pairs'; those of `spelling` are of character runs.
 
-    table, spelling: (rows, classes). mass: (rows,) squared length of each row's features. rarity: (runs,), of each
-    run. pair_buckets, run_buckets: int32, ascending. new_rarity: (1,), of a word that training never saw. lift:
-    (classes,), added to the logits for the small classes.
+    table, spelling: (rows, classes), class scores. vectors, run_vectors: (rows, width), of the same rows, or none.
+    mass: (rows,) squared length of each row's features. rarity: (runs,), of each run. pair_buckets, run_buckets: int32,
+    ascending. new_rarity: (1,), of a word that training never saw. temperatures: (2,), of the logarithm of the summed
+    scores and of the dense layers' logits. lift: (classes,), added to the logits for the small classes.
     """
 
     table: Tensor
     spelling: Tensor
+    vectors: Tensor
+    run_vectors: Tensor
     mass: Tensor
     rarity: Tensor
     pair_buckets: Tensor
     run_buckets: Tensor
     new_rarity: Tensor
+    temperatures: Tensor
     lift: Tensor
 
 
 class FastNetwork:
-    """Scores texts. words: in the order of the table's rows. Safe to use from several threads, one at a time."""
+    """Scores texts. words: in the order of the table's rows. layers: None where the tables hold no vectors. Safe to
+    use from several threads, one at a time."""
 
-    def __init__(self, words: Sequence[str], tables: Tables, max_words: int) -> None:
+    def __init__(self, words: Sequence[str], tables: Tables, layers: DenseLayers | None, max_words: int) -> None:
         self.reader = WordReader(words)
         self.max_words = max_words
-        self.table, self.spelling, self.lift = tables.table.float(), tables.spelling.float(), tables.lift
+        self.tables = tables
+        self.parts = [(tables.table.float(), tables.spelling.float())]
+        if layers is not None:
+            self.parts.append((tables.vectors.float(), tables.run_vectors.float()))
+        self.layers, self.temperatures, self.lift = layers, tables.temperatures.tolist(), tables.lift
         self.mass = tables.mass.double().numpy()
         self.rarity = tables.rarity.numpy()
         self.new_rarity = float(tables.new_rarity)
@@ -59,6 +90,17 @@ class FastNetwork:
 
     def score(self, texts: Sequence[str]) -> Floats:
         """(texts, classes) logits before calibration."""
+        with torch.inference_mode():
+            scored, layered = self.listen(texts)
+            if layered is not None:
+                both = zip((scored, layered), self.temperatures, strict=True)
+                first, second = (torch.softmax(opinion.div_(temperature), 1) for opinion, temperature in both)
+                scored = first.add_(second).add_(SMALLEST_SHARE).log_()
+            logits: Floats = scored.add_(self.lift).numpy()
+        return logits
+
+    def listen(self, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+        """Both opinions of (texts, classes), each as logits: of the summed class scores, and of the dense layers."""
         with self._lock:
             reading = self.reader.read(texts, self.max_words)
             known = len(self.reader.words)
@@ -67,33 +109,41 @@ class FastNetwork:
             spellings = [self.reader.spellings[number] for number in numbers.tolist()]
         rows, starts, owner = fill_bags(reading, known, self.pair_row)
         mass = np.bincount(owner, self.mass[rows], minlength=len(texts))
+        flat, begins = torch.from_numpy(rows), torch.from_numpy(starts)
         with torch.inference_mode():
-            bag = torch.nn.functional.embedding_bag
-            sums = bag(torch.from_numpy(rows), self.table, torch.from_numpy(starts), mode="sum")
+            sums = [nn.functional.embedding_bag(flat, table, begins, mode="sum") for table, _ in self.parts]
             if new.size:
-                vectors, masses = self._spell(spellings)
+                bag, masses = self._spell(spellings)
                 texts_of_new = reading.owner[new]
-                sums.index_add_(0, torch.from_numpy(texts_of_new), vectors[torch.from_numpy(of_new)])
+                for total, (_, runs) in zip(sums, self.parts, strict=True):
+                    total.index_add_(0, torch.from_numpy(texts_of_new), bag.of(runs)[torch.from_numpy(of_new)])
                 mass = mass + np.bincount(texts_of_new, masses[of_new], minlength=len(texts))
-            size = torch.from_numpy(np.sqrt(np.maximum(mass, 1e-12)).astype(np.float32))
-            logits: Floats = sums.div_(size[:, None]).clamp_(min=0.0).add_(FLOOR).log_().add_(self.lift).numpy()
-        return logits
+            size = torch.from_numpy(np.sqrt(np.maximum(mass, 1e-12)).astype(np.float32))[:, None]
+            scored = sums[0].div_(size).clamp_(min=0.0).add_(FLOOR).log_()
+            return scored, None if self.layers is None else self.layers(sums[1].div_(size))
 
-    def _spell(self, spellings: Sequence[Buckets]) -> tuple[Tensor, npt.NDArray[np.float64]]:
-        """Rows (words, classes) of words that the table does not have, and their squared lengths."""
+    def _spell(self, spellings: Sequence[Buckets]) -> tuple["Runs", npt.NDArray[np.float64]]:
+        """The runs of words that the table does not have, and the words' squared lengths."""
         rows = self.run_row[np.concatenate(spellings)]
         owner = np.repeat(np.arange(len(spellings)), [spelling.size for spelling in spellings])[rows != NO_ROW]
         rows = rows[rows != NO_ROW]
         weights = spelling_weights(owner, rows, self.rarity, np.full(len(spellings), self.new_rarity))
         starts = np.searchsorted(owner, np.arange(len(spellings))).astype(np.int32)
-        vectors = torch.nn.functional.embedding_bag(
-            torch.from_numpy(rows),
-            self.spelling,
-            torch.from_numpy(starts),
-            mode="sum",
-            per_sample_weights=torch.from_numpy(weights),
-        )
-        return vectors, np.where(np.bincount(owner, minlength=len(spellings)) > 0, self.new_rarity**2, 0.0)
+        bag = Runs(torch.from_numpy(rows), torch.from_numpy(starts), torch.from_numpy(weights))
+        return bag, np.where(np.bincount(owner, minlength=len(spellings)) > 0, self.new_rarity**2, 0.0)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of characters of some words, one word after the other; where each word begins; how much each counts."""
+
+    rows: Tensor
+    starts: Tensor
+    weights: Tensor
+
+    def of(self, table: Tensor) -> Tensor:
+        """The words' sums, (words, columns). table: (runs, columns)."""
+        return nn.functional.embedding_bag(self.rows, table, self.starts, mode="sum", per_sample_weights=self.weights)
 
 
 def fill_bags(

@@ -1,4 +1,4 @@
-"""Training a fast student: read, weigh, count, solve, calibrate, write. Seconds, on one core."""
+"""Training a fast student: read, weigh, count, solve, teach, calibrate, write."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -12,22 +12,26 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from sortiment.engines.machine import count_cores
 from sortiment.errors import TrainingError
 from sortiment.fast import FastReport
-from sortiment.fast.classifier import CLASSES_FILE, FAST_FILE, WEIGHTS_FILE, WORDS_FILE
+from sortiment.fast.averaging import Averaging, passes_for, teach_averaging
+from sortiment.fast.classifier import CLASSES_FILE, FAST_FILE, WEIGHTS_FILE, WORDS_FILE, pack_weights
 from sortiment.fast.features import Features, collect_features
-from sortiment.fast.naming import fit_prior
+from sortiment.fast.naming import Prior, fit_prior
 from sortiment.fast.network import FastNetwork, Floats, Tables
 from sortiment.fast.solving import Solution, solve_ridge
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings, FastSettings, StudentSettings
-from sortiment.student.corpus import NO_CLASS, read_corpus
+from sortiment.student.calibration import best_temperature
+from sortiment.student.corpus import NO_CLASS, Corpus, add_names, add_transfer_titles, read_corpus
 from sortiment.student.directory import write_json
 from sortiment.student.measures import measure_validation
 from sortiment.student.targets import Targets, weigh_targets
-from sortiment.teacher.names import CategoryNames, write_names
+from sortiment.teacher.names import CategoryNames, NameTexts, write_names
 
 SMALLEST_WEIGHT = 1e-3
+EXPECTED_TEMPERATURES = (0.4, 0.9)  # of class scores and layers, where validation offers are few
 
 
 def run_fast_distillation(
@@ -43,44 +47,42 @@ def run_fast_distillation(
 ) -> FastReport:
     """See `sortiment.fast.distill_fast`."""
     started = time.monotonic()
+    torch.set_num_threads(count_cores())  # sums over other numbers of threads round differently
     corpus = read_corpus(samples, soft_labels, teacher_classes, encoder.inputs)
-    targets = weigh_targets(corpus, student.label_noise, student.label_share)
     train = corpus.rows("train")
     if not len(train):
         raise TrainingError("the samples hold no offers to train on", value=len(corpus), fix="sample more offers")
-    room = settings.most_weights // len(corpus.classes)
-    texts = [corpus.texts[row] for row in train.tolist()]
     named = write_names(names, corpus.classes, settings.most_names)
-    every = [*texts, *named.texts] if named is not None else texts
-    features = collect_features(every, settings.max_words, settings.least_offers, room)
-    wanted = _as_matrix(targets, train, len(corpus.classes))
-    weights, lift = _balance(wanted, settings.class_balance), _lift_small(wanted, settings.tail_emphasis)
-    solver: dict[str, Any] = {"tolerance": settings.tolerance, "iterations": settings.iterations}
-    teaching = time.monotonic()
-    solves = 1 if named is None else 2
-    with progress("distill the fast student", total=solves * settings.iterations, unit="iterations") as step:
-        prior = None
-        if named is not None:
-            penalty = settings.name_regularization
-            prior = fit_prior(features, named, wanted, weights, regularization=penalty, **solver, step=step)
-        if prior is not None:
-            wanted -= prior.answers
-        own = replace(features, texts=features.texts[: len(train)])
-        solved = solve_ridge(own, wanted, weights, regularization=settings.regularization, **solver, step=step)
-        solved = solved if prior is None else prior.joined(solved)
-    rate = len(train) / max(time.monotonic() - teaching, 1e-9)
-    tables = _as_tables(features, solved, lift)
-    network = FastNetwork(features.words, tables, settings.max_words)
-    calibration, scores = measure_validation(
-        corpus, lambda rows: network.score([corpus.texts[row] for row in rows.tolist()])
+    lesson = add_names(add_transfer_titles(corpus, soft_labels), named)
+    targets = weigh_targets(lesson, student.label_noise, student.label_share)
+    made_up = np.flatnonzero(lesson.made_up) if settings.width else train[:0]
+    room = settings.most_weights // (len(corpus.classes) + settings.width)
+    texts = [corpus.texts[row] for row in train.tolist()]
+    features = collect_features(
+        [*texts, *(named.texts if named is not None else [])],
+        settings.max_words,
+        settings.least_offers,
+        room,
+        further=[lesson.texts[row] for row in made_up.tolist()],
     )
+    teaching = time.monotonic()
+    wanted = _as_matrix(targets, train, len(corpus.classes))
+    solved, prior = _solve(features, named, wanted, settings, progress)
+    averaging = None
+    if settings.width:
+        averaging = _teach(features, lesson, targets, train, made_up, named, settings, progress)
+    rate = len(train) / max(time.monotonic() - teaching, 1e-9)
+    lift = _lift_small(wanted, settings.tail_emphasis)
+    network = _join(features, solved, averaging, lift, corpus, settings)
+    calibration, scores = measure_validation(corpus, lambda rows: network.score(_texts(corpus, rows)))
     out.mkdir(parents=True, exist_ok=True)
-    _write_weights(out, tables)
+    _write_weights(out, network)
     write_json(out / WORDS_FILE, features.words)
     write_json(out / CLASSES_FILE, list(corpus.classes))
     calibration.write(out)
     report = FastReport(
         offers=len(train),
+        transfer_titles=len(made_up),
         labelled_offers=int((corpus.labels[train] != NO_CLASS).sum()),
         classes=len(corpus.classes),
         words=len(features.words),
@@ -90,6 +92,8 @@ def run_fast_distillation(
         iterations=solved.iterations,
         residual=round(solved.residual, 6),
         name_strength=None if prior is None else round(prior.strength, 4),
+        losses=averaging.losses if averaging else (),
+        opinion_temperatures=tuple(round(each, 4) for each in network.temperatures),
         temperature=calibration.temperature,
         seconds=time.monotonic() - started,
         offers_per_s=rate,
@@ -98,6 +102,92 @@ def run_fast_distillation(
     facts: dict[str, Any] = report.summary()
     write_json(out / FAST_FILE, facts | {"inputs": list(encoder.inputs), "max_words": settings.max_words})
     return report
+
+
+def _texts(corpus: Corpus, rows: npt.NDArray[np.int64]) -> list[str]:
+    return [corpus.texts[row] for row in rows.tolist()]
+
+
+def _solve(
+    features: Features, named: NameTexts | None, wanted: Floats, settings: FastSettings, progress: Progress
+) -> tuple[Solution, Prior | None]:
+    """The class scores of the offers' targets `wanted`, pulled towards what the names say."""
+    weights = _balance(wanted, settings.class_balance)
+    solver: dict[str, Any] = {"tolerance": settings.tolerance, "iterations": settings.iterations}
+    solves, offers = 1 if named is None else 2, len(wanted)
+    with progress("distill the fast student", total=solves * settings.iterations, unit="iterations") as step:
+        prior = None
+        if named is not None:
+            penalty = settings.name_regularization
+            some = replace(features, texts=features.texts[: offers + len(named.texts)])
+            prior = fit_prior(some, named, wanted, weights, regularization=penalty, **solver, step=step)
+        left = wanted if prior is None else wanted - prior.answers
+        own = replace(features, texts=features.texts[:offers])
+        solved = solve_ridge(own, left, weights, regularization=settings.regularization, **solver, step=step)
+    return solved if prior is None else prior.joined(solved), prior
+
+
+def _teach(
+    features: Features,
+    lesson: Corpus,
+    targets: Targets,
+    train: npt.NDArray[np.int64],
+    made_up: npt.NDArray[np.int64],
+    named: NameTexts | None,
+    settings: FastSettings,
+    progress: Progress,
+) -> Averaging:
+    """The vectors and dense layers, of offers, names and made-up titles; of names that count as one, the first."""
+    first = np.zeros(0, np.int64) if named is None else np.unique(named.groups, return_index=True)[1]
+    count = 0 if named is None else len(named.texts)
+    behind = len(train) + count + np.arange(len(made_up))
+    places = np.concatenate([np.arange(len(train)), len(train) + first, behind])
+    rows = np.concatenate([train, np.flatnonzero(lesson.is_name), made_up])
+    every = replace(features, texts=features.texts[places])
+    total = len(places) * passes_for(len(places), settings)
+    with progress("teach the fast student's network", total=total, unit="texts") as step:
+        return teach_averaging(
+            every, lambda some: targets.of(rows[some]), len(lesson.classes), settings, settings.seed, step
+        )
+
+
+def _join(
+    features: Features,
+    solved: Solution,
+    averaging: Averaging | None,
+    lift: Tensor,
+    corpus: Corpus,
+    settings: FastSettings,
+) -> FastNetwork:
+    """Both opinions in one network, each at the temperature that validation offers ask for. Weights in half precision,
+    of the rows that are kept."""
+    kept = features.table_rows
+    vectors, run_vectors = (averaging.rows, averaging.runs) if averaging else (solved.rows[:0, :0], solved.runs[:0, :0])
+    tables = Tables(
+        table=torch.from_numpy(solved.rows[:kept]).half(),
+        spelling=torch.from_numpy(solved.runs).half(),
+        vectors=torch.from_numpy(vectors).half(),
+        run_vectors=torch.from_numpy(run_vectors).half(),
+        mass=torch.from_numpy(features.mass[:kept]),
+        rarity=torch.from_numpy(features.rarity),
+        pair_buckets=torch.from_numpy(features.pairs),
+        run_buckets=torch.from_numpy(features.runs),
+        new_rarity=torch.tensor([features.new_rarity]),
+        temperatures=torch.tensor(EXPECTED_TEMPERATURES),
+        lift=lift,
+    )
+    if averaging is None:
+        return FastNetwork(features.words, tables, None, settings.max_words)
+    network = FastNetwork(features.words, tables, averaging.layers, settings.max_words)
+    rows = corpus.labelled_rows("validation")
+    opinions = network.listen(_texts(corpus, rows))
+    temperatures = [
+        best_temperature(opinion.numpy(), corpus.labels[rows], expected)
+        for opinion, expected in zip(opinions, EXPECTED_TEMPERATURES, strict=True)
+        if opinion is not None
+    ]
+    tables = replace(tables, temperatures=torch.tensor(temperatures))
+    return FastNetwork(features.words, tables, averaging.layers, settings.max_words)
 
 
 def _as_matrix(targets: Targets, train: npt.NDArray[np.int64], classes: int) -> Floats:
@@ -123,22 +213,7 @@ def _lift_small(wanted: Floats, emphasis: float) -> Tensor:
     return torch.from_numpy((-emphasis * np.log(sizes / sizes.sum())).astype(np.float32))
 
 
-def _as_tables(features: Features, solved: Solution, lift: Tensor) -> Tables:
-    """Weights in half precision, of the rows that are kept."""
-    rows = features.table_rows
-    return Tables(
-        table=torch.from_numpy(solved.rows[:rows]).half(),
-        spelling=torch.from_numpy(solved.runs).half(),
-        mass=torch.from_numpy(features.mass[:rows]),
-        rarity=torch.from_numpy(features.rarity),
-        pair_buckets=torch.from_numpy(features.pairs),
-        run_buckets=torch.from_numpy(features.runs),
-        new_rarity=torch.tensor([features.new_rarity]),
-        lift=lift,
-    )
-
-
-def _write_weights(out: Path, tables: Tables) -> None:
+def _write_weights(out: Path, network: FastNetwork) -> None:
     temporary = out / f".{WEIGHTS_FILE}.tmp"
-    safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in vars(tables).items()}, temporary)
+    safetensors.torch.save_file(pack_weights(network), temporary)
     temporary.replace(out / WEIGHTS_FILE)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sortiment.student.classifier import StudentClassifier
     from sortiment.teacher import CategoryNames
 
-CODE_VERSION = "7"
+CODE_VERSION = "8"
 OF_THIS_RUN = ("seconds", "offers_per_s", "resumed_epochs")
 
 __all__ = [

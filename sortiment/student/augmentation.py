@@ -2,7 +2,8 @@
 
 Whole words of the market (`words.py`) are read now as one piece, now as the encoder's pieces, each time cut another
 way, so that the pieces learn too and an unseen compound finds them taught (subword regularization, Kudo 2018). Words
-are mistyped, left out, and the title begins elsewhere. What is drawn depends on the seed and the epoch alone.
+of offers are mistyped, left out, and the title begins elsewhere; titles that were made up so already have an answer of
+their own, to just these words, and keep them. What is drawn depends on the seed and the epoch alone.
 """
 
 import zlib
@@ -27,10 +28,11 @@ Pieces = list[int]
 @dataclass
 class Augmentation:
     """texts: of all offers; only `rows` are ever read. whole: the student's tokenizer; cut: the same without the
-    market's words. max_tokens: longer texts are cut, their last token kept."""
+    market's words. max_tokens: longer texts are cut, their last token kept. made_up: (texts,), whose words stay."""
 
     texts: Sequence[str]
     rows: npt.NDArray[np.int64]
+    made_up: npt.NDArray[np.bool_]
     whole: Tokenizer
     cut: Tokenizer
     pad_id: int
@@ -54,30 +56,33 @@ class Augmentation:
         chance = np.random.default_rng([self.settings.seed, stream, epoch])
         offers: list[Pieces] = [around] * len(self.texts)
         for row in self.rows:
-            pieces = self._read(self.texts[row], chance)
+            words = self.texts[row].split()
+            pieces = self._read(words if self.made_up[row] else self._change(words, chance), chance)
             offers[row] = [*first, *pieces[:room], *last]
         lengths = np.fromiter(map(len, offers), np.int64, len(offers))
         flat = np.fromiter((piece for offer in offers for piece in offer), np.int32, int(lengths.sum()))
         return Tokens(flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), self.pad_id)
 
-    def _read(self, text: str, chance: np.random.Generator) -> Pieces:
-        words = text.split()
+    def _change(self, words: list[str], chance: np.random.Generator) -> list[str]:
+        """The words as another shop writes them, or this one on a worse day; not all are left out."""
         if len(words) > 1 and chance.random() < self.settings.turned_share:
             start = int(chance.integers(1, len(words)))
             words = words[start:] + words[:start]
-        dropped, mistyped, as_pieces = chance.random((3, len(words)))
+        dropped, mistyped = chance.random((2, len(words)))
         kept = dropped >= self.settings.dropped_share
         if not kept.any():
             kept[:] = True
+        return [
+            mistype(words[place], chance) if mistyped[place] < self.settings.typo_share else words[place]
+            for place in np.flatnonzero(kept)
+        ]
+
+    def _read(self, words: list[str], chance: np.random.Generator) -> Pieces:
+        """Each word as a whole or as the encoder's pieces."""
+        as_pieces = chance.random(len(words)) < self.settings.piece_share
         pieces: Pieces = []
-        for place in np.flatnonzero(kept):
-            word = words[place]
-            if mistyped[place] < self.settings.typo_share:
-                word = mistype(word, chance)
-            if as_pieces[place] < self.settings.piece_share:
-                pieces += self._cut(word, chance)
-            else:
-                pieces += self._pieces(word, in_pieces=False)
+        for word, cut in zip(words, as_pieces, strict=True):
+            pieces += self._cut(word, chance) if cut else self._pieces(word, in_pieces=False)
         return pieces
 
     @cached_property

@@ -58,12 +58,12 @@ def fit_calibration(
     """
     if not len(labels):
         return Calibration()
-    default = _best_temperature(logits, labels, None)
+    default = best_temperature(logits, labels, None)
     of_offer = np.asarray(countries)
     temperature = {}
     for country in sorted(set(countries)):
         own = of_offer == country
-        temperature[country] = _best_temperature(logits[own], labels[own], default)
+        temperature[country] = best_temperature(logits[own], labels[own], default)
     return Calibration(default, temperature)
 
 
@@ -76,8 +76,9 @@ def calibration_error(confidence: npt.NDArray[np.float32], right: npt.NDArray[np
     return float(gaps.sum() / confidence.size)
 
 
-def _best_temperature(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], prior: float | None) -> float:
-    """Golden-section search over the logarithm of the temperature."""
+def best_temperature(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], prior: float | None) -> float:
+    """The temperature that minimizes the labels' negative log likelihood, drawn towards `prior` as if that had been
+    seen on 50 more offers: golden-section search over its logarithm. logits: (offers, classes)."""
     rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:

@@ -166,6 +166,7 @@ def plan_augmentation(
     augmentation = Augmentation(
         texts=corpus.texts,
         rows=rows,
+        made_up=corpus.made_up,
         whole=load_tokenizer(folder, encoder.max_tokens),
         cut=tokenizer_without_words(folder, getattr(student.config, "market_words", 0)),
         pad_id=pad_id_of(student),

@@ -10,9 +10,11 @@ import pytest
 from sortiment.artifacts import file_sha256
 from sortiment.errors import TrainingError
 from sortiment.fast import FastReport, distill_fast, load_fast_classifier
+from sortiment.fast.averaging import Averaging, passes_for, teach_averaging
 from sortiment.fast.features import collect_features
 from sortiment.fast.spelling import pair_buckets, spell
 from sortiment.fast.words import WordReader, list_words
+from sortiment.progress import silent
 from sortiment.settings import FastSettings
 
 TITLES = ["red smartphone mini", "case for mini", "espresso", "best matcha tea set", "lantern 2x", "xl armchair pro"]
@@ -106,8 +108,91 @@ def test_the_sum_of_a_text_equals_the_product_of_its_features(tiny_market: Any, 
     np.testing.assert_allclose(rows, features.own[:, None] ** 2 * values + features.spelling @ runs, atol=1e-4)
 
 
+def test_further_texts_get_features_and_no_rows() -> None:
+    texts = ["red tea set", "tea pot"]
+    alone = collect_features(texts, 64, 1, 10_000)
+    more = collect_features(texts, 64, 1, 10_000, further=["pot set", "red tea"])
+    assert (more.words, more.pairs.tolist(), more.runs.tolist()) == (
+        alone.words,
+        alone.pairs.tolist(),
+        alone.runs.tolist(),
+    )
+    np.testing.assert_array_equal(more.texts[:2].toarray(), alone.texts.toarray())
+    assert (more.texts[2:].toarray() != 0).sum(1).tolist() == [
+        2,
+        3,
+    ]  # two words, of which no offer has the pair; one has
+
+
+def test_what_a_text_is_composed_of_sums_to_its_rows() -> None:
+    features = collect_features(["red tea set", "tea pot", ""], 64, 1, 10_000)
+    parts = features.composed()
+    vectors = np.random.default_rng(0).normal(size=(parts.shape[1], 3)).astype(np.float32)
+    own, runs = vectors[: features.table_rows], vectors[features.table_rows :]
+    rows = features.own[: features.table_rows, None] * own + features.spelling[: features.table_rows] @ runs
+    np.testing.assert_allclose(parts @ vectors, features.texts[:, : features.table_rows] @ rows, atol=1e-4)
+
+
+def test_the_network_learns_what_no_sum_of_words_says() -> None:
+    """Of two words each alone says nothing: their product does. A linear model is right on half of them."""
+    fillers = [f"filler{number}" for number in range(40)]
+    chance = np.random.default_rng(0)
+    signs = chance.integers(2, size=(600, 2))
+    titles = [f"{'qq' if a else 'ww'} {chance.choice(fillers)} {'zz' if b else 'xx'}" for a, b in signs]
+    truth = signs.sum(1) % 2
+    features = collect_features(titles, 64, 1, 10_000)
+    settings = FastSettings(width=32, hidden=32, least_steps=600, batch_offers=64, learning_rate=1e-2)
+
+    def answers(rows: Any) -> Any:
+        sure = np.ones((len(rows), 1), np.float32)
+        return truth[rows, None], sure, np.zeros(len(rows), np.float32)
+
+    taught = teach_averaging(features, answers, 2, settings, 0, silent("", None).__enter__())
+    assert (_layered(features, taught).argmax(1) == truth).mean() > 0.98
+    assert taught.losses[-1] < 0.1 < taught.losses[0]
+    assert len(taught.losses) == passes_for(600, settings) == 60
+
+
+def _layered(features: Any, taught: Averaging) -> Any:
+    import torch
+
+    vectors = torch.from_numpy(features.texts[:, : features.table_rows] @ taught.rows)
+    return taught.layers(vectors).numpy()
+
+
+def test_a_loss_that_is_not_a_number_is_told_with_what_to_do() -> None:
+    features = collect_features(["tea set", "red lamp"], 64, 1, 10_000)
+
+    def answers(rows: Any) -> Any:
+        return np.zeros((len(rows), 1), np.int64), np.full((len(rows), 1), np.nan, np.float32), np.zeros(len(rows))
+
+    with pytest.raises(TrainingError, match=r"not a number at step 0") as found:
+        teach_averaging(features, answers, 2, FastSettings(), 0, silent("", None).__enter__())
+    assert "fast.width 0" in str(found.value)
+
+
+def test_the_answer_is_the_mean_of_both_opinions(trained: tuple[Path, FastReport]) -> None:
+    import torch
+
+    network = load_fast_classifier(trained[0]).network
+    scored, layered = network.listen(TITLES)
+    assert layered is not None
+    first, second = network.temperatures
+    mean = (torch.softmax(scored / first, 1) + torch.softmax(layered / second, 1)) / 2
+    found = torch.softmax(torch.from_numpy(network.score(TITLES)) - network.lift, 1)
+    np.testing.assert_allclose(found.numpy(), mean.numpy(), atol=1e-5)
+
+
+def test_without_vectors_the_class_scores_stand_alone(tiny_market: Any, tmp_path: Path) -> None:
+    report = _distill(tiny_market, tmp_path, width=0)
+    assert report.macro_f1 > 0.95
+    assert (report.losses, report.transfer_titles) == ((), 0)
+    classifier = load_fast_classifier(tmp_path)
+    assert [classifier.classes[index] for index in classifier.classify(TITLES).index] == TRUTH
+
+
 def test_beyond_the_most_weights_rare_words_lose_their_rows_and_are_spelled(tiny_market: Any, tmp_path: Path) -> None:
-    report = _distill(tiny_market, tmp_path, most_weights=600 * len(tiny_market.classes))
+    report = _distill(tiny_market, tmp_path, most_weights=600 * (len(tiny_market.classes) + FastSettings().width))
     assert report.words + report.pairs + report.runs <= 600
     assert report.macro_f1 > 0.9
 

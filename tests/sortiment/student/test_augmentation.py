@@ -24,11 +24,12 @@ def tokenizer(pieces: list[tuple[str, float]]) -> Tokenizer:
     return made
 
 
-def augmentation(**settings: float) -> Augmentation:
+def augmentation(made_up: tuple[bool, ...] = (False, False, False), **settings: float) -> Augmentation:
     words = [(START + word, -4.0) for word in ("torque", "driver", "green", "hose")]
     return Augmentation(
         texts=TEXTS,
         rows=np.array([0, 1]),
+        made_up=np.array(made_up),
         whole=tokenizer([*BASE, *words]),
         cut=tokenizer(BASE),
         pad_id=1,
@@ -50,6 +51,15 @@ def test_without_any_share_nothing_is_asked_for_and_nothing_changes() -> None:
 
 def test_offers_that_are_not_taught_are_not_read() -> None:
     assert drawn(augmentation(typo_share=0.5))[2] == [0, 2]
+
+
+def test_a_made_up_title_keeps_its_words_and_is_still_read_as_pieces() -> None:
+    asked = {"typo_share": 1.0, "dropped_share": 0.5, "turned_share": 1.0}
+    made = augmentation((True, False, False), **asked)
+    assert all(drawn(made, epoch)[0] == made.whole.encode(TEXTS[0]).ids for epoch in range(5))
+    assert any(drawn(made, epoch)[1] != made.whole.encode(TEXTS[1]).ids for epoch in range(5))
+    cut = augmentation((True, False, False), piece_share=1.0, **asked)
+    assert drawn(cut)[0] == cut.cut.encode(TEXTS[0]).ids
 
 
 def test_words_are_read_as_pieces_as_often_as_asked() -> None:
