@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CODE_VERSION = "5"
 OF_THIS_RUN = ("seconds", "offers_per_s")
 
-__all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier"]
+__all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier", "passes_for"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,12 @@ def distill_fast(
         progress,
         names or {},
     )
+
+
+def passes_for(texts: int, settings: FastSettings) -> int:
+    """Of the averaging network: few texts are gone over more often."""
+    steps = -(-texts // settings.batch_offers)
+    return max(settings.passes, -(-settings.least_steps // max(steps, 1)))
 
 
 def load_fast_classifier(folder: Path) -> "FastClassifier":

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from sortiment.errors import TrainingError
+from sortiment.fast import passes_for
 from sortiment.fast.features import Features
 from sortiment.fast.network import DenseLayers, Floats
 from sortiment.progress import Step
@@ -38,12 +39,6 @@ class Averaging:
     runs: Floats
     layers: DenseLayers
     losses: tuple[float, ...]
-
-
-def passes_for(texts: int, settings: FastSettings) -> int:
-    """Few texts are gone over more often."""
-    steps = -(-texts // settings.batch_offers)
-    return max(settings.passes, -(-settings.least_steps // max(steps, 1)))
 
 
 def teach_averaging(

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from sortiment.engines.machine import count_cores
 from sortiment.errors import TrainingError
-from sortiment.fast import FastReport
-from sortiment.fast.averaging import Averaging, passes_for, teach_averaging
+from sortiment.fast import FastReport, passes_for
+from sortiment.fast.averaging import Averaging, teach_averaging
 from sortiment.fast.classifier import CLASSES_FILE, FAST_FILE, WEIGHTS_FILE, WORDS_FILE, pack_weights
 from sortiment.fast.features import Features, collect_features
 from sortiment.fast.naming import Prior, fit_prior

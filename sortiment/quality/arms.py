@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sortiment.errors import SettingsError
+from sortiment.fast import passes_for
 from sortiment.settings import Settings, StudentSettings, TeacherSettings
 from sortiment.student import epochs_for
 
@@ -14,7 +15,7 @@ MODELS: tuple[Model, ...] = get_args(Model)
 BASELINES = ("tfidf", "fasttext")
 
 EMBEDDED_PER_S = 90.0  # offers per second and core; the rest of this table is of the same kind
-FAST_PER_S = 400_000.0
+FAST_SOLVED_PER_S, FAST_READ_PER_S = 400_000.0, 4_000.0
 STUDENT_PER_S = {3: 160.0, 6: 80.0, 12: 40.0}
 TUNED_PER_S = {"top": 200.0, "lora": 40.0, "full": 30.0}  # 12 layers, of which 2 at the top
 STUDENT_SCORED_PER_S = {3: 500.0, 6: 250.0, 12: 125.0}
@@ -151,10 +152,13 @@ def expect_seconds(task: Task, size: Size, settings: Settings) -> float:
     if arm.model == "fasttext":
         return START_S + 100 * 8 * labelled * (size.classes + 50) * 2 / FASTTEXT_WORDS_PER_S
     learned = everything if arm.taught else labelled
+    titles = _transfer_titles(size, settings.teacher) if arm.taught else 0
     if arm.model == "fast":
-        return START_S + learned * size.classes / FAST_PER_S
+        read = learned + titles if settings.fast.width else 0
+        taught = passes_for(read, settings.fast) * read / FAST_READ_PER_S
+        return START_S + learned * size.classes / FAST_SOLVED_PER_S + taught
     assert arm.layers is not None
-    learned += _transfer_titles(size, settings.teacher) if arm.taught else 0
+    learned += titles
     teaching = 1.25 * epochs_for(learned, settings.student) * learned / STUDENT_PER_S[arm.layers]
     return 2 * START_S + teaching + (size.test + size.validation) / STUDENT_SCORED_PER_S[arm.layers]
 

@@ -9,8 +9,8 @@ import pytest
 
 from sortiment.artifacts import file_sha256
 from sortiment.errors import TrainingError
-from sortiment.fast import FastReport, distill_fast, load_fast_classifier
-from sortiment.fast.averaging import Averaging, passes_for, teach_averaging
+from sortiment.fast import FastReport, distill_fast, load_fast_classifier, passes_for
+from sortiment.fast.averaging import Averaging, teach_averaging
 from sortiment.fast.features import collect_features
 from sortiment.fast.spelling import pair_buckets, spell
 from sortiment.fast.words import WordReader, list_words
