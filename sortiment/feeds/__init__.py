@@ -19,7 +19,8 @@ from sortiment.feeds.parts import (
 )
 from sortiment.feeds.reasons import MEANING
 from sortiment.feeds.report import CountryOffers, FeedFileReport, read_report
-from sortiment.feeds.spec import CONTRACT_COLUMNS, FeedSpec, load_spec, parse_spec
+from sortiment.feeds.spec import CONTRACT_COLUMNS, FeedSpec, parse_spec
+from sortiment.feeds.spec_file import load_spec
 from sortiment.feeds.staging import offer_key
 
 __all__ = [

@@ -19,16 +19,12 @@ key_share: [0.0, 0.85]    only offers whose key is in this part of the key space
 
 import codecs
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from sortiment.cleaning import clean_text
 from sortiment.errors import FeedError
-from sortiment.feeds.values import parse_country, parse_currency, parse_flag, parse_price, parse_time
-from sortiment.yaml_files import YAML_ERRORS, read_yaml
 
 FeedFormat = Literal["csv", "jsonl", "parquet"]
 ContractColumn = Literal[
@@ -183,20 +179,6 @@ class FeedSpec(BaseModel):
         return self.model_dump(mode="json", exclude={"folder", "path"})
 
 
-def load_spec(path: Path) -> FeedSpec:
-    """The spec in a YAML file. Raises FeedError naming file, field, value and what is allowed.
-
-    The files that `path:` points at must exist; on s3:// that shows when they are listed.
-    """
-    from sortiment.feeds.files import find_feed_files
-
-    spec = parse_spec(_read_yaml(path), path.stem, path.parent)
-    _check_constants(spec, path)
-    if not spec.remote:
-        find_feed_files(spec)
-    return spec
-
-
 def parse_spec(content: Any, name: str, folder: Path, source: str | None = None) -> FeedSpec:
     """A spec from parsed YAML. `name` is the feed's; `folder` is what its path is relative to.
 
@@ -225,34 +207,6 @@ def parse_spec(content: Any, name: str, folder: Path, source: str | None = None)
             allowed=problems[0][2],
             fix=f"correct {source or f'{folder / name}.yaml'}",
         ) from error
-
-
-def _check_constants(spec: FeedSpec, path: Path) -> None:
-    """A constant that cannot be read would break every row of the feed."""
-    readers: dict[str, tuple[Callable[[str], Any], str]] = {
-        "country": (parse_country, "an ISO 3166-1 alpha-2 code, such as GB"),
-        "currency": (parse_currency, "an ISO 4217 code, such as EUR"),
-        "price": (lambda text: parse_price(text, spec.decimal_separator), "a number >= 0"),
-        "observed_at": (lambda text: parse_time(text, spec.date_format), "a date such as 2026-01-31, or `date_format`"),
-        "withdrawn": (parse_flag, "yes or no"),
-    }
-    for name, value in spec.constants.items():
-        if name in readers and readers[name][0](clean_text(value)) is None:
-            raise FeedError(
-                f"feed spec {spec.name}: constants: {name} cannot be read",
-                value=value,
-                allowed=readers[name][1],
-                fix=f"correct {path}",
-            )
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return read_yaml(path)
-    except FileNotFoundError as error:
-        raise FeedError("the feed spec is not there", value=str(path), allowed="a YAML file") from error
-    except YAML_ERRORS as error:
-        raise FeedError(f"{path.name} cannot be read as YAML", value=str(error), fix=f"correct {path}") from error
 
 
 def _describe(item: Any, content: dict[str, Any]) -> tuple[str, Any, str | None]:
