@@ -207,6 +207,9 @@ class TeacherSettings(StageSettings):
         "0 = none",
     )
     most_transfer_titles: int = Field(27, ge=1, le=1_000, description="at most so many of them per training offer")
+    transfer_balance: Share = Field(
+        0.5, description="an offer's share of them falls with its category's size to this power; 0 = all alike"
+    )
 
     @model_validator(mode="after")
     def _what_is_tuned_is_used(self) -> Self:

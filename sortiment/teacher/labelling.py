@@ -148,7 +148,8 @@ def _answer_together(teacher: Teacher, samples: list[Path], settings: TeacherSet
 
 
 def _titles_of(teacher: Teacher, offers: Offers, settings: TeacherSettings) -> TransferTitles:
-    return make_transfer_titles(offers, _titles_per_offer(teacher, settings), settings.seed)
+    per_offer, most = _titles_per_offer(teacher, settings), settings.most_transfer_titles
+    return make_transfer_titles(offers, per_offer, settings.seed, settings.transfer_balance, most)
 
 
 def _titles_per_offer(teacher: Teacher, settings: TeacherSettings) -> float:

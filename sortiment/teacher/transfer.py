@@ -7,11 +7,12 @@ it goes by. Buciluă, Caruana, Niculescu-Mizil 2006, "Model Compression", who ma
 Titles are made from training offers alone, so that no test offer is among what a student learns from.
 """
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from sortiment.teacher.offers import TRAIN, Offers
 
@@ -31,10 +32,13 @@ class TransferTitles:
         return len(self.texts)
 
 
-def make_transfer_titles(offers: Offers, per_offer: float, seed: int) -> TransferTitles:
+def make_transfer_titles(
+    offers: Offers, per_offer: float, seed: int, balance: float = 0.0, most: int | None = None
+) -> TransferTitles:
     """About `per_offer` titles for each training offer, in equal parts: its words in another order; a run of them; some
     of them; its beginning with the end of another title of its category; the same with any other title.
 
+    balance: an offer gives titles in proportion to (offers of its category) to the power of minus this, `most` at most.
     Fewer where titles are so short that the same come out twice, or the offers' own.
     """
     rows = np.flatnonzero(offers.split == TRAIN)
@@ -45,7 +49,8 @@ def make_transfer_titles(offers: Offers, per_offer: float, seed: int) -> Transfe
         sisters[offers.labels[row]].append(place)
     chance = np.random.default_rng([seed, TRANSFER_STREAM])
     made: dict[tuple[str, str], None] = {}
-    for place in _sources(len(rows), round(per_offer * len(rows)), chance):
+    labels = [offers.labels[row] for row in rows]
+    for place in draw_sources(weigh_sources(labels, balance), round(per_offer * len(rows)), most, chance):
         own = words[place]
         if not own:
             continue
@@ -61,11 +66,39 @@ def make_transfer_titles(offers: Offers, per_offer: float, seed: int) -> Transfe
     return TransferTitles([text for text, _ in kept], [country for _, country in kept])
 
 
-def _sources(offers: int, wanted: int, chance: np.random.Generator) -> list[int]:
-    """`wanted` places among the offers, all of them equally often, give or take one."""
-    rounds = -(-wanted // max(offers, 1))
-    places = [place for _ in range(rounds) for place in chance.permutation(offers).tolist()]
-    return places[:wanted]
+def weigh_sources(labels: Sequence[str | None], balance: float) -> npt.NDArray[np.float64]:
+    """Of each offer, mean 1; an offer without a label weighs the mean."""
+    sizes = Counter(label for label in labels if label is not None)
+    weights = np.array([np.nan if label is None else sizes[label] ** -balance for label in labels])
+    mean = np.nanmean(weights) if sizes else 1.0
+    return np.where(np.isnan(weights), mean, weights) / mean
+
+
+def draw_sources(
+    weights: npt.NDArray[np.float64], wanted: int, most: int | None, chance: np.random.Generator
+) -> list[int]:
+    """About `wanted` places among the offers: each as often as it weighs, give or take one, `most` times at most."""
+    if not wanted:
+        return []
+    times = weights * (wanted / weights.sum())
+    if most is not None:
+        times = _cap(times, most)
+    whole = np.floor(times + chance.random(len(times))).astype(np.int64)
+    places: list[int] = chance.permutation(np.repeat(np.arange(len(times)), whole)).tolist()
+    return places
+
+
+def _cap(times: npt.NDArray[np.float64], most: int) -> npt.NDArray[np.float64]:
+    """None above `most`; the others share what is left, in proportion."""
+    wanted = min(float(times.sum()), float(most * len(times)))
+    capped = np.zeros(len(times), np.bool_)
+    while True:
+        left = max(float(times[~capped].sum()), 1e-12)
+        scaled = np.where(capped, most, times * (wanted - most * capped.sum()) / left)
+        over = ~capped & (scaled > most)
+        if not over.any():
+            return scaled
+        capped |= over
 
 
 def _shuffle(words: Words, chance: np.random.Generator) -> Words:

@@ -1,9 +1,10 @@
 """Titles made up of training offers' words."""
 
 import numpy as np
+import pytest
 
 from sortiment.teacher.offers import Offers
-from sortiment.teacher.transfer import make_transfer_titles
+from sortiment.teacher.transfer import draw_sources, make_transfer_titles, weigh_sources
 
 TRAINED = [
     ("brass desk lamp with shade", "lamps", "GB"),
@@ -57,3 +58,37 @@ def test_nothing_is_made_where_nothing_is_asked_for_or_no_offer_is_for_training(
     assert len(make_transfer_titles(offers(), 0.0, 0)) == 0
     held_out = offers().take(np.arange(len(TRAINED), len(TRAINED) + len(HELD_OUT)))
     assert len(make_transfer_titles(held_out, 9.0, 0)) == 0
+
+
+def test_small_categories_lend_more_titles_and_no_offer_more_than_most() -> None:
+    count = 200
+    texts = [f"{'rare' if row < 4 else 'common'}{row} alpha beta gamma delta epsilon zeta eta" for row in range(count)]
+    labels = ["small" if row < 4 else "large" for row in range(count - 50)] + [None] * 50
+    many = Offers(
+        keys=np.arange(count, dtype=np.uint64),
+        texts=texts,
+        countries=["GB"] * count,
+        labels=labels,
+        split=np.array(["train"] * count, object),
+        training_weight=np.ones(count, np.float32),
+    )
+
+    def shares(balance: float, most: int) -> tuple[float, float, int]:
+        places = draw_sources(weigh_sources(labels, balance), 2_000, most, np.random.default_rng(0))
+        times = np.bincount(places, minlength=count)
+        return times[:4].mean(), times[4:150].mean(), int(times.max())
+
+    assert shares(0.0, 1_000) == pytest.approx((10, 10, 10), abs=1)
+    small, large, _ = shares(0.5, 1_000)
+    assert small / large == pytest.approx((146 / 4) ** 0.5, rel=0.1)
+    assert shares(0.5, 20)[2] == 20
+    assert len(draw_sources(weigh_sources(labels, 0.5), 2_000, 10, np.random.default_rng(0))) == pytest.approx(
+        2_000, abs=1
+    )
+    made = make_transfer_titles(many, 10, 0, balance=0.5)
+    assert sum("rare" in text for text in made.texts) > 2 * 4 * 10
+
+
+def test_without_a_label_all_offers_lend_alike() -> None:
+    assert weigh_sources([None, None], 0.5).tolist() == [1, 1]
+    assert draw_sources(np.zeros(0), 0, None, np.random.default_rng(0)) == []
