@@ -21,6 +21,7 @@ from sortiment.fast.features import Features
 from sortiment.fast.network import DenseLayers, Floats
 from sortiment.progress import Step
 from sortiment.settings import FastSettings
+from sortiment.student.epochs import rate_share
 from sortiment.student.lesson import distillation_loss
 
 START_SPREAD = 0.1  # of the vectors before the first step
@@ -74,9 +75,9 @@ def teach_averaging(
                     value=value,
                     fix="lower fast.learning_rate; fast.width 0 leaves the averaging network out",
                 )
-            rise = (done + 1) / max(1.0, settings.warmup_share * steps)
+            share = rate_share(done, steps, settings.warmup_share)
             for optimizer in optimizers:
-                optimizer.param_groups[0]["lr"] = settings.learning_rate * min(1.0, rise) * (1 - done / steps)
+                optimizer.param_groups[0]["lr"] = settings.learning_rate * share
                 optimizer.zero_grad()
             torch.autograd.backward(loss)
             for optimizer in optimizers:

@@ -98,10 +98,10 @@ class FastClassifier:
         )
 
 
-def pack_weights(network: FastNetwork) -> dict[str, torch.Tensor]:
-    """All of a network's weights by name, for safetensors; its large tables in half precision."""
-    dense = network.layers.state_dict() if network.layers else {}
-    named = vars(network.tables) | {LAYERS + name: value for name, value in dense.items()}
+def pack_weights(tables: Tables, layers: DenseLayers | None) -> dict[str, torch.Tensor]:
+    """All of a network's weights by name, for safetensors."""
+    dense = layers.state_dict() if layers else {}
+    named = vars(tables) | {LAYERS + name: value for name, value in dense.items()}
     return {name: value.contiguous() for name, value in named.items()}
 
 

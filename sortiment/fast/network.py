@@ -75,7 +75,6 @@ class FastNetwork:
     def __init__(self, words: Sequence[str], tables: Tables, layers: DenseLayers | None, max_words: int) -> None:
         self.reader = WordReader(words)
         self.max_words = max_words
-        self.tables = tables
         self.parts = [(tables.table.float(), tables.spelling.float())]
         if layers is not None:
             self.parts.append((tables.vectors.float(), tables.run_vectors.float()))

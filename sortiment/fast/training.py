@@ -19,7 +19,7 @@ from sortiment.fast.averaging import Averaging, teach_averaging
 from sortiment.fast.classifier import CLASSES_FILE, FAST_FILE, WEIGHTS_FILE, WORDS_FILE, pack_weights
 from sortiment.fast.features import Features, collect_features
 from sortiment.fast.naming import Prior, fit_prior
-from sortiment.fast.network import FastNetwork, Floats, Tables
+from sortiment.fast.network import DenseLayers, FastNetwork, Floats, Tables
 from sortiment.fast.solving import Solution, solve_ridge
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings, FastSettings, StudentSettings
@@ -73,10 +73,12 @@ def run_fast_distillation(
         averaging = _teach(features, lesson, targets, train, made_up, named, settings, progress)
     rate = len(train) / max(time.monotonic() - teaching, 1e-9)
     lift = _lift_small(wanted, settings.tail_emphasis)
-    network = _join(features, solved, averaging, lift, corpus, settings)
+    tables = _join(features, solved, averaging, lift, corpus, settings)
+    layers = averaging.layers if averaging else None
+    network = FastNetwork(features.words, tables, layers, settings.max_words)
     calibration, scores = measure_validation(corpus, lambda rows: network.score(_texts(corpus, rows)))
     out.mkdir(parents=True, exist_ok=True)
-    _write_weights(out, network)
+    _write_weights(out, tables, layers)
     write_json(out / WORDS_FILE, features.words)
     write_json(out / CLASSES_FILE, list(corpus.classes))
     calibration.write(out)
@@ -93,7 +95,7 @@ def run_fast_distillation(
         residual=round(solved.residual, 6),
         name_strength=None if prior is None else round(prior.strength, 4),
         losses=averaging.losses if averaging else (),
-        opinion_temperatures=tuple(round(each, 4) for each in network.temperatures),
+        opinion_temperatures=tuple(round(each, 4) for each in network.temperatures) if averaging else (),
         temperature=calibration.temperature,
         seconds=time.monotonic() - started,
         offers_per_s=rate,
@@ -158,8 +160,8 @@ def _join(
     lift: Tensor,
     corpus: Corpus,
     settings: FastSettings,
-) -> FastNetwork:
-    """Both opinions in one network, each at the temperature that validation offers ask for. Weights in half precision,
+) -> Tables:
+    """Both opinions' tables, each at the temperature that validation offers ask for. Weights in half precision,
     of the rows that are kept."""
     kept = features.table_rows
     vectors, run_vectors = (averaging.rows, averaging.runs) if averaging else (solved.rows[:0, :0], solved.runs[:0, :0])
@@ -177,17 +179,15 @@ def _join(
         lift=lift,
     )
     if averaging is None:
-        return FastNetwork(features.words, tables, None, settings.max_words)
+        return tables
     network = FastNetwork(features.words, tables, averaging.layers, settings.max_words)
     rows = corpus.labelled_rows("validation")
-    opinions = network.listen(_texts(corpus, rows))
     temperatures = [
         best_temperature(opinion.numpy(), corpus.labels[rows], expected)
-        for opinion, expected in zip(opinions, EXPECTED_TEMPERATURES, strict=True)
+        for opinion, expected in zip(network.listen(_texts(corpus, rows)), EXPECTED_TEMPERATURES, strict=True)
         if opinion is not None
     ]
-    tables = replace(tables, temperatures=torch.tensor(temperatures))
-    return FastNetwork(features.words, tables, averaging.layers, settings.max_words)
+    return replace(tables, temperatures=torch.tensor(temperatures))
 
 
 def _as_matrix(targets: Targets, train: npt.NDArray[np.int64], classes: int) -> Floats:
@@ -213,7 +213,7 @@ def _lift_small(wanted: Floats, emphasis: float) -> Tensor:
     return torch.from_numpy((-emphasis * np.log(sizes / sizes.sum())).astype(np.float32))
 
 
-def _write_weights(out: Path, network: FastNetwork) -> None:
+def _write_weights(out: Path, tables: Tables, layers: DenseLayers | None) -> None:
     temporary = out / f".{WEIGHTS_FILE}.tmp"
-    safetensors.torch.save_file(pack_weights(network), temporary)
+    safetensors.torch.save_file(pack_weights(tables, layers), temporary)
     temporary.replace(out / WEIGHTS_FILE)

@@ -50,10 +50,14 @@ class Plan:
         return -(-len(self.rows) // self.batch_offers)
 
     def rate_at(self, step: int) -> float:
-        """The share of the learning rate at a step: up over the warm-up, then down to zero at the end."""
-        steps = self.steps_per_epoch * self.epochs
-        rise = (step + 1) / max(1.0, self.warmup_share * steps)
-        return min(1.0, rise) * (1.0 - step / steps)
+        """The share of the learning rate at a step."""
+        return rate_share(step, self.steps_per_epoch * self.epochs, self.warmup_share)
+
+
+def rate_share(step: int, steps: int, warmup_share: float) -> float:
+    """Of the highest learning rate: up over the warm-up, then down to zero at the end."""
+    rise = (step + 1) / max(1.0, warmup_share * steps)
+    return min(1.0, rise) * (1.0 - step / steps)
 
 
 class Batches:

@@ -186,7 +186,7 @@ def test_the_answer_is_the_mean_of_both_opinions(trained: tuple[Path, FastReport
 def test_without_vectors_the_class_scores_stand_alone(tiny_market: Any, tmp_path: Path) -> None:
     report = _distill(tiny_market, tmp_path, width=0)
     assert report.macro_f1 > 0.95
-    assert (report.losses, report.transfer_titles) == ((), 0)
+    assert (report.losses, report.opinion_temperatures, report.transfer_titles) == ((), (), 0)
     classifier = load_fast_classifier(tmp_path)
     assert [classifier.classes[index] for index in classifier.classify(TITLES).index] == TRUTH
 
