@@ -25,10 +25,11 @@ from sortiment.feeds.loading import (
 )
 from sortiment.feeds.offer_files import offers_file
 from sortiment.feeds.report import LABELS_FILE, FeedFileReport, read_report
+from sortiment.feeds.separators import refuse_wrong_separator
 from sortiment.feeds.spec import FeedSpec
 from sortiment.progress import Progress
 from sortiment.settings import FeedSettings
-from sortiment.taxonomy import UNLABELLED, Resolver, Taxonomy, path_resolver, taxonomy_resolver
+from sortiment.taxonomy import UNLABELLED, CategoryPath, Resolver, Taxonomy, path_resolver, taxonomy_resolver
 
 PART_ASSET = "offer_parts"
 PARTS_FILE = "parts.json"
@@ -109,7 +110,8 @@ def load_parts(
     """The parts of all files of all specs, in the order of the specs and of the files' names; each content once.
 
     Finished parts are kept when a later file fails, so the next call goes on where this one stopped. Raises FeedError
-    for the first file that cannot be used, and where two specs have one name.
+    for the first file that cannot be used, where two specs have one name, and where a tree would be derived from labels
+    that `category_separator` leaves whole.
     """
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
@@ -117,8 +119,13 @@ def load_parts(
     parts: dict[str, OfferPart] = {}
     for spec in specs:
         resolver = _resolver(spec, taxonomy)
-        for file in list_feed_files(spec, filesystem):
-            part = _load_part(file, spec, taxonomy, resolver, store, settings, progress, filesystem)
+        own = [
+            _load_part(file, spec, taxonomy, resolver, store, settings, progress, filesystem)
+            for file in list_feed_files(spec, filesystem)
+        ]
+        if taxonomy is None:
+            refuse_wrong_separator(spec.name, spec.category_separator, _label_paths(own))
+        for part in own:
             parts.setdefault(part.version, part)
     return list(parts.values())
 
@@ -206,6 +213,11 @@ def _load_part(
 
     artifact = store.build(PART_ASSET, part_recipe(file, spec, taxonomy, settings), write)
     return open_part(artifact, spec.name, loaded[0] if loaded else None)
+
+
+def _label_paths(parts: Iterable[OfferPart]) -> set[CategoryPath]:
+    tables = (pq.read_table(part.labels_file, columns=["path"]) for part in parts)
+    return {tuple(path) for table in tables for path in table["path"].to_pylist()}
 
 
 def _resolver(spec: FeedSpec, taxonomy: Taxonomy | None) -> Resolver:
