@@ -206,12 +206,7 @@ class TeacherSettings(StageSettings):
         description="titles made up of training offers' words and labelled too, for students; about so many in all; "
         "0 = none",
     )
-    most_transfer_titles: int = Field(
-        27,
-        ge=1,
-        le=1_000,
-        description="at most so many of them per training offer in the mean, and four times as many of one",
-    )
+    most_transfer_titles: int = Field(27, ge=1, le=1_000, description="at most so many of them per training offer")
     transfer_balance: Share = Field(
         0.5, description="an offer's share of them falls with its category's size to this power; 0 = all alike"
     )

@@ -9,7 +9,7 @@ from sortiment.teacher.report import TeacherReport
 from sortiment.teacher.teacher import Teacher, load_teacher
 from sortiment.teacher.training import train_teacher
 
-CODE_VERSION = "11"
+CODE_VERSION = "10"
 
 __all__ = [
     "CODE_VERSION",

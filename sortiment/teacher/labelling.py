@@ -29,8 +29,6 @@ TRANSFER_FILE = "transfer_labels.parquet"
 REPORT_FILE = "report.json"
 TEXTS_PER_SHARD = 16_384
 EMBEDDED_TOGETHER = 4 * TEXTS_PER_SHARD
-MOST_OF_ONE = 4
-"""So many times more made-up titles than offers may lend in the mean, one of a small category may lend."""
 ANSWER: list[tuple[str, pa.DataType]] = [
     ("top_index", pa.list_(pa.int32())),
     ("top_logit", pa.list_(pa.float32())),
@@ -150,7 +148,7 @@ def _answer_together(teacher: Teacher, samples: list[Path], settings: TeacherSet
 
 
 def _titles_of(teacher: Teacher, offers: Offers, settings: TeacherSettings) -> TransferTitles:
-    per_offer, most = _titles_per_offer(teacher, settings), MOST_OF_ONE * settings.most_transfer_titles
+    per_offer, most = _titles_per_offer(teacher, settings), settings.most_transfer_titles
     return make_transfer_titles(offers, per_offer, settings.seed, settings.transfer_balance, most)
 
 
