@@ -11,6 +11,7 @@ from catalog_assets import (
     encoders,
     engines,
     evaluation,
+    fast,
     feeds,
     predictions,
     release,
@@ -23,7 +24,7 @@ from sensors import JOBS, SENSORS
 from sensors.following import add_conditions
 
 LOCATION_NAME = "sortiment"
-STAGES = [feeds, sampling, encoders, teacher, student, engines, cost, evaluation, release, predictions, drift]
+STAGES = [feeds, sampling, encoders, teacher, student, fast, engines, cost, evaluation, release, predictions, drift]
 
 
 def build_definitions(profile: Profile) -> dg.Definitions:

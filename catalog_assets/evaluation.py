@@ -1,4 +1,4 @@
-"""How good teacher, student, int8 engine and champion are on the same test offers, slice by slice, and how steady."""
+"""How good teacher, students, int8 engine and champion are on the same test offers, slice by slice, and how steady."""
 
 import functools
 import json
@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from catalog_assets.engines import compiled_student, current_engines
+from catalog_assets.fast import fast_student
 from catalog_assets.partitions import one_run, slices
 from catalog_assets.results import (
     OWNERS,
@@ -64,6 +65,7 @@ Models = dict[str, Any]
         training_sample,
         teacher_soft_labels,
         student_checkpoint,
+        fast_student,
         dg.AssetDep(compiled_student, partition_mapping=dg.AllPartitionMapping()),
     ],
     group_name="evaluation",
@@ -75,7 +77,7 @@ Models = dict[str, Any]
 def student_evaluation(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
-    """What teacher, student, int8 engine and champion answer for each test offer, how often that is right, and whether
+    """What teacher, students, int8 engine and champion answer for each test offer, how often that is right, and whether
     the answer stays when the title is written otherwise."""
     store, settings, shown = storage.store, market.settings, progress.of(context.log)
     asked = [str(key) for key in context.partition_keys]
@@ -91,15 +93,19 @@ def student_evaluation(
     samples, labels = {key: sampled[key] for key in keys}, {key: labelled[key] for key in keys}
     student, champion = store.current("student_checkpoint"), champion_student(storage)
     served = current_engines(storage)[settings.predictions.target]
-    models = {"student": student.version, "int8": served.version}
+    models = {"student": student, "int8": served}
+    if (fast := store.current_or_none("fast_student")) is not None:
+        models["fast"] = fast
+    rewritten = dict(models)  # the champion's behaviour was measured when it was the student
     if champion is not None and champion.version != student.version:
-        models["champion"] = champion.version
+        models["champion"] = champion
+    versions = {name: model.version for name, model in models.items()}
     recipes = {
-        key: Recipe({**models, "sample": samples[key].version, "labels": labels[key].version}, {}, CODE_VERSION)
+        key: Recipe({**versions, "sample": samples[key].version, "labels": labels[key].version}, {}, CODE_VERSION)
         for key in keys
     }
 
-    load = functools.cache(lambda: _load_models(student, served, champion if "champion" in models else None))
+    load = functools.cache(lambda: {name: _load_model(name, model) for name, model in models.items()})
 
     def write(folders: dict[str, Path]) -> dict[str, dict[str, Any]]:
         answers = answer_test_offers(
@@ -116,7 +122,7 @@ def student_evaluation(
     for key, evaluation in made.items():
         store.point(evaluation)
         describe_partition(context, key, describe_artifact(evaluation))
-    behaviour = _measure_behaviour(storage, market, {"student": student, "int8": served}, load)
+    behaviour = _measure_behaviour(storage, market, rewritten, load)
     return dg.MaterializeResult(
         metadata={
             "not_sampled_yet": len(asked) - len(keys),
@@ -139,12 +145,13 @@ def answers_stay_under_other_spellings(storage: StorageResource) -> dg.AssetChec
     )
 
 
-def _load_models(student: Artifact, served: Artifact, champion: Artifact | None) -> Models:
+def _load_model(name: str, model: Artifact) -> Any:
     from sortiment.engines import load_engine
+    from sortiment.fast import load_fast_classifier
     from sortiment.student import load_classifier
 
-    models: Models = {"student": load_classifier(student.path), "int8": load_engine(served.path)}
-    return models if champion is None else {**models, "champion": load_classifier(champion.path)}
+    loaders: dict[str, Callable[[Path], Any]] = {"int8": load_engine, "fast": load_fast_classifier}
+    return loaders.get(name, load_classifier)(model.path)
 
 
 def _measure_behaviour(

@@ -37,6 +37,7 @@ from sortiment.taxonomy import UNLABELLED, load_taxonomy
 
 PACKAGES = ("dagster", "duckdb", "torch", "transformers", "lightning", "openvino", "onnxruntime", "nncf", "evidently")
 MEASUREMENT = "drift_measurement"
+MODELS = ("teacher", "student", "int8", "fast", "champion")
 
 
 def collect_report(demo: DemoMarket, journal: Journal, driver: Driver) -> Report:
@@ -251,7 +252,7 @@ def _scores(demo: DemoMarket, journal: Journal, storage: StorageResource) -> dic
 
 def _model_scores(decision: Artifact) -> dict[str, ModelScores]:
     content = json.loads((decision.path / "scores.json").read_bytes())
-    return {model: ModelScores.from_leaves(leaves) for model, leaves in content.items()}
+    return {model: ModelScores.from_leaves(content[model]) for model in MODELS if model in content}
 
 
 def _first_student(storage: StorageResource) -> Artifact:

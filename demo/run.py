@@ -65,13 +65,13 @@ def _first_release(show: "_Show", driver: Driver) -> bool:
     )
     show.step(
         "student",
-        "Distil the student, quantize it to int8",
-        lambda: _make(driver, ["student_checkpoint", "quantized_student"]),
+        "Distil both students, quantize MiniLM to int8",
+        lambda: _make(driver, ["student_checkpoint", "fast_student", "quantized_student"]),
     )
     show.step("compile", "Compile the student for each target", lambda: _compile(driver))
     show.step(
         "evaluate",
-        "Score teacher, student and int8 on the test offers",
+        "Score teacher, students and int8 on the test offers",
         lambda: _make(driver, ["student_evaluation"], "slice"),
     )
     show.step(
@@ -113,7 +113,7 @@ def _drift_and_recover(show: "_Show", driver: Driver, demo: DemoMarket, progress
     if not relabelled_partitions(driver, show.journal):  # by the records: a killed tick has forgotten what it asked for
         return
     show.step(
-        "retrain", "Sensor: the student trains once for all slices that wait", lambda: _tick(driver, "waiting_slices")
+        "retrain", "Sensor: the students train once for all slices that wait", lambda: _tick(driver, "waiting_slices")
     )
     show.step("compile-2", "Compile the new student", lambda: _compile(driver))
     show.step(

@@ -10,7 +10,7 @@ relabel_slice = dg.define_asset_job(
 )
 retrain_student = dg.define_asset_job(
     "retrain_student",
-    ["student_checkpoint", "quantized_student"],
-    description="Train the student once for all slices that were labelled anew, and quantize it.",
+    ["student_checkpoint", "fast_student", "quantized_student"],
+    description="Train both students once for all slices that were labelled anew, and quantize MiniLM.",
 )
 JOBS = [load_feeds, relabel_slice, retrain_student]

@@ -22,8 +22,8 @@ UNFINISHED = [
 def waiting_slices(
     context: dg.SensorEvaluationContext, market: MarketResource, storage: StorageResource
 ) -> dg.SensorResult | dg.SkipReason:
-    """Trains the student once for all slices that wait, when no slice is being labelled any more; also finishes what a
-    killed run left half done, a student that was trained and not quantized."""
+    """Trains the students once for all slices that wait, when no slice is being labelled any more; also finishes what a
+    killed run left half done: a student that was not quantized, or whose fast one is still of earlier labels."""
     store = storage.store
     student = store.current_or_none("student_checkpoint")
     if student is None:
@@ -43,10 +43,8 @@ def waiting_slices(
         last,
         timedelta(hours=market.settings.drift.retrain_cooldown_hours),
     )
-    if not due.due and not due.partitions and not _is_quantized(store, student):
-        return dg.SensorResult(
-            run_requests=[dg.RunRequest(run_key=f"quantize {student.version}")], cursor=context.cursor
-        )
+    if not due.due and not due.partitions and not _is_finished(store, student):
+        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"finish {student.version}")], cursor=context.cursor)
     if not due.due:
         return dg.SkipReason(due.why)
     waiting = ", ".join(due.partitions)
@@ -57,6 +55,9 @@ def waiting_slices(
     )
 
 
-def _is_quantized(store: ArtifactStore, student: Artifact) -> bool:
-    quantized = store.current_or_none("quantized_student")
-    return quantized is not None and quantized.manifest["inputs"]["student"] == student.version
+def _is_finished(store: ArtifactStore, student: Artifact) -> bool:
+    """Whether the student is quantized, and the fast one, where there is any, has learned the same labels."""
+    quantized, fast = store.current_or_none("quantized_student"), store.current_or_none("fast_student")
+    if quantized is None or quantized.manifest["inputs"]["student"] != student.version:
+        return False
+    return fast is None or fast.manifest["inputs"]["soft_labels"] == student.manifest["inputs"]["soft_labels"]

@@ -3,7 +3,7 @@
 One row per labelled test offer, ordered by offer_key: `offer_key, country, department, slice, feed, shop_id, title,
 category_id` (the shop's label), `weight` (1 / inclusion probability), and per model `<model>_id`, `<model>_confidence`,
 and the best classes with their probabilities, best first: `<model>_top`, `<model>_top_share`. Models are `teacher` (its
-soft labels, made before), `student`, `int8` (the engine that will be served) and `champion`, if any.
+soft labels, made before), `student`, `int8` (the engine that will be served), `fast` and `champion`, if any.
 """
 
 import json

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CODE_VERSION = "5"
 OF_THIS_RUN = ("seconds", "offers_per_s")
 
-__all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier", "passes_for"]
+__all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier", "passes_for", "shaping_of"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,15 @@ def distill_fast(
         progress,
         names or {},
     )
+
+
+def shaping_of(fast: FastSettings, student: StudentSettings, encoder: EncoderSettings) -> dict[str, Any]:
+    """The settings that a fast student depends on, as JSON."""
+    return {
+        "fast": fast.model_dump(mode="json"),
+        "student": {"label_noise": student.label_noise, "label_share": student.label_share},
+        "inputs": list(encoder.inputs),
+    }
 
 
 def passes_for(texts: int, settings: FastSettings) -> int:

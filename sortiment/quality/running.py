@@ -17,6 +17,7 @@ from sortiment.blobs import write_atomically
 from sortiment.engines.machine import describe_machine
 from sortiment.evaluation import CODE_VERSION as EVALUATION_VERSION
 from sortiment.fast import CODE_VERSION as FAST_VERSION
+from sortiment.fast import shaping_of
 from sortiment.feeds import FeedSpec
 from sortiment.quality import CODE_VERSION
 from sortiment.quality.answering import answer_test_offers, labelled_side, read_split
@@ -223,8 +224,7 @@ def row_recipe(bench: Bench, split: SplitOffers, task: Task) -> Recipe:
         own["student"] = arm.student_settings(settings.student).model_dump(mode="json")
     if arm.model == "fast":
         code.append(FAST_VERSION)
-        weighing = {"label_noise": settings.student.label_noise, "label_share": settings.student.label_share}
-        own |= {"fast": settings.fast.model_dump(mode="json"), "student": weighing}
+        own |= shaping_of(settings.fast, settings.student, settings.encoder)
     return Recipe(inputs, own, "-".join(code), PACKAGES)
 
 

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 
 from sortiment.report.numbers import ABSENT, count_text, duration_text, gap_text, number_text, score_text, share_text
 from sortiment.report.page_figures import choice_name
-from sortiment.report.page_rows import explain_absence, fastest_engine, overall_row, score_table, touched_partitions
+from sortiment.report.page_rows import (
+    explain_absence,
+    fastest_engine,
+    overall,
+    overall_row,
+    score_table,
+    touched_partitions,
+)
 from sortiment.report.schema import Report
 from sortiment.report.style import short_number, short_text, short_usd
 
@@ -14,6 +21,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Line = tuple[str, str, str]
+REFERENCES = {"int8": "student"}
+"""What a model is compared with; all others with the teacher."""
 
 
 def summarize_report(report: Report, page: Path | None = None) -> "RenderableType":
@@ -85,15 +94,16 @@ def _data_lines(report: Report) -> list[Line]:
 def _score_lines(report: Report) -> list[Line]:
     if not report.scores:
         return [_not_done(report, "macro-F1", "scores")]
-    lines, before = [], None
+    lines = []
     for model, scores in report.scores.items():
         value = scores.macro_f1.overall
         low, high = scores.interval.overall or (None, None)
         note = f"{score_text(low)} to {score_text(high)}" if low is not None and high is not None else ""
-        if value is not None and before is not None:
-            note += f"{', ' if note else ''}{gap_text(value - before[1])} against the {before[0]}"
+        reference = REFERENCES.get(model, "teacher")
+        against = overall(report, reference)
+        if value is not None and against is not None and reference != model:
+            note += f"{', ' if note else ''}{gap_text(value - against)} against the {reference}"
         lines.append((f"{model} macro-F1", score_text(value), note))
-        before = (model, value) if value is not None else before
     return lines
 
 

@@ -19,8 +19,9 @@ from sensors import SENSORS
 pytestmark = pytest.mark.slow
 EVERYTHING = {
     "feed_files", "taxonomy", "offers", "offer_census", "training_sample", "teacher_model", "teacher_soft_labels",
-    "student_checkpoint", "student_evaluation", "quantized_student", "compiled_student", "engine_benchmark",
-    "instance_choice", "encoder_ranking", "release_decision", "champion", "offer_predictions", "drift_report",
+    "student_checkpoint", "fast_student", "student_evaluation", "quantized_student", "compiled_student",
+    "engine_benchmark", "instance_choice", "encoder_ranking", "release_decision", "champion", "offer_predictions",
+    "drift_report",
 }  # fmt: skip
 
 
@@ -35,11 +36,15 @@ def test_every_asset_was_materialized_in_the_real_instance(instance: dg.DagsterI
     assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS}
 
 
-def test_the_student_keeps_what_the_teacher_knows(demo_run: Any) -> None:
+def test_the_students_keep_what_the_teacher_knows(demo_run: Any) -> None:
     scores = demo_run.report["scores"]
-    teacher, student, int8 = (scores[name]["macro_f1"]["overall"] for name in ("teacher", "student", "int8"))
+    assert set(scores) == {"teacher", "student", "int8", "fast"}
+    teacher, student, int8, fast = (
+        scores[name]["macro_f1"]["overall"] for name in ("teacher", "student", "int8", "fast")
+    )
     assert teacher > 0.6
     assert student >= 0.9 * teacher
+    assert fast >= 0.9 * teacher
     assert int8 == pytest.approx(student, abs=0.02)
     assert set(scores["student"]["macro_f1"]["by_country"]) == {"DE", "FR", "GB"}
     assert scores["student"]["macro_f1"]["by_feed"]

@@ -14,8 +14,9 @@ from resources.profiles import Profile
 HEAVY = ("torch", "transformers", "lightning", "evidently", "openvino", "onnxruntime", "nncf", "sklearn", "matplotlib")
 FLOW = {
     "feed_files", "taxonomy", "offers", "offer_census", "training_sample", "teacher_model", "teacher_soft_labels",
-    "student_checkpoint", "student_evaluation", "quantized_student", "compiled_student", "engine_benchmark",
-    "instance_choice", "encoder_ranking", "release_decision", "champion", "offer_predictions", "drift_report",
+    "student_checkpoint", "fast_student", "student_evaluation", "quantized_student", "compiled_student",
+    "engine_benchmark", "instance_choice", "encoder_ranking", "release_decision", "champion", "offer_predictions",
+    "drift_report",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from resources.profiles import Profile
 from sensors.retraining import waiting_slices
-from sortiment.artifacts import ArtifactStore, Recipe
+from sortiment.artifacts import ArtifactStore, Recipe, content_version
 from sortiment.blobs import write_atomically
 
 
@@ -31,11 +31,14 @@ def label(store: ArtifactStore, key: str, day: str) -> str:
     return labels.version
 
 
-def train(store: ArtifactStore, trained_on: dict[str, str], quantized: bool) -> str:
-    student = store.build("student_checkpoint", Recipe(trained_on, {}, "1"), lambda out: {"trained_on": trained_on})
+def train(store: ArtifactStore, trained_on: dict[str, str], quantized: bool, fast: bool = False) -> str:
+    labels = {"soft_labels": content_version(trained_on)}
+    student = store.build("student_checkpoint", Recipe(labels, {}, "1"), lambda out: {"trained_on": trained_on})
     store.point(student)
     if quantized:
         store.point(store.build("quantized_student", Recipe({"student": student.version}, {}, "1"), lambda out: {}))
+    if fast:
+        store.point(store.build("fast_student", Recipe(labels, {}, "1"), lambda out: {}))
     return student.version
 
 
@@ -66,7 +69,17 @@ def test_a_student_that_a_killed_run_trained_and_did_not_quantize_is_quantized(
     store = profile.storage().store
     train(store, {"DE|toys": label(store, "DE|toys", "1")}, quantized=True)
     student = train(store, {"DE|toys": label(store, "DE|toys", "2")}, quantized=False)
-    assert tick(profile, instance) == [f"quantize {student}"]
+    assert tick(profile, instance) == [f"finish {student}"]
+
+
+def test_a_fast_student_that_a_killed_run_left_behind_is_trained(
+    profile: Profile, instance: dg.DagsterInstance
+) -> None:
+    store = profile.storage().store
+    train(store, {"DE|toys": label(store, "DE|toys", "1")}, quantized=True, fast=True)
+    assert tick(profile, instance) == "the student has seen all soft labels"
+    student = train(store, {"DE|toys": label(store, "DE|toys", "2")}, quantized=True)
+    assert tick(profile, instance) == [f"finish {student}"]
 
 
 def test_while_a_training_runs_no_other_is_asked_for(profile: Profile, instance: dg.DagsterInstance) -> None:
