@@ -320,6 +320,11 @@ class StudentSettings(StageSettings):
     tail_emphasis: Share = Field(
         0.1, description="an answer's probability is divided by its class's share of the targets to this power"
     )
+    read_share: Share = Field(
+        0.999,
+        description="a text is read as far as this share of the training offers goes: what a shop adds behind a title "
+        "shall not outvote it; 1 = to encoder.max_tokens",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto = bf16 where CPU or GPU has it")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto = the GPU where there is one")
 
@@ -351,6 +356,9 @@ class FastSettings(StageSettings):
     tolerance: float = Field(0.01, gt=0, lt=1, description="the solver stops when so much of the equations is left")
     iterations: int = Field(100, ge=1, le=10_000, description="the solver's most iterations")
     max_words: int = Field(64, ge=1, le=4096, description="longer texts are cut")
+    read_share: Share = Field(
+        0.99, description="a text is read as far as this share of the training offers goes; 1 = to max_words"
+    )
     least_offers: int = Field(
         1, ge=1, description="a word, pair of words or run of characters gets a row when so many offers have it"
     )

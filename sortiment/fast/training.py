@@ -21,6 +21,7 @@ from sortiment.fast.features import Features, collect_features
 from sortiment.fast.naming import Prior, fit_prior
 from sortiment.fast.network import DenseLayers, FastNetwork, Floats, Tables
 from sortiment.fast.solving import Solution, solve_ridge
+from sortiment.fast.words import count_words
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings, FastSettings, StudentSettings
 from sortiment.student.calibration import best_temperature
@@ -28,6 +29,7 @@ from sortiment.student.corpus import NO_CLASS, Corpus, add_names, add_transfer_t
 from sortiment.student.directory import write_json
 from sortiment.student.measures import measure_validation
 from sortiment.student.targets import Targets, weigh_targets
+from sortiment.student.tokens import usual_length
 from sortiment.teacher.names import CategoryNames, NameTexts, write_names
 
 SMALLEST_WEIGHT = 1e-3
@@ -58,9 +60,10 @@ def run_fast_distillation(
     made_up = np.flatnonzero(lesson.made_up) if settings.width else train[:0]
     room = settings.most_weights // (len(corpus.classes) + settings.width)
     texts = [corpus.texts[row] for row in train.tolist()]
+    max_words = usual_length(count_words(texts), settings.read_share, settings.max_words)
     features = collect_features(
         [*texts, *(named.texts if named is not None else [])],
-        settings.max_words,
+        max_words,
         settings.least_offers,
         room,
         further=[lesson.texts[row] for row in made_up.tolist()],
@@ -73,9 +76,9 @@ def run_fast_distillation(
         averaging = _teach(features, lesson, targets, train, made_up, named, settings, progress)
     rate = len(train) / max(time.monotonic() - teaching, 1e-9)
     lift = _lift_small(wanted, settings.tail_emphasis)
-    tables = _join(features, solved, averaging, lift, corpus, settings)
+    tables = _join(features, solved, averaging, lift, corpus, max_words)
     layers = averaging.layers if averaging else None
-    network = FastNetwork(features.words, tables, layers, settings.max_words)
+    network = FastNetwork(features.words, tables, layers, max_words)
     calibration, scores = measure_validation(corpus, lambda rows: network.score(_texts(corpus, rows)))
     out.mkdir(parents=True, exist_ok=True)
     _write_weights(out, tables, layers)
@@ -87,6 +90,7 @@ def run_fast_distillation(
         transfer_titles=len(made_up),
         labelled_offers=int((corpus.labels[train] != NO_CLASS).sum()),
         classes=len(corpus.classes),
+        max_words=max_words,
         words=len(features.words),
         pairs=features.pairs.size,
         runs=features.runs.size,
@@ -102,7 +106,7 @@ def run_fast_distillation(
         **scores,
     )
     facts: dict[str, Any] = report.summary()
-    write_json(out / FAST_FILE, facts | {"inputs": list(encoder.inputs), "max_words": settings.max_words})
+    write_json(out / FAST_FILE, facts | {"inputs": list(encoder.inputs)})
     return report
 
 
@@ -159,7 +163,7 @@ def _join(
     averaging: Averaging | None,
     lift: Tensor,
     corpus: Corpus,
-    settings: FastSettings,
+    max_words: int,
 ) -> Tables:
     """Both opinions' tables, each at the temperature that validation offers ask for. Weights in half precision,
     of the rows that are kept."""
@@ -180,7 +184,7 @@ def _join(
     )
     if averaging is None:
         return tables
-    network = FastNetwork(features.words, tables, averaging.layers, settings.max_words)
+    network = FastNetwork(features.words, tables, averaging.layers, max_words)
     rows = corpus.labelled_rows("validation")
     temperatures = [
         best_temperature(opinion.numpy(), corpus.labels[rows], expected)

@@ -85,6 +85,11 @@ class WordReader:
         return number
 
 
+def count_words(texts: Sequence[str]) -> Lengths:
+    """How many words each text has."""
+    return np.fromiter((sum(len(cut_words(chunk)) for chunk in text.split()) for text in texts), np.int64, len(texts))
+
+
 def cut_words(text: str) -> list[str]:
     """Runs of letters and digits, in one form and case."""
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sortiment.student.classifier import StudentClassifier
     from sortiment.teacher import CategoryNames
 
-CODE_VERSION = "8"
+CODE_VERSION = "9"
 OF_THIS_RUN = ("seconds", "offers_per_s", "resumed_epochs")
 
 __all__ = [
@@ -42,6 +42,7 @@ class StudentReport:
     each epoch. epoch_macro_f1: of each epoch, and best_epoch: the one (from 1) whose weights were kept, only with
     `student.patience`; stopped_after: epochs, where these were fewer than planned. grown: the head got more outputs
     than the earlier student had, so its shape changed.
+    max_tokens: how far a text is read when the student answers.
     encoder_mb, trimmed_encoder_mb: the encoder's weights before and after its vocabulary was trimmed, on disk as in
     memory. changed_titles: share of held-out titles that trimming gives other pieces, changed_titles_cosine: mean
     cosine of all held-out titles' vectors before and after; None where the student it started from has no such record.
@@ -59,6 +60,7 @@ class StudentReport:
     layers: int
     vocabulary: int
     parameters: int
+    max_tokens: int
     started_from: bool
     losses: tuple[float, ...]
     epoch_macro_f1: tuple[float, ...]

@@ -95,6 +95,12 @@ def read_classes(folder: Path) -> list[str]:
     return classes
 
 
+def read_max_tokens(folder: Path) -> int:
+    """How far the student of a directory reads a text."""
+    facts = json.loads(_file(folder, STUDENT_FILE).read_text(encoding="utf-8"))
+    return int(facts["max_tokens"])
+
+
 def _file(folder: Path, name: str) -> Path:
     file = folder / name
     if not file.is_file():

@@ -27,7 +27,7 @@ from sortiment.student.body import (
 )
 from sortiment.student.calibration import Calibration
 from sortiment.student.card import write_card
-from sortiment.student.classifier import CLASSES_FILE, STUDENT_FILE, read_classes
+from sortiment.student.classifier import CLASSES_FILE, STUDENT_FILE, read_classes, read_max_tokens
 from sortiment.student.corpus import (
     NO_CLASS,
     SAMPLE_FILE,
@@ -47,6 +47,7 @@ from sortiment.student.starting import plan_augmentation, prepare_start, tokeniz
 from sortiment.student.stopping import Stopping, refuse_unjudged
 from sortiment.student.targets import weigh_targets
 from sortiment.student.teaching import Course
+from sortiment.student.tokens import Tokens, usual_length
 from sortiment.teacher import SOFT_LABELS_FILE, TRANSFER_FILE
 from sortiment.teacher.names import CategoryNames, write_names
 
@@ -90,6 +91,8 @@ def run_distillation(
     )
     student = move_student(load_student(source), hardware.device)
     tokens = tokenize_texts(source, corpus.texts, student, encoder)
+    max_tokens = _choose_max_tokens(corpus, tokens, settings, encoder, start_from)
+    read = tokens.cut(max_tokens)
     offers = rows[corpus.is_offer[rows]]
     again = rows_to_repeat(corpus, rows, changed if start_from else None, settings)
     plan = _plan(np.concatenate([rows, again]), settings, retraining=start_from is not None)
@@ -98,7 +101,7 @@ def run_distillation(
     augmentation = plan_augmentation(source, corpus, rows, student, settings, encoder)
 
     def score(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        return map_rows(student, tokens, rows, first_token_logits, hardware.bf16)
+        return map_rows(student, read, rows, first_token_logits, hardware.bf16)
 
     stopping = Stopping(settings.patience, lambda: judge_epoch(corpus, score)) if settings.patience else None
     alignment = _align(embeddings, student, settings)
@@ -124,6 +127,7 @@ def run_distillation(
         layers=student.config.num_hidden_layers,
         vocabulary=student.config.vocab_size,
         parameters=sum(weight.numel() for weight in student.parameters()),
+        max_tokens=max_tokens,
         started_from=start_from is not None,
         losses=tuple(losses),
         epoch_macro_f1=tuple(stopping.macro_f1) if stopping else (),
@@ -136,7 +140,7 @@ def run_distillation(
         **_vocabulary_figures(source),
         **scores,
     )
-    _write(student, source, out, corpus, calibration, report, encoder)
+    _write(student, source, out, corpus, calibration, report, encoder.inputs)
     resume.remove()
     return report
 
@@ -175,6 +179,15 @@ def _fingerprint(
     )
 
 
+def _choose_max_tokens(
+    corpus: Corpus, tokens: Tokens, settings: StudentSettings, encoder: EncoderSettings, start_from: Path | None
+) -> int:
+    """How far the student reads a text when it answers; an earlier student does not become shorter-sighted."""
+    train = corpus.rows("train")
+    usual = usual_length(tokens.lengths[train[corpus.is_offer[train]]], settings.read_share, encoder.max_tokens)
+    return usual if start_from is None else min(max(usual, read_max_tokens(start_from)), encoder.max_tokens)
+
+
 def _plan(rows: npt.NDArray[np.int64], settings: StudentSettings, retraining: bool) -> Plan:
     """How long and how fast to learn: few offers get more epochs than asked for."""
     rate = settings.retrain_learning_rate if retraining else settings.learning_rate
@@ -205,11 +218,11 @@ def _write(
     corpus: Corpus,
     calibration: Calibration,
     report: StudentReport,
-    encoder: EncoderSettings,
+    inputs: Sequence[str],
 ) -> None:
-    facts = report.summary() | {"inputs": list(encoder.inputs), "max_tokens": encoder.max_tokens, "code": CODE_VERSION}
+    facts = report.summary() | {"inputs": list(inputs), "code": CODE_VERSION}
     facts |= {"countries": list(corpus.countries), "temperature": dict(calibration.temperature)}
-    copy_tokenizer(source, out, encoder.max_tokens)
+    copy_tokenizer(source, out, report.max_tokens)
     calibration.write(out)
     write_json(out / CLASSES_FILE, list(corpus.classes))
     write_json(out / STUDENT_FILE, facts)

@@ -12,6 +12,7 @@ from sortiment.errors import TrainingError
 
 BATCHES_PER_POOL = 32
 TOKENIZED_AT_ONCE = 8_192
+LEAST_READ = 8  # tokens or words, however short the training offers are
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,28 @@ class Tokens:
         ids[mask] = self.flat[(self.start[rows][:, None] + columns[None, :])[mask]]
         return ids, mask
 
+    def cut(self, most: int) -> "Tokens":
+        """No offer longer than `most`; the last token of a longer one stays, as where the tokenizer cuts."""
+        lengths = self.lengths
+        place = np.arange(self.flat.size) - np.repeat(self.start[:-1], lengths)
+        behind = np.repeat(lengths, lengths) - place
+        kept = (place < most - 1) | (behind == 1)
+        start = np.concatenate([[0], np.cumsum(np.minimum(lengths, most))]).astype(np.int64)
+        return Tokens(self.flat[kept], start, self.pad_id)
+
     def bag(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """All ids of the rows, one row after the other, and where each row begins."""
         lengths = self.lengths[rows]
         offsets = np.cumsum(lengths) - lengths
         inside = np.arange(int(lengths.sum())) - np.repeat(offsets, lengths)
         return self.flat[np.repeat(self.start[rows], lengths) + inside].astype(np.int64), offsets
+
+
+def usual_length(lengths: npt.NDArray[np.int64], share: float, most: int) -> int:
+    """The length that this share of the texts does not exceed, `most` at most; `most` where the share is 1."""
+    if share >= 1 or not lengths.size:
+        return most
+    return min(max(int(np.ceil(np.quantile(lengths, share))), LEAST_READ), most)
 
 
 def load_tokenizer(folder: Path, max_tokens: int) -> Tokenizer:

@@ -16,6 +16,7 @@ from sortiment.fast.spelling import pair_buckets, spell
 from sortiment.fast.words import WordReader, list_words
 from sortiment.progress import silent
 from sortiment.settings import FastSettings
+from sortiment.student.tokens import LEAST_READ
 
 TITLES = ["red smartphone mini", "case for mini", "espresso", "best matcha tea set", "lantern 2x", "xl armchair pro"]
 TRUTH = ["phones", "cases", "coffee", "tea", "lamps", "chairs"]
@@ -53,6 +54,16 @@ def test_scores_do_not_depend_on_the_batch(trained: tuple[Path, FastReport]) -> 
     np.testing.assert_allclose(np.concatenate([classifier.score([text]) for text in texts]), whole, atol=1e-5)
     assert classifier.classify(texts, ["DE"] * len(texts), batch=2).index.tolist() == whole.argmax(1).tolist()
     assert classifier.classify([]).index.shape == (0,)
+
+
+def test_what_a_shop_adds_behind_a_title_is_read_no_further_than_titles_are_long(
+    trained: tuple[Path, FastReport],
+) -> None:
+    folder, report = trained
+    classifier = load_fast_classifier(folder)
+    assert LEAST_READ <= report.max_words < FastSettings().max_words
+    short, long = (" ".join([TITLES[0], *["free delivery"] * times]) for times in (20, 300))
+    np.testing.assert_allclose(classifier.score([short]), classifier.score([long]))
 
 
 def test_probabilities_are_calibrated_and_best_first(trained: tuple[Path, FastReport]) -> None:

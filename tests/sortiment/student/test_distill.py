@@ -20,6 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from sortiment.errors import TrainingError
 from sortiment.settings import StudentSettings
 from sortiment.student import StudentReport, epochs_for, load_classifier
+from sortiment.student.tokens import LEAST_READ
 from sortiment.teacher.labelling import TRANSFER_SCHEMA
 from tests.sortiment.student.distilling import distill, hashes_of, market_of
 
@@ -111,6 +112,17 @@ def test_plain_transformers_gives_the_same_logits(trained: tuple[Path, StudentRe
     assert type(model).__name__ == "BertForSequenceClassification"
     assert model.config.id2label[0] == "cases"
     assert model.config.id2label[report.head_width - 1] == f"unused-{report.head_width - 1}"
+
+
+def test_what_a_shop_adds_behind_a_title_is_read_no_further_than_titles_are_long(
+    trained: tuple[Path, StudentReport],
+) -> None:
+    folder, report = trained
+    student = load_classifier(folder, device="cpu", precision="fp32")
+    assert LEAST_READ <= student.max_tokens == report.max_tokens < 64
+    assert AutoTokenizer.from_pretrained(folder).model_max_length == report.max_tokens
+    short, long = (" ".join([TITLES[0], *["free delivery"] * times]) for times in (20, 300))
+    np.testing.assert_allclose(student.score([short]), student.score([long]))
 
 
 def test_a_process_without_this_project_gets_the_same_logits_of_odd_titles_too(
