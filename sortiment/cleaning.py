@@ -31,6 +31,8 @@ BLOCK = (
 )
 INLINE_TAG = re.compile(rf"</?(?:{INLINE})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 BLOCK_TAG = re.compile(rf"</?(?:{BLOCK})(?:[\s/][^<>]*)?(?:>|$)", re.IGNORECASE)
+ACCENTS = re.compile("[\u0300-\u036f]")  # of Latin, Greek and Cyrillic letters; other scripts' marks make other letters
+UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"}
 ZERO_WIDTH = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -47,6 +49,16 @@ def clean_text(text: str) -> str:
             break
         text = cleaned
     return text
+
+
+def strip_accents(text: str) -> str:
+    """The text as it is written without accents: "azúcar" as "azucar"."""
+    return unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", text)))
+
+
+def spell_umlauts(text: str) -> str:
+    """German umlauts as two letters: "Möhre" as "Moehre"."""
+    return "".join(UMLAUTS.get(letter, letter) for letter in unicodedata.normalize("NFC", text))
 
 
 def clean_column(column: pa.Array) -> pa.Array:

@@ -8,7 +8,6 @@ An empty title says nothing, so any answer to it is wrong that is sure: there th
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sortiment.cleaning import clean_text
+from sortiment.cleaning import clean_text, spell_umlauts, strip_accents
 from sortiment.encoders import offer_texts
 from sortiment.errors import SettingsError
 from sortiment.evaluation.answers import SAMPLE_FILE, Answering
@@ -29,7 +28,6 @@ EMPTY = "empty title"
 SURE = 0.5
 LONG_CHARS = 900
 CUT_SHARE = 2 / 3
-TWO_LETTERS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"}
 NUMBER = re.compile(r"\d+")
 SIZES = ("XS", "S", "M", "L", "XL", "XXL")
 COLOURS = {
@@ -159,15 +157,6 @@ def _move_words(offer: Offer, chance: np.random.Generator) -> str:
     return " ".join(words[place] for place in chance.permutation(len(words)))
 
 
-def _two_letters(offer: Offer, _: np.random.Generator) -> str:
-    return "".join(TWO_LETTERS.get(letter, letter) for letter in unicodedata.normalize("NFC", offer.title))
-
-
-def _strip_accents(offer: Offer, _: np.random.Generator) -> str:
-    apart = unicodedata.normalize("NFD", offer.title)
-    return unicodedata.normalize("NFC", "".join(letter for letter in apart if not unicodedata.combining(letter)))
-
-
 def _other_size(offer: Offer, chance: np.random.Generator) -> str:
     """The last number is another one of as many digits; a title without a number gets a size."""
     numbers = list(NUMBER.finditer(offer.title))
@@ -226,8 +215,8 @@ CHANGES: dict[str, Change] = {
     "upper case": lambda offer, _: offer.title.upper(),
     "lower case": lambda offer, _: offer.title.lower(),
     "word order": _move_words,
-    "umlauts as two letters": _two_letters,
-    "accents left out": _strip_accents,
+    "umlauts as two letters": lambda offer, _: spell_umlauts(offer.title),
+    "accents left out": lambda offer, _: strip_accents(offer.title),
     "another size": _other_size,
     "another colour": _other_colour,
     "typo": _mistype_word,

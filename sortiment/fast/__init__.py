@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sortiment.fast.classifier import FastClassifier
     from sortiment.teacher import CategoryNames
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 OF_THIS_RUN = ("seconds", "offers_per_s")
 
 __all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier", "passes_for", "shaping_of"]

@@ -14,6 +14,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
+from sortiment.cleaning import strip_accents
 from sortiment.fast.spelling import Buckets, spell
 
 WORD = re.compile(r"\w+")
@@ -91,8 +92,8 @@ def count_words(texts: Sequence[str]) -> Lengths:
 
 
 def cut_words(text: str) -> list[str]:
-    """Runs of letters and digits, in one form and case."""
-    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    """Runs of letters and digits, in one form and case, without accents: shops write them or leave them out."""
+    return WORD.findall(unicodedata.normalize("NFKC", strip_accents(text)).casefold())
 
 
 def list_words(texts: Sequence[str]) -> list[str]:

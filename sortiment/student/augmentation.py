@@ -2,8 +2,9 @@
 
 Whole words of the market (`words.py`) are read now as one piece, now as the encoder's pieces, each time cut another
 way, so that the pieces learn too and an unseen compound finds them taught (subword regularization, Kudo 2018). Words
-of offers are mistyped, left out, and the title begins elsewhere; titles that were made up so already have an answer of
-their own, to just these words, and keep them. What is drawn depends on the seed and the epoch alone.
+of offers are mistyped, left out, written without accents, and the title begins elsewhere; titles that were made up so
+already have an answer of their own, to just these words, and keep them. What is drawn depends on the seed and the epoch
+alone.
 """
 
 import zlib
@@ -15,12 +16,14 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from sortiment.cleaning import spell_umlauts, strip_accents
 from sortiment.settings import StudentSettings
 from sortiment.student.lattice import Lattice, read_lattice
 from sortiment.student.tokens import Tokens
 
 LEAST_LETTERS = 4  # shorter words are not mistyped: they would become other words
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+UMLAUTS_SPELLED = 0.5  # share of the titles without accents whose umlauts are two letters
 WAYS = 32  # of cutting a word
 Pieces = list[int]
 
@@ -45,7 +48,7 @@ class Augmentation:
     def active(self) -> bool:
         """Whether the settings ask for any of it."""
         asked = self.settings
-        return max(asked.piece_share, asked.typo_share, asked.dropped_share, asked.turned_share) > 0
+        return max(asked.piece_share, asked.typo_share, asked.dropped_share, asked.turned_share, asked.bare_share) > 0
 
     def draw(self, stream: int, epoch: int) -> Tokens:
         """The offers as tokens, read for this epoch. stream: tells apart what is taught when. Offers outside `rows`
@@ -68,6 +71,9 @@ class Augmentation:
         if len(words) > 1 and chance.random() < self.settings.turned_share:
             start = int(chance.integers(1, len(words)))
             words = words[start:] + words[:start]
+        if chance.random() < self.settings.bare_share:
+            write = spell_umlauts if chance.random() < UMLAUTS_SPELLED else strip_accents
+            words = [strip_accents(write(word)) for word in words]
         dropped, mistyped = chance.random((2, len(words)))
         kept = dropped >= self.settings.dropped_share
         if not kept.any():

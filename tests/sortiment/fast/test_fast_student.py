@@ -13,7 +13,7 @@ from sortiment.fast import FastReport, distill_fast, load_fast_classifier, passe
 from sortiment.fast.averaging import Averaging, teach_averaging
 from sortiment.fast.features import collect_features
 from sortiment.fast.spelling import pair_buckets, spell
-from sortiment.fast.words import WordReader, list_words
+from sortiment.fast.words import WordReader, cut_words, list_words
 from sortiment.progress import silent
 from sortiment.settings import FastSettings
 from sortiment.student.tokens import LEAST_READ
@@ -89,6 +89,19 @@ def test_words_are_runs_of_letters_and_digits_in_any_case_and_form() -> None:
     assert reading.lengths.tolist() == [3, 0, 4]
     assert reader.read(texts, 2).lengths.tolist() == [2, 0, 2]
     assert list_words(texts) == ["galaxy", "new", "other", "s8", "strasse"]
+
+
+@pytest.mark.parametrize(
+    ("title", "words"),
+    [
+        ("AZÚCAR Ñora crème", ["azucar", "nora", "creme"]),
+        ("Ärmel f\u00fcr fu\u0308r", ["armel", "fur", "fur"]),
+        ("Й ΆΛΦΑ", ["и", "αλφα"]),
+        ("ガム カム 한국어", ["ガム", "カム", "한국어"]),  # a mark that is no accent makes another word
+    ],
+)
+def test_accents_make_no_other_word(title: str, words: list[str]) -> None:
+    assert cut_words(title) == words
 
 
 def test_what_a_reader_learned_is_forgotten_when_it_is_too_much() -> None:

@@ -1,5 +1,7 @@
 """Offers are read otherwise each epoch, as the settings ask and the seed decides."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
@@ -14,7 +16,14 @@ START = "\u2581"
 LETTERS = [(letter, -5.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
 BASE = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), (START, -3.0), *LETTERS]
 TEXTS = ["torque driver green", "green hose", "held out"]
-NOTHING = {"piece_share": 0.0, "piece_sharpness": 1.0, "typo_share": 0.0, "dropped_share": 0.0, "turned_share": 0.0}
+NOTHING = {
+    "piece_share": 0.0,
+    "piece_sharpness": 1.0,
+    "typo_share": 0.0,
+    "dropped_share": 0.0,
+    "turned_share": 0.0,
+    "bare_share": 0.0,
+}
 
 
 def tokenizer(pieces: list[tuple[str, float]]) -> Tokenizer:
@@ -87,6 +96,19 @@ def test_words_move_together_and_none_is_lost() -> None:
     made = augmentation(turned_share=1.0)
     assert sorted(drawn(made)[0]) == sorted(made.whole.encode(TEXTS[0]).ids)
     assert drawn(made)[0] != made.whole.encode(TEXTS[0]).ids
+
+
+def test_titles_are_written_without_accents_as_often_as_asked_and_umlauts_in_both_ways() -> None:
+    made = augmentation(bare_share=0.4)
+    chance = np.random.default_rng(0)
+    written = Counter(tuple(made._change(["kräuter", "éclair", "tea"], chance)) for _ in range(2000))
+    assert set(written) == {
+        ("kräuter", "éclair", "tea"),
+        ("kraeuter", "eclair", "tea"),
+        ("krauter", "eclair", "tea"),
+    }
+    assert written["kräuter", "éclair", "tea"] / 2000 == pytest.approx(0.6, abs=0.05)
+    assert written["kraeuter", "eclair", "tea"] / 2000 == pytest.approx(0.2, abs=0.04)
 
 
 def test_seed_and_epoch_decide_alone() -> None:
