@@ -33,8 +33,8 @@ class Kill:
 KILLS = [
     Kill("feeds: one of several files is loaded", "store/offer_parts/*/manifest.json"),
     Kill("teacher: labelling", "scratch/.building/teacher_soft_labels/**/soft_labels.parquet"),
-    Kill("student: in its second epoch", "scratch/.building/student_checkpoint/*/.training/epoch.safetensors"),
     Kill("student: the fast one is trained", "store/fast_student/*/manifest.json"),
+    Kill("student: in its second epoch", "scratch/.building/student_checkpoint/*/.training/epoch.safetensors"),
     Kill("student: trained, being quantized", "scratch/.building/quantized_student/*/config.json"),
     Kill("release: the champion is in the log", "store/releases/000001.json"),
     Kill("predict: some offers are classified", "store/prediction_parts/*/*/manifest.json"),
