@@ -272,7 +272,7 @@ class StudentSettings(StageSettings):
     )
     typo_share: Share = Field(0.05, description="training: share of words that are mistyped")
     dropped_share: Share = Field(0.05, description="training: share of words that are left out")
-    bare_share: Share = Field(0.1, description="training: share of titles that are written without accents")
+    bare_share: Share = Field(0.0, description="training: share of titles that are written without accents")
     turned_share: Share = Field(0.1, description="training: share of titles that begin at another word")
     word_epochs: int = Field(8, ge=0, le=100, description="passes that teach the token table alone, before; 0 = none")
     word_gain: float = Field(4.0, ge=0, le=100, description="how strongly what the table learned is written into it")

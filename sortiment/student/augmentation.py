@@ -71,7 +71,7 @@ class Augmentation:
         if len(words) > 1 and chance.random() < self.settings.turned_share:
             start = int(chance.integers(1, len(words)))
             words = words[start:] + words[:start]
-        if chance.random() < self.settings.bare_share:
+        if self.settings.bare_share and chance.random() < self.settings.bare_share:
             write = spell_umlauts if chance.random() < UMLAUTS_SPELLED else strip_accents
             words = [strip_accents(write(word)) for word in words]
         dropped, mistyped = chance.random((2, len(words)))
