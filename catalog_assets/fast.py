@@ -20,7 +20,7 @@ from sortiment.report.figures import plot_training, to_markdown
 
 @dg.asset(
     deps=[taxonomy, training_sample, teacher_model, teacher_soft_labels],
-    group_name="student",
+    group_name="fast",
     kinds={"pytorch"},
     code_version=CODE_VERSION,
     owners=OWNERS,
