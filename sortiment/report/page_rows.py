@@ -99,8 +99,8 @@ def key_figures(report: Report) -> list[Card]:
     """The cards on top of the page, always the same ones; what was not done says so."""
     return [
         _offers_card(report),
-        _model_card(report, "student", "teacher"),
-        _model_card(report, "int8", "student"),
+        _model_card(report, "student"),
+        _model_card(report, "int8"),
         _speed_card(report),
         _cost_card(report),
         _drift_card(report),
@@ -121,7 +121,13 @@ def _offers_card(report: Report) -> Card:
     return Card("Offers loaded", count_text(market.offers), ", ".join(parts))
 
 
-def _model_card(report: Report, model: str, reference: str) -> Card:
+def reference_of(model: str) -> str:
+    """What a model's score is compared with: the model that it was made from."""
+    return "student" if model == "int8" else "teacher"
+
+
+def _model_card(report: Report, model: str) -> Card:
+    reference = reference_of(model)
     label = {"student": "Student macro-F1", "int8": "int8 macro-F1"}[model]
     value = overall(report, model)
     if value is None:

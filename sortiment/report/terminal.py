@@ -10,6 +10,7 @@ from sortiment.report.page_rows import (
     fastest_engine,
     overall,
     overall_row,
+    reference_of,
     score_table,
     touched_partitions,
 )
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Line = tuple[str, str, str]
-REFERENCES = {"int8": "student"}
-"""What a model is compared with; all others with the teacher."""
 
 
 def summarize_report(report: Report, page: Path | None = None) -> "RenderableType":
@@ -99,7 +98,7 @@ def _score_lines(report: Report) -> list[Line]:
         value = scores.macro_f1.overall
         low, high = scores.interval.overall or (None, None)
         note = f"{score_text(low)} to {score_text(high)}" if low is not None and high is not None else ""
-        reference = REFERENCES.get(model, "teacher")
+        reference = reference_of(model)
         against = overall(report, reference)
         if value is not None and against is not None and reference != model:
             note += f"{', ' if note else ''}{gap_text(value - against)} against the {reference}"
