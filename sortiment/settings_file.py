@@ -19,7 +19,7 @@ def parse_settings(content: dict[str, Any], source: str) -> Settings:
         raise SettingsError(
             f"{source}: {len(problems)} settings cannot be used",
             value="; ".join(problems),
-            allowed="the fields and bounds in sortiment/settings.py",
+            allowed="the fields and bounds in sortiment/settings",
             fix=f"correct them in {source}",
         ) from error
 
