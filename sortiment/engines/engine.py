@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.engines.calibration import Floats, probabilities, rank_top, read_calibration
+from sortiment.calibration import read_calibration
 from sortiment.engines.folders import STUDENT_FILE, EngineSpec, read_built_spec, read_classes, read_json
 from sortiment.engines.sessions import open_session
-from sortiment.engines.tokens import Batch, Take, TextTokenizer, plan_spec
+from sortiment.engines.tokens import Batch, Floats, Take, TextTokenizer, plan_spec
 from sortiment.errors import EngineError
 
 
@@ -53,13 +53,13 @@ class Engine:
 
     def classify(self, texts: Sequence[str], countries: Sequence[str] | None = None) -> Predictions:
         """The best class of each text. `countries`: one ISO code per text, for the calibration; None = the default."""
-        temperatures = self.calibration.temperatures(countries, len(texts))
+        temperatures = self._temperatures(countries, len(texts))
         index = np.zeros(len(texts), np.int32)
         confidence = np.zeros(len(texts), np.float32)
         margin = np.zeros(len(texts), np.float32)
 
         def take(batch: Batch, logits: Floats) -> None:
-            shares = probabilities(self._known_classes(logits), temperatures[batch.rows])
+            shares = self.calibration.probabilities(self._known_classes(logits), temperatures[batch.rows])
             index[batch.rows], confidence[batch.rows], margin[batch.rows] = rank_top(shares)
 
         self._run(texts, take)
@@ -67,11 +67,11 @@ class Engine:
 
     def score(self, texts: Sequence[str], countries: Sequence[str] | None = None) -> Floats:
         """Calibrated probabilities of every class, [texts, classes]."""
-        temperatures = self.calibration.temperatures(countries, len(texts))
+        temperatures = self._temperatures(countries, len(texts))
         shares = np.zeros((len(texts), len(self.classes)), np.float32)
 
         def take(batch: Batch, logits: Floats) -> None:
-            shares[batch.rows] = probabilities(self._known_classes(logits), temperatures[batch.rows])
+            shares[batch.rows] = self.calibration.probabilities(self._known_classes(logits), temperatures[batch.rows])
 
         self._run(texts, take)
         return shares
@@ -107,6 +107,13 @@ class Engine:
                 for batch in plan_spec(tokens, self.spec):
                     yield Batch(batch.rows + start, batch.ids, batch.mask)
 
+    def _temperatures(self, countries: Sequence[str] | None, offers: int) -> Floats:
+        if countries is not None and len(countries) != offers:
+            raise EngineError(
+                "countries and texts differ in number", value=len(countries), allowed=f"{offers}, one per text"
+            )
+        return self.calibration.of(countries, offers)
+
     def _known_classes(self, logits: Floats) -> Floats:
         """Without the head's padding for classes that do not exist yet."""
         if logits.shape[1] < len(self.classes):
@@ -122,6 +129,17 @@ class Engine:
                 fix="compile for torch-fp32 and compare: the precision may be too low for this student",
             )
         return known
+
+
+def rank_top(shares: Floats) -> tuple[npt.NDArray[np.int32], Floats, Floats]:
+    """Class, its probability, and its lead over the second, each [offers]. Ties go to the lower class index."""
+    rows = np.arange(shares.shape[0])
+    index = shares.argmax(axis=1)
+    confidence = shares[rows, index]
+    if shares.shape[1] == 1:
+        return index.astype(np.int32), confidence, confidence
+    second = np.partition(shares, shares.shape[1] - 2, axis=1)[:, -2]
+    return index.astype(np.int32), confidence, confidence - second
 
 
 def load_engine(folder: Path, threads: int | None = None) -> Engine:

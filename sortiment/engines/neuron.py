@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from sortiment.engines.calibration import Floats
 from sortiment.engines.folders import EngineSpec
-from sortiment.engines.tokens import Batch, Take
+from sortiment.engines.tokens import Batch, Floats, Take
 from sortiment.errors import EngineUnavailable
 
 CORES = 2  # NeuronCores of one Inferentia2 chip: inf2.xlarge and inf2.8xlarge

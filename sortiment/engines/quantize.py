@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from sortiment.blobs import write_atomically
+from sortiment.calibration import Calibration
 from sortiment.engines.bert_graph import BertShape, float_nodes, write_bert_graph
-from sortiment.engines.calibration import Floats, probabilities, rank_top
 from sortiment.engines.folders import (
     EngineSpec,
     copy_companions,
@@ -32,7 +32,7 @@ from sortiment.engines.folders import (
 )
 from sortiment.engines.processes import run_worker
 from sortiment.engines.sessions import OnnxSession, OpenvinoSession, Session, TorchSession
-from sortiment.engines.tokens import Batch, TextTokenizer, plan_spec
+from sortiment.engines.tokens import Batch, Floats, TextTokenizer, plan_spec
 from sortiment.errors import EngineError
 from sortiment.progress import Progress
 from sortiment.settings import EngineSettings
@@ -140,7 +140,7 @@ def quantize_student(
 def compare_probabilities(name: str, reference: Floats, shares: Floats, size_mb: float = 0.0) -> Parity:
     """Parity of two [offers, classes] arrays of probabilities."""
     difference = np.abs(reference - shares)
-    same = rank_top(reference)[0] == rank_top(shares)[0]
+    same = reference.argmax(1) == shares.argmax(1)
     return Parity(
         name, len(reference), float(same.mean()), float(difference.max()), float(difference.mean()), size_mb
     )  # fmt: skip
@@ -149,9 +149,10 @@ def compare_probabilities(name: str, reference: Floats, shares: Floats, size_mb:
 def compute_probabilities(session: Session, tokens: Sequence[Sequence[int]], spec: EngineSpec) -> Floats:
     """Probabilities at temperature 1, [offers, known classes]."""
     shares = np.zeros((len(tokens), spec.classes), np.float32)
+    uncalibrated = Calibration()
 
     def take(batch: Batch, logits: Floats) -> None:
-        shares[batch.rows] = probabilities(logits[:, : spec.classes], np.ones(len(batch.rows), np.float32))
+        shares[batch.rows] = uncalibrated.probabilities(logits[:, : spec.classes], np.ones(len(batch.rows), np.float32))
 
     session.run(plan_spec(tokens, spec), take)
     return shares

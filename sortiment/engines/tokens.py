@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.engines.calibration import Floats
 from sortiment.engines.folders import EngineSpec
 from sortiment.errors import EngineError
 
@@ -28,6 +27,7 @@ class Batch:
     mask: Ids
 
 
+Floats = npt.NDArray[np.float32]
 Take = Callable[[Batch, Floats], None]
 """What is done with a batch's logits, float32 [rows, head width]."""
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sortiment.fast.classifier import FastClassifier
     from sortiment.teacher import CategoryNames
 
-CODE_VERSION = "7"
+CODE_VERSION = "8"
 OF_THIS_RUN = ("seconds", "offers_per_s")
 
 __all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier", "passes_for", "shaping_of"]
@@ -54,6 +54,7 @@ class FastReport:
     calibration_error_before: float
     calibration_error_after: float
     temperature: Mapping[str, float]
+    entropy_slope: float
     seconds: float
     offers_per_s: float
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import safetensors.torch
 import torch
 
+from sortiment.calibration import read_calibration
 from sortiment.errors import TrainingError
 from sortiment.fast.network import DenseLayers, FastNetwork, Tables
-from sortiment.student.calibration import read_calibration
 from sortiment.student.prediction import Classification, rank_top
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -91,8 +91,8 @@ class FastClassifier:
         for at in range(0, max(len(texts), 1), batch):
             chunk = texts[at : at + batch]
             own = None if countries is None else countries[at : at + batch]
-            logits = torch.from_numpy(self.score(chunk, batch) / self.calibration.of(own, len(chunk))[:, None])
-            tops.append(rank_top(torch.softmax(logits, 1).numpy(), top_k))
+            shares = self.calibration.probabilities(self.score(chunk, batch), self.calibration.of(own, len(chunk)))
+            tops.append(rank_top(shares, top_k))
         return Classification(
             np.concatenate([top.top_index for top in tops]), np.concatenate([top.top_probability for top in tops])
         )

@@ -101,6 +101,7 @@ def run_fast_distillation(
         losses=averaging.losses if averaging else (),
         opinion_temperatures=tuple(round(each, 4) for each in network.temperatures) if averaging else (),
         temperature=calibration.temperature,
+        entropy_slope=calibration.entropy_slope,
         seconds=time.monotonic() - started,
         offers_per_s=rate,
         **scores,

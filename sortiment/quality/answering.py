@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sortiment.calibration import Calibration
 from sortiment.encoders import Embedder, FeatureCache, offer_texts, prompted
 from sortiment.evaluation import measure_behaviour, score_unknown
 from sortiment.evaluation.answers import Answering
@@ -137,22 +138,21 @@ def _answer_as_baseline(
     calibration = _calibrate(baseline, lesson)
     texts = texts_of(bench, test)
     with one_core():
-        scores = baseline.score(texts) / calibration
+        scores = baseline.score(texts)
         speed = measure_speed(baseline.score, texts)
-    best = scores.argmax(1)
-    confidence = 1.0 / np.exp(scores - scores.max(1, keepdims=True)).sum(1, dtype=np.float64)
+    shares = _shares(scores, calibration)
+    best = shares.argmax(1)
+    confidence = shares.max(1).astype(np.float64)
     facts: dict[str, Any] = {"chosen": baseline.chosen}
     if probe == "behaviour":
         facts |= _flips_of(bench, test, _Scored(lambda some: _shares(baseline.score(some), calibration)))
-    unknown = score_unknown(_shares(scores, 1.0)) if probe == "unknown" else None
+    unknown = score_unknown(shares) if probe == "unknown" else None
     return Answers(np.array(classes, object)[best], confidence, speed, facts, unknown)
 
 
-def _shares(scores: Floats, temperature: float) -> Floats:
-    """Softmax of each row."""
-    shares: Floats = np.exp((scores - scores.max(1, keepdims=True)) / temperature).astype(np.float32)
-    shares /= shares.sum(1, keepdims=True)
-    return shares
+def _shares(scores: Floats, calibration: Calibration) -> Floats:
+    """Calibrated probabilities of each row."""
+    return calibration.probabilities(scores, calibration.of(None, len(scores)))
 
 
 @dataclass(frozen=True)
@@ -174,11 +174,11 @@ def _flips_of(bench: Bench, test: pa.Table, model: Answering) -> dict[str, Any]:
     return {"flips": {row["kind"]: row["flip_rate"] for row in rows}}
 
 
-def _calibrate(baseline: Baseline, lesson: BaselineLesson) -> float:
-    """One temperature, on the validation offers of classes that were trained."""
+def _calibrate(baseline: Baseline, lesson: BaselineLesson) -> Calibration:
+    """On the validation offers of classes that were trained, whatever their country."""
     rows = np.flatnonzero(lesson.validation_labels >= 0)
     scores = baseline.score([lesson.validation_texts[row] for row in rows.tolist()])
-    return fit_calibration(scores, lesson.validation_labels[rows].astype(np.int32), ["any"] * len(rows)).default
+    return fit_calibration(scores, lesson.validation_labels[rows].astype(np.int32), ["any"] * len(rows))
 
 
 def _answer_as_student(

@@ -2,7 +2,7 @@
 
 TF-IDF of words, word pairs and characters under a linear SVM with balanced classes: the characters' range and C are
 chosen by macro-F1 on validation offers. fastText (Joulin et al. 2017): words and pairs, with or without subwords, and
-how long to learn, chosen the same way. Both get a temperature on validation offers, as our models do.
+how long to learn, chosen the same way. Both are calibrated on validation offers, as our models are.
 """
 
 import tempfile

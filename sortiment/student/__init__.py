@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sortiment.student.classifier import StudentClassifier
     from sortiment.teacher import CategoryNames
 
-CODE_VERSION = "9"
+CODE_VERSION = "10"
 OF_THIS_RUN = ("seconds", "offers_per_s", "resumed_epochs")
 
 __all__ = [
@@ -37,11 +37,11 @@ class StudentReport:
 
     Validation figures are on the labelled offers of the validation split: accuracy and macro_f1 against the shops'
     labels (which may be wrong), teacher_agreement against the teacher's best class, calibration errors before and
-    after the temperatures. names: of categories, transfer_titles: made up and answered by the teacher, both learned
-    beside the offers. overruled_labels: training labels that the teacher's opinion outweighed. losses: mean loss of
-    each epoch. epoch_macro_f1: of each epoch, and best_epoch: the one (from 1) whose weights were kept, only with
-    `student.patience`; stopped_after: epochs, where these were fewer than planned. grown: the head got more outputs
-    than the earlier student had, so its shape changed.
+    after calibration (`temperature` by country, `entropy_slope`). names: of categories, transfer_titles: made up and
+    answered by the teacher, both learned beside the offers. overruled_labels: training labels that the teacher's
+    opinion outweighed. losses: mean loss of each epoch. epoch_macro_f1: of each epoch, and best_epoch: the one
+    (from 1) whose weights were kept, only with `student.patience`; stopped_after: epochs, where these were fewer
+    than planned. grown: the head got more outputs than the earlier student had, so its shape changed.
     max_tokens: how far a text is read when the student answers.
     encoder_mb, trimmed_encoder_mb: the encoder's weights before and after its vocabulary was trimmed, on disk as in
     memory. changed_titles: share of held-out titles that trimming gives other pieces, changed_titles_cosine: mean
@@ -75,6 +75,7 @@ class StudentReport:
     calibration_error_before: float
     calibration_error_after: float
     temperature: Mapping[str, float]
+    entropy_slope: float
     encoder_mb: float | None
     trimmed_encoder_mb: float | None
     changed_titles: float | None

@@ -1,92 +1,57 @@
-"""One temperature per country, so that a confidence of 0.9 is right nine times in ten.
+"""Fitting a calibration (`sortiment/calibration.py`) on the labels of validation offers."""
 
-Temperature scaling: Guo et al. 2017, "On Calibration of Modern Neural Networks".
-"""
-
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.blobs import write_atomically
-from sortiment.errors import TrainingError
+from sortiment.calibration import STEEPEST, Calibration, Floats, log_entropy, scale_by_entropy
 
-CALIBRATION_FILE = "calibration.json"
 SMALLEST, LARGEST = 0.2, 5.0
 GOLDEN_STEPS = 40
 PRIOR_OFFERS = 50
-BINS = 15
+SLOPE_SPREAD = 0.05  # slopes beyond are not expected
+NEWTON_STEPS, SMALL_STEP = 20, 1e-5
+LEAST_SCALE = 0.05  # of an offer's logits, on the way to the slope
+LEAST_GAIN = 2.0  # nats that a slope must be worth on the validation offers; Akaike asks for one
+
+Ints = npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Logits are divided by the temperature. `default` is for countries without one of their own."""
-
-    default: float = 1.0
-    temperature: Mapping[str, float] = field(default_factory=dict)
-
-    def of(self, countries: Sequence[str] | None, count: int) -> npt.NDArray[np.float32]:
-        """One temperature per offer."""
-        if countries is None:
-            return np.full(count, self.default, np.float32)
-        return np.array([self.temperature.get(country, self.default) for country in countries], np.float32)
-
-    def write(self, folder: Path) -> None:
-        content = {"default": self.default, "temperature": dict(sorted(self.temperature.items()))}
-        write_atomically(folder / CALIBRATION_FILE, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
-
-
-def read_calibration(folder: Path) -> Calibration:
-    """The folder's calibration.json."""
-    file = folder / CALIBRATION_FILE
-    if not file.is_file():
-        raise TrainingError("calibration.json is missing", value=str(folder), fix="materialize the student again")
-    content = json.loads(file.read_text(encoding="utf-8"))
-    return Calibration(content["default"], content["temperature"])
-
-
-def fit_calibration(
-    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], countries: Sequence[str]
-) -> Calibration:
-    """Temperatures that minimize the labels' negative log likelihood. logits: (offers, classes).
+def fit_calibration(logits: Floats, labels: Ints, countries: Sequence[str]) -> Calibration:
+    """Temperatures and slope that minimize the labels' negative log likelihood. logits: (offers, classes).
 
     A country's temperature is drawn towards the common one as if that had been seen on 50 more offers, so that a
-    country with few labels does not get a temperature of its own by chance. No offers: temperature 1.
+    country with few labels does not get a temperature of its own by chance. A slope that is worth little is none. No
+    offers: temperature 1.
     """
     if not len(labels):
         return Calibration()
+    plain = _fit_temperatures(logits, labels, countries)
+    of_offer = plain.of(countries, len(labels))
+    slope = _fit_slope(logits, labels, of_offer)
+    scaled = scale_by_entropy(logits, slope)
+    sloped = replace(_fit_temperatures(scaled, labels, countries), entropy_slope=slope)
+    gain = _loss(logits, labels, of_offer) - _loss(scaled, labels, sloped.of(countries, len(labels)))
+    return sloped if gain > LEAST_GAIN else plain
+
+
+def _fit_temperatures(logits: Floats, labels: Ints, countries: Sequence[str]) -> Calibration:
     default = best_temperature(logits, labels, None)
     of_offer = np.asarray(countries)
-    temperature = {}
-    for country in sorted(set(countries)):
-        own = of_offer == country
-        temperature[country] = best_temperature(logits[own], labels[own], default)
-    return Calibration(default, temperature)
+    rows = {country: of_offer == country for country in sorted(set(countries))}
+    own = {country: best_temperature(logits[row], labels[row], default) for country, row in rows.items()}
+    return Calibration(default, own)
 
 
-def calibration_error(confidence: npt.NDArray[np.float32], right: npt.NDArray[np.bool_]) -> float:
-    """Expected calibration error over 15 bins of equal width; 0.0 is perfect."""
-    if not confidence.size:
-        return 0.0
-    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    gaps = np.abs(np.bincount(bins, confidence - right, BINS))
-    return float(gaps.sum() / confidence.size)
-
-
-def best_temperature(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], prior: float | None) -> float:
+def best_temperature(logits: Floats, labels: Ints, prior: float | None) -> float:
     """The temperature that minimizes the labels' negative log likelihood, drawn towards `prior` as if that had been
     seen on 50 more offers: golden-section search over its logarithm. logits: (offers, classes)."""
-    rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        best = scaled.max(1)
-        likelihood = scaled[rows, labels] - best - np.log(np.exp(scaled - best[:, None]).sum(1))
         pull = 0.0 if prior is None else PRIOR_OFFERS * (log_temperature - np.log(prior)) ** 2
-        return float(pull - likelihood.sum(dtype=np.float64))
+        return pull + _loss(logits, labels, np.full(1, np.exp(log_temperature), np.float32))
 
     ratio = (np.sqrt(5.0) - 1) / 2
     low, high = float(np.log(SMALLEST)), float(np.log(LARGEST))
@@ -102,3 +67,35 @@ def best_temperature(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int
             right = low + ratio * (high - low)
             at_right = loss(right)
     return round(float(np.exp((low + high) / 2)), 4)
+
+
+def _fit_slope(logits: Floats, labels: Ints, temperatures: Floats) -> float:
+    """Newton's method for what each offer's logits, over its temperature, are multiplied by: a + b log(entropy of the
+    logits as they are). The loss is convex in both, and the slope is b / a."""
+    shifted = scale_by_entropy(logits, 0.0)
+    inputs = np.stack([np.ones(len(labels)), log_entropy(shifted)], 1)
+    shifted /= temperatures[:, None]
+    of_label = shifted[np.arange(len(labels)), labels].astype(np.float64)
+    found = np.array([1.0, 0.0])
+    for _ in range(NEWTON_STEPS):
+        shares = np.exp(shifted * np.maximum(inputs @ found, LEAST_SCALE).astype(np.float32)[:, None])
+        shares /= shares.sum(1, keepdims=True)
+        mean = np.einsum("ij,ij->i", shares, shifted, dtype=np.float64)
+        spread = np.einsum("ij,ij,ij->i", shares, shifted, shifted, dtype=np.float64) - mean**2
+        gradient = inputs.T @ (mean - of_label) + [0.0, found[1] / SLOPE_SPREAD**2]
+        curvature = (inputs * np.maximum(spread, 0.0)[:, None]).T @ inputs + np.diag([1e-9, 1 / SLOPE_SPREAD**2])
+        step = np.linalg.solve(curvature, gradient)
+        found = found - step
+        found[0] = np.clip(found[0], SMALLEST, LARGEST)
+        found[1] = np.clip(found[1], -STEEPEST * found[0], STEEPEST * found[0])
+        if np.abs(step).max() < SMALL_STEP:
+            break
+    return round(float(found[1] / found[0]), 4)
+
+
+def _loss(logits: Floats, labels: Ints, temperatures: Floats) -> float:
+    """Negative log likelihood of the labels, summed, in nats. temperatures: of each offer, or one for all."""
+    scaled = scale_by_entropy(logits, 0.0)
+    scaled /= temperatures[:, None]
+    likelihood = scaled[np.arange(len(labels)), labels] - np.log(np.exp(scaled).sum(1))
+    return -float(likelihood.sum(dtype=np.float64))

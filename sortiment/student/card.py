@@ -21,8 +21,10 @@ logits = model(**tokenizer(["an offer's title"], padding=True, truncation=True, 
 ```
 
 The head has {head_width} outputs; {unused} of them are named `unused-N`, have a bias that gives them no probability,
-and wait for new categories. Divide the logits by the temperature of the offer's country in
-`calibration.json` before the softmax.
+and wait for new categories. For probabilities that are right as often as they say, take the other outputs' logits,
+multiply them by 1 + s log(h), where s is `entropy_slope` in `calibration.json` and h the entropy of their softmax as a
+share of the greatest possible (log({classes}); at least 0.001), divide them by the temperature of the offer's country
+there, and take the softmax.
 
 {vocabulary_note}
 ## Training
@@ -41,8 +43,8 @@ Mean loss by epoch: {losses}.
 | student | {accuracy:.4f} | {macro_f1:.4f} |
 | teacher | {teacher_accuracy:.4f} | {teacher_macro_f1:.4f} |
 
-Agreement with the teacher {teacher_agreement:.4f}; expected calibration error {calibration_error_before:.4f} before the
-temperatures, {calibration_error_after:.4f} after.
+Agreement with the teacher {teacher_agreement:.4f}; expected calibration error {calibration_error_before:.4f} before
+calibration, {calibration_error_after:.4f} after.
 """
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sortiment.calibration import read_calibration
 from sortiment.engines.machine import count_cores
 from sortiment.errors import TrainingError
 from sortiment.student.body import first_token_logits, load_student, move_student, pad_id_of
-from sortiment.student.calibration import read_calibration
 from sortiment.student.prediction import Classification, rank_top
 from sortiment.student.scoring import SCORING_BATCH, choose_device, has_bf16, map_rows
 from sortiment.student.tokens import load_tokenizer, tokenize
@@ -82,11 +82,8 @@ class StudentClassifier:
         self, texts: Sequence[str], countries: Sequence[str] | None, batch: int, top_k: int
     ) -> Classification:
         logits = self.score(texts, batch)
-        logits /= self.calibration.of(countries, len(texts))[:, None]
-        logits -= logits.max(1, keepdims=True, initial=-np.inf)
-        probability = np.exp(logits)
-        probability /= probability.sum(1, keepdims=True)
-        return rank_top(probability, top_k)
+        shares = self.calibration.probabilities(logits, self.calibration.of(countries, len(texts)))
+        return rank_top(shares, top_k)
 
 
 def read_classes(folder: Path) -> list[str]:

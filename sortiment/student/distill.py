@@ -13,6 +13,7 @@ from transformers import BertForSequenceClassification
 
 from sortiment.artifacts import content_version, file_sha256
 from sortiment.blobs import write_atomically
+from sortiment.calibration import Calibration
 from sortiment.encoders import FeatureCache
 from sortiment.engines.machine import count_cores
 from sortiment.progress import Progress
@@ -25,7 +26,6 @@ from sortiment.student.body import (
     move_student,
     refuse_broken,
 )
-from sortiment.student.calibration import Calibration
 from sortiment.student.card import write_card
 from sortiment.student.classifier import CLASSES_FILE, STUDENT_FILE, read_classes, read_max_tokens
 from sortiment.student.corpus import (
@@ -134,6 +134,7 @@ def run_distillation(
         best_epoch=stopping.best_epoch if stopping else None,
         stopped_after=len(losses) if len(losses) < plan.epochs else None,
         temperature=calibration.temperature,
+        entropy_slope=calibration.entropy_slope,
         seconds=time.monotonic() - started,
         offers_per_s=rate,
         resumed_epochs=resumed,

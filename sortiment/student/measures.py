@@ -1,15 +1,16 @@
-"""A fresh student on the labelled validation offers: temperatures, and the figures of its report.
+"""A fresh student on the labelled validation offers: calibration, and the figures of its report.
 
 Accuracy and macro-F1 here are for a report; evaluation has the full set, with intervals.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.student.calibration import Calibration, calibration_error, fit_calibration
+from sortiment.calibration import Calibration, calibration_error
+from sortiment.student.calibration import fit_calibration
 from sortiment.student.corpus import NO_CLASS, Corpus
 
 Ints = npt.NDArray[np.int32]
@@ -18,7 +19,7 @@ Rows = npt.NDArray[np.int64]
 
 
 def measure_validation(corpus: Corpus, score: Callable[[Rows], Floats]) -> tuple[Calibration, dict[str, Any]]:
-    """Temperatures and figures. score: logits of corpus rows, (rows, outputs), outputs past the classes unused."""
+    """Calibration and figures. score: logits of corpus rows, (rows, outputs), outputs past the classes unused."""
     rows = corpus.labelled_rows("validation")
     labels = corpus.labels[rows]
     countries = [corpus.countries[country] for country in corpus.country[rows]]
@@ -33,8 +34,8 @@ def measure_validation(corpus: Corpus, score: Callable[[Rows], Floats]) -> tuple
         "teacher_accuracy": accuracy_of(teacher, labels),
         "teacher_macro_f1": macro_f1_of(teacher, labels),
         "teacher_agreement": accuracy_of(best, teacher),
-        "calibration_error_before": _error(logits, labels, np.ones(len(rows), np.float32)),
-        "calibration_error_after": _error(logits, labels, calibration.of(countries, len(rows))),
+        "calibration_error_before": _error(logits, labels, Calibration(), countries),
+        "calibration_error_after": _error(logits, labels, calibration, countries),
     }
 
 
@@ -62,9 +63,8 @@ def macro_f1_of(predicted: Ints, labels: Ints) -> float:
     return round(float((2 * right / np.maximum(truly + said, 1))[present].mean()), 4)
 
 
-def _error(logits: Floats, labels: Ints, temperature: Floats) -> float:
+def _error(logits: Floats, labels: Ints, calibration: Calibration, countries: Sequence[str]) -> float:
     if not len(labels):
         return 0.0
-    scaled = logits / temperature[:, None]
-    confidence = 1 / np.exp(scaled - scaled.max(1, keepdims=True)).sum(1)
-    return round(calibration_error(confidence.astype(np.float32), scaled.argmax(1) == labels), 4)
+    shares = calibration.probabilities(logits, calibration.of(countries, len(labels)))
+    return round(calibration_error(shares.max(1), shares.argmax(1) == labels), 4)

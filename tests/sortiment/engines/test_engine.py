@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sortiment.engines import TARGETS, Engine, load_engine
+from sortiment.engines.engine import rank_top
 from sortiment.errors import EngineError, EngineUnavailable
 from tests.sortiment.engines.conftest import CLASSES
 
@@ -104,6 +105,21 @@ def test_a_text_that_is_no_text_is_named(engines: dict[str, Engine]) -> None:
 def test_an_engine_knows_the_columns_of_its_texts(engines: dict[str, Engine]) -> None:
     assert engines["onnx-int8"].inputs == ("title", "brand")
     assert engines["onnx-int8"].classes == tuple(CLASSES)
+
+
+def test_countries_must_be_as_many_as_texts(engines: dict[str, Engine]) -> None:
+    with pytest.raises(EngineError, match="differ in number"):
+        engines["torch-fp32"].classify(["a title", "another"], ["DE"])
+
+
+def test_ties_go_to_the_lower_class() -> None:
+    index, _, margin = rank_top(np.array([[0.4, 0.4, 0.2]], np.float32))
+    assert (index[0], margin[0]) == (0, 0)
+
+
+def test_a_single_class_is_certain() -> None:
+    index, confidence, margin = rank_top(np.ones((2, 1), np.float32))
+    assert (index.tolist(), confidence.tolist(), margin.tolist()) == ([0, 0], [1, 1], [1, 1])
 
 
 def test_a_head_with_fewer_outputs_than_classes_is_refused(compiled: dict[str, Path], tmp_path: Path) -> None:

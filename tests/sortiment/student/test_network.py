@@ -15,7 +15,6 @@ from sortiment.student.body import (
     first_token_logits,
     head_width,
 )
-from sortiment.student.calibration import calibration_error, fit_calibration
 from sortiment.student.epochs import Plan
 from sortiment.student.head import choose_rows, emphasize_tail
 from sortiment.student.lesson import distillation_loss
@@ -133,24 +132,6 @@ def test_the_learning_rate_rises_then_falls_to_zero() -> None:
     assert rates.index(max(rates)) in (3, 4)
     assert rates[-1] < 0.06
     assert rates[0] < rates[1] < rates[2]
-
-
-def test_temperatures_mend_overconfidence_country_by_country() -> None:
-    draw = np.random.default_rng(1)
-    logits = draw.normal(size=(4000, 8)).astype(np.float32) * 2
-    share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    labels = np.array([draw.choice(8, p=row / row.sum()) for row in share.astype(np.float64)], np.int32)
-    countries = ["DE"] * 2000 + ["GB"] * 2000
-    shouted = logits * np.where(np.arange(4000) < 2000, 3.0, 1.0)[:, None].astype(np.float32)
-    found = fit_calibration(shouted, labels, countries)
-    assert found.temperature["DE"] == pytest.approx(3.0, rel=0.15)
-    assert found.temperature["GB"] == pytest.approx(1.0, rel=0.15)
-    assert found.of(["FR"], 1)[0] == np.float32(found.default)
-
-
-def test_a_perfectly_calibrated_confidence_has_no_error() -> None:
-    assert calibration_error(np.full(10, 0.8, np.float32), np.arange(10) < 8) == pytest.approx(0.0, abs=1e-6)
-    assert calibration_error(np.full(10, 0.8, np.float32), np.arange(10) < 3) == pytest.approx(0.5, abs=1e-6)
 
 
 def test_small_classes_are_lifted_and_equal_ones_are_not(tiny_encoder: Path) -> None:
