@@ -34,15 +34,18 @@ def fast_student(
     store, settings = storage.store, market.settings
     samples, labels = store.current_partitions("training_sample"), store.current_partitions("teacher_soft_labels")
     samples = {key: sample for key, sample in samples.items() if key in labels}
-    tree = store.current("taxonomy")
+    shown = progress.of(context.log)
+    encoder, tree = market.encoder(shown), store.current("taxonomy")
+    inputs = {"samples": versions_of(samples), "soft_labels": versions_of(labels), "taxonomy": tree.version}
     recipe = Recipe(
-        {"samples": versions_of(samples), "soft_labels": versions_of(labels), "taxonomy": tree.version},
+        inputs | ({"encoder": encoder.version} if settings.fast.alignment else {}),
         shaping_of(settings.fast, settings.student, settings.encoder),
         CODE_VERSION,
         ("torch",),
     )
 
     def write(out: Any) -> Mapping[str, Any]:
+        from sortiment.encoders import FeatureCache
         from sortiment.fast import distill_fast
         from sortiment.taxonomy import load_taxonomy
         from sortiment.teacher import names_of
@@ -55,8 +58,9 @@ def fast_student(
             out,
             settings.student,
             settings.encoder,
-            progress.of(context.log),
+            shown,
             names_of(load_taxonomy(tree.path)),
+            FeatureCache(market.features, encoder, settings.encoder),
         )
         context.log.info(f"{report.offers_per_s:,.0f} offers/s, {report.seconds:,.0f} s")
         return report.summary()

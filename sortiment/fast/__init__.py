@@ -14,6 +14,7 @@ from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, FastSettings, StudentSettings
 
 if TYPE_CHECKING:
+    from sortiment.encoders import FeatureCache
     from sortiment.fast.classifier import FastClassifier
     from sortiment.teacher import CategoryNames
 
@@ -73,13 +74,14 @@ def distill_fast(
     encoder: EncoderSettings | None = None,
     progress: Progress = silent,
     names: "CategoryNames | None" = None,
+    features: "FeatureCache | None" = None,
 ) -> FastReport:
     """Train a fast student and write it to `out`: `weights.safetensors`, `words.json`, `fast.json`, `classes.json` and
     `calibration.json`.
 
     samples, soft_labels: partition key to artifact folder, as for `sortiment.student.distill_student`. student: how
     labels and teacher are weighed. encoder: which columns are read. names: each category's paths, as the teacher has
-    them. Raises TrainingError.
+    them. features: the embeddings of the teacher's encoder, for `fast.alignment`. Raises TrainingError.
     """
     from sortiment.fast.training import run_fast_distillation
 
@@ -93,6 +95,7 @@ def distill_fast(
         encoder or EncoderSettings(),
         progress,
         names or {},
+        features,
     )
 
 
@@ -102,7 +105,7 @@ def shaping_of(fast: FastSettings, student: StudentSettings, encoder: EncoderSet
         "fast": fast.model_dump(mode="json"),
         "student": {"label_noise": student.label_noise, "label_share": student.label_share},
         "inputs": list(encoder.inputs),
-    }
+    } | ({"encoder": encoder.model_dump(mode="json")} if fast.alignment else {})
 
 
 def passes_for(texts: int, settings: FastSettings) -> int:

@@ -4,7 +4,8 @@ Each word, pair of words and run of characters has a vector; a text's is their w
 two dense layers make class scores of it (Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods for
 Text Classification"). A word's vector is summed beforehand, as its class scores are, so a text costs its words' rows
 and two small products. It learns from all that the teacher answered, most of it titles that no shop wrote, and learns
-the more the more of these there are: what it says of a word beside another comes from there.
+the more the more of these there are: what it says of a word beside another comes from there. While it learns, its
+states are drawn to the embeddings of the teacher's encoder (`sortiment/student/alignment.py`).
 """
 
 from collections.abc import Callable
@@ -21,14 +22,16 @@ from sortiment.fast.features import Features
 from sortiment.fast.network import DenseLayers, Floats
 from sortiment.progress import Step
 from sortiment.settings import FastSettings
+from sortiment.student.alignment import Alignment, Embeddings
 from sortiment.student.epochs import rate_share
 from sortiment.student.lesson import distillation_loss
 
 START_SPREAD = 0.1  # of the vectors before the first step
 FAST_STREAM = 30  # of random numbers
 
-# index, probability and rest of some texts, as `sortiment.student.targets.Targets.of` gives them
-Answers = Callable[[npt.NDArray[np.int64]], tuple[npt.NDArray[np.int64], Floats, Floats]]
+Rows = npt.NDArray[np.int64]
+# index, probability and rest of some of the corpus's rows, as `sortiment.student.targets.Targets.of` gives them
+Answers = Callable[[Rows], tuple[npt.NDArray[np.int64], Floats, Floats]]
 
 
 @dataclass(frozen=True)
@@ -43,19 +46,32 @@ class Averaging:
 
 
 def teach_averaging(
-    features: Features, answers: Answers, classes: int, settings: FastSettings, seed: int, step: Step
+    features: Features,
+    rows: Rows,
+    answers: Answers,
+    classes: int,
+    settings: FastSettings,
+    step: Step,
+    embeddings: Embeddings | None = None,
 ) -> Averaging:
-    """features: of all texts to learn from; answers: what each should be told, by its row there. The same bytes for the
-    same inputs and cores. Raises TrainingError where the loss is not a number."""
+    """features: of all texts to learn from; rows: which of the corpus's they are; answers: what each should be told.
+    embeddings: where `settings.alignment` asks for them. The same bytes for the same inputs and cores. Raises
+    TrainingError where the loss is not a number."""
+    seed = settings.seed
     torch.manual_seed(seed)
     parts = features.composed()
     table = nn.EmbeddingBag(parts.shape[1], settings.width, mode="sum", sparse=True)
     nn.init.normal_(table.weight, std=START_SPREAD)
     outputs = classes + 1  # the last one stays unused, as in students
     layers = DenseLayers(settings.width, settings.hidden, outputs, settings.dropout)
+    learning = nn.ModuleDict({"layers": layers})
+    alignment = None
+    if embeddings is not None:
+        alignment = Alignment(embeddings, settings.alignment, settings.hidden + settings.width, seed)
+        learning["alignment"] = alignment
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.SparseAdam(list(table.parameters()), lr=settings.learning_rate),
-        torch.optim.AdamW(layers.parameters(), lr=settings.learning_rate),
+        torch.optim.AdamW(learning.parameters(), lr=settings.learning_rate),
     ]
     texts, passes = parts.shape[0], passes_for(parts.shape[0], settings)
     steps, done, losses = passes * -(-texts // settings.batch_offers), 0, []
@@ -65,9 +81,11 @@ def teach_averaging(
             batch = order[at : at + settings.batch_offers]
             some = parts[batch]
             flat, starts, weights = (torch.from_numpy(part) for part in (some.indices, some.indptr[:-1], some.data))
-            index, probability, rest = (torch.from_numpy(part) for part in answers(batch))
-            logits = layers(table(flat, starts, per_sample_weights=weights))
-            loss = distillation_loss(logits, index, probability, rest, temperature=1.0)
+            index, probability, rest = (torch.from_numpy(part) for part in answers(rows[batch]))
+            states = layers.states(table(flat, starts, per_sample_weights=weights))
+            loss = distillation_loss(layers.outer(states), index, probability, rest, temperature=1.0)
+            if alignment is not None:
+                loss = loss + (1.0 - done / steps) * alignment.loss(states, rows[batch])
             value = float(loss.detach())
             if not np.isfinite(value):
                 raise TrainingError(
@@ -88,9 +106,9 @@ def teach_averaging(
         losses.append(round(total / texts, 4))
     vectors: Floats = table.weight.detach().numpy()
     own, runs = vectors[: features.table_rows], vectors[features.table_rows :]
-    rows: Floats = features.spelling[: features.table_rows] @ runs
-    rows += features.own[: features.table_rows, None] * own
-    return Averaging(rows, runs, _without_unused(layers), tuple(losses))
+    spelled: Floats = features.spelling[: features.table_rows] @ runs
+    spelled += features.own[: features.table_rows, None] * own
+    return Averaging(spelled, runs, _without_unused(layers), tuple(losses))
 
 
 def _without_unused(layers: DenseLayers) -> DenseLayers:

@@ -39,10 +39,14 @@ class DenseLayers(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, vectors: Tensor) -> Tensor:
+        logits: Tensor = self.outer(self.states(vectors))
+        return logits
+
+    def states(self, vectors: Tensor) -> Tensor:
+        """What the logits are read from: the hidden units and the vector, [texts, hidden + width]."""
         seen = self.dropout(self.spread(vectors))
         units = self.dropout(nn.functional.gelu(self.inner(seen)))
-        logits: Tensor = self.outer(torch.cat([units, seen], 1))
-        return logits
+        return torch.cat([units, seen], 1)
 
 
 @dataclass(frozen=True)

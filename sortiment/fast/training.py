@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from sortiment.encoders import FeatureCache
 from sortiment.engines.machine import count_cores
 from sortiment.errors import TrainingError
 from sortiment.fast import FastReport, passes_for
@@ -24,6 +25,7 @@ from sortiment.fast.solving import Solution, solve_ridge
 from sortiment.fast.words import count_words
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings, FastSettings, StudentSettings
+from sortiment.student.alignment import Embeddings, read_embeddings
 from sortiment.student.calibration import best_temperature
 from sortiment.student.corpus import NO_CLASS, Corpus, add_names, add_transfer_titles, read_corpus
 from sortiment.student.directory import write_json
@@ -46,6 +48,7 @@ def run_fast_distillation(
     encoder: EncoderSettings,
     progress: Progress,
     names: CategoryNames,
+    embedded: FeatureCache | None,
 ) -> FastReport:
     """See `sortiment.fast.distill_fast`."""
     started = time.monotonic()
@@ -73,7 +76,8 @@ def run_fast_distillation(
     solved, prior = _solve(features, named, wanted, settings, progress)
     averaging = None
     if settings.width:
-        averaging = _teach(features, lesson, targets, train, made_up, named, settings, progress)
+        embeddings = read_embeddings(lesson, np.concatenate([train, made_up]), embedded, settings.alignment, progress)
+        averaging = _teach(features, lesson, targets, train, made_up, named, embeddings, settings, progress)
     rate = len(train) / max(time.monotonic() - teaching, 1e-9)
     lift = _lift_small(wanted, settings.tail_emphasis)
     tables = _join(features, solved, averaging, lift, corpus, max_words)
@@ -141,6 +145,7 @@ def _teach(
     train: npt.NDArray[np.int64],
     made_up: npt.NDArray[np.int64],
     named: NameTexts | None,
+    embeddings: Embeddings | None,
     settings: FastSettings,
     progress: Progress,
 ) -> Averaging:
@@ -153,9 +158,7 @@ def _teach(
     every = replace(features, texts=features.texts[places])
     total = len(places) * passes_for(len(places), settings)
     with progress("teach the fast student's network", total=total, unit="texts") as step:
-        return teach_averaging(
-            every, lambda some: targets.of(rows[some]), len(lesson.classes), settings, settings.seed, step
-        )
+        return teach_averaging(every, rows, targets.of, len(lesson.classes), settings, step, embeddings)
 
 
 def _join(

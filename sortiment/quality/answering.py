@@ -187,19 +187,23 @@ def _answer_as_student(
     lesson = make_lesson(bench, split, distilled=arm.taught)
     settings, path = bench.settings, bench.encoder.path
     learned = (lesson.samples, lesson.soft_labels, lesson.classes)
-    shared: dict[str, Any] = {"encoder": settings.encoder, "progress": bench.progress, "names": split.category_names}
+    shared: dict[str, Any] = {
+        "encoder": settings.encoder,
+        "progress": bench.progress,
+        "names": split.category_names,
+        "features": FeatureCache(bench.features, bench.encoder, settings.encoder),
+    }
     classifier: Any
     if arm.model == "fast":
         from sortiment.fast import distill_fast, load_fast_classifier
 
-        distill_fast(*learned, settings.fast, out, settings.student, **shared)
+        distill_fast(*learned, arm.fast_settings(settings.fast), out, settings.student, **shared)
         classifier = load_fast_classifier(out)
     else:
         from sortiment.student import distill_student, load_classifier
 
         own = arm.student_settings(settings.student)
-        features = FeatureCache(bench.features, bench.encoder, settings.encoder)
-        distill_student(*learned, path, own, out, features=features, **shared)
+        distill_student(*learned, path, own, out, **shared)
         classifier = load_classifier(out)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     texts, countries = texts_of(bench, test), test["country"].to_pylist()

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from sortiment.errors import SettingsError
 from sortiment.fast import passes_for
-from sortiment.settings import Settings, StudentSettings, TeacherSettings
+from sortiment.settings import FastSettings, Settings, StudentSettings, TeacherSettings
 from sortiment.student import epochs_for
 
 Probe = Literal["unknown", "behaviour"]
@@ -53,6 +53,10 @@ class Arm:
     def student_settings(self, settings: StudentSettings) -> StudentSettings:
         """The MiniLM student's: one that learns from labels alone is not aligned with the teacher's encoder either."""
         return settings.model_copy(update={"layers": self.layers} | ({"alignment": 0.0} if self.hard else {}))
+
+    def fast_settings(self, settings: FastSettings) -> FastSettings:
+        """The fast student's, as for MiniLM."""
+        return settings.model_copy(update={"alignment": 0.0}) if self.hard else settings
 
 
 @dataclass(frozen=True)

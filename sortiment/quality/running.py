@@ -224,7 +224,7 @@ def row_recipe(bench: Bench, split: SplitOffers, task: Task) -> Recipe:
         own["student"] = arm.student_settings(settings.student).model_dump(mode="json")
     if arm.model == "fast":
         code.append(FAST_VERSION)
-        own |= shaping_of(settings.fast, settings.student, settings.encoder)
+        own |= shaping_of(arm.fast_settings(settings.fast), settings.student, settings.encoder)
     return Recipe(inputs, own, "-".join(code), PACKAGES)
 
 

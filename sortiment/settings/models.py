@@ -204,11 +204,11 @@ class StudentSettings(StageSettings):
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's, on matrices other than the token table")
     temperature: float = Field(1.0, ge=1, le=20, description="softens the target and the student in the loss")
     alignment: float = Field(
-        0.0,
+        2.0,
         ge=0,
         le=100,
-        description="weight, in the loss, of the cosine distance between an offer's state in the student and its "
-        "embedding by the teacher's encoder; 0 = none",
+        description="weight, in the loss, of the cosine distance between a text's state in the student and its "
+        "embedding by the teacher's encoder, less their mean; falls to 0 while the student learns; 0 = none",
     )
     patience: int = Field(
         0,
@@ -252,6 +252,7 @@ class FastSettings(StageSettings):
     tail_emphasis: Share = Field(0.1, description="a class's score is divided by its share of the offers to this power")
     width: int = Field(128, ge=0, le=4096, description="numbers of a word's vector in the averaging network; 0 = none")
     hidden: int = Field(128, ge=1, le=8192, description="units between a text's vector and the classes")
+    alignment: float = Field(3.0, ge=0, le=100, description="as student.alignment, of the averaging network")
     dropout: Share = Field(0.1, description="of the vector and of the hidden units, while the network learns")
     passes: int = Field(5, ge=1, le=100, description="the network's passes over offers, names and made-up titles")
     least_steps: int = Field(500, ge=0, le=1_000_000, description="few texts get more passes, until so many steps")

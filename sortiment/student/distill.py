@@ -80,7 +80,7 @@ def run_distillation(
         corpus = add_names(corpus, write_names(names, corpus.classes, settings.most_names))
     targets = weigh_targets(corpus, settings.label_noise, settings.label_share)
     rows = rows_to_learn(corpus, changed if start_from else None, settings)
-    embeddings = read_embeddings(corpus, rows, features, settings)
+    embeddings = read_embeddings(corpus, rows, features, settings.alignment, progress)
     refuse_unjudged(corpus, settings.patience)
     known = _fingerprint(
         samples, soft_labels, corpus, encoder_folder, settings, encoder, start_from, changed, embeddings

@@ -49,6 +49,10 @@ class Plan:
     def steps_per_epoch(self) -> int:
         return -(-len(self.rows) // self.batch_offers)
 
+    def left_at(self, step: int) -> float:
+        """The share of the training that is still to come: from 1 down to 0."""
+        return 1.0 - step / (self.steps_per_epoch * self.epochs)
+
     def rate_at(self, step: int) -> float:
         """The share of the learning rate at a step."""
         return rate_share(step, self.steps_per_epoch * self.epochs, self.warmup_share)

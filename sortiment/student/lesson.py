@@ -68,7 +68,9 @@ class Lesson(EpochLesson):
         logits = head_logits(self.student, features).float()
         listed, probability, rest = (torch.from_numpy(part).to(self.device) for part in self.targets.of(batch))
         loss = distillation_loss(logits, listed, probability, rest, temperature=self.temperature)
-        return loss if self.alignment is None else loss + self.alignment.loss(features, batch)
+        if self.alignment is None:
+            return loss
+        return loss + self.plan.left_at(self.step) * self.alignment.loss(features, batch)
 
 
 def distillation_loss(logits: Tensor, index: Tensor, probability: Tensor, rest: Tensor, temperature: float) -> Tensor:

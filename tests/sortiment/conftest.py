@@ -64,8 +64,9 @@ def tiny_market(tmp_path_factory: pytest.TempPathFactory) -> TinyMarket:
 @pytest.fixture(scope="session")
 def quick_settings() -> StudentSettings:
     return StudentSettings(
-        epochs=2, least_steps=0, batch_offers=32, learning_rate=3e-3, head_multiple=8, precision="fp32", device="cpu"
-    )
+        epochs=2, least_steps=0, batch_offers=32, learning_rate=3e-3, head_multiple=8, precision="fp32", device="cpu",
+        alignment=0.0,
+    )  # fmt: skip
 
 
 def write_encoder(folder: Path, hidden: int = 32) -> Path:

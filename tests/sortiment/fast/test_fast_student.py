@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sortiment.artifacts import file_sha256
 from sortiment.errors import TrainingError
@@ -16,6 +17,7 @@ from sortiment.fast.spelling import pair_buckets, spell
 from sortiment.fast.words import WordReader, cut_words, list_words
 from sortiment.progress import silent
 from sortiment.settings import FastSettings
+from sortiment.student.alignment import Embeddings
 from sortiment.student.tokens import LEAST_READ
 
 TITLES = ["red smartphone mini", "case for mini", "espresso", "best matcha tea set", "lantern 2x", "xl armchair pro"]
@@ -171,7 +173,7 @@ def test_the_network_learns_what_no_sum_of_words_says() -> None:
         sure = np.ones((len(rows), 1), np.float32)
         return truth[rows, None], sure, np.zeros(len(rows), np.float32)
 
-    taught = teach_averaging(features, answers, 2, settings, 0, silent("", None).__enter__())
+    taught = teach_averaging(features, np.arange(600), answers, 2, settings, silent("", None).__enter__())
     assert (_layered(features, taught).argmax(1) == truth).mean() > 0.98
     assert taught.losses[-1] < 0.1 < taught.losses[0]
     assert len(taught.losses) == passes_for(600, settings) == 60
@@ -184,6 +186,37 @@ def _layered(features: Any, taught: Averaging) -> Any:
     return taught.layers(vectors).numpy()
 
 
+def test_its_states_are_drawn_to_the_embeddings() -> None:
+    """Titles of two kinds, which no class tells apart and the embeddings do, also where a word was never seen."""
+    chance = np.random.default_rng(1)
+    kinds = chance.integers(2, size=300)
+    things, colours = np.array(["lampion", "teapot"])[kinds], chance.choice(["red", "blue", "old"], 300)
+    titles = [f"{thing} {colour} {n}" for n, (thing, colour) in enumerate(zip(things, colours, strict=True))]
+    features = collect_features(titles, 64, 1, 10_000)
+    towards = np.where(kinds[:, None] == 1, [[1.0, 0.0, 0.5]], [[0.0, 1.0, -0.5]]).astype(np.float16)
+    embeddings = Embeddings(towards, np.arange(300), {})
+
+    def answers(rows: Any) -> Any:
+        return np.zeros((len(rows), 1), np.int64), np.ones((len(rows), 1), np.float32), np.zeros(len(rows), np.float32)
+
+    spread = []
+    for given in (None, embeddings):
+        settings = FastSettings(width=16, hidden=16, least_steps=200, batch_offers=64, alignment=5.0)
+        taught = teach_averaging(features, np.arange(300), answers, 2, settings, silent("", None).__enter__(), given)
+        vectors = torch.from_numpy(features.texts[:, : features.table_rows] @ taught.rows)
+        states = taught.layers.states(vectors).numpy()
+        states /= np.linalg.norm(states, axis=1, keepdims=True)
+        cosines, same = states @ states.T, kinds[:, None] == kinds
+        spread.append(cosines[same].mean() - cosines[~same].mean())
+    assert spread[1] > spread[0] + 0.2
+
+
+def test_an_alignment_without_a_cache_of_embeddings_is_refused(tiny_market: Any, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"no cache of them was given; seen: 1\.0"):
+        _distill(tiny_market, tmp_path / "out", alignment=1.0)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_loss_that_is_not_a_number_is_told_with_what_to_do() -> None:
     features = collect_features(["tea set", "red lamp"], 64, 1, 10_000)
 
@@ -191,7 +224,7 @@ def test_a_loss_that_is_not_a_number_is_told_with_what_to_do() -> None:
         return np.zeros((len(rows), 1), np.int64), np.full((len(rows), 1), np.nan, np.float32), np.zeros(len(rows))
 
     with pytest.raises(TrainingError, match=r"not a number at step 0") as found:
-        teach_averaging(features, answers, 2, FastSettings(), 0, silent("", None).__enter__())
+        teach_averaging(features, np.arange(2), answers, 2, FastSettings(), silent("", None).__enter__())
     assert "fast.width 0" in str(found.value)
 
 
@@ -224,7 +257,7 @@ def test_beyond_the_most_weights_rare_words_lose_their_rows_and_are_spelled(tiny
 def test_names_teach_words_that_no_offer_has_and_codes_teach_nothing(tiny_market: Any, tmp_path: Path) -> None:
     names = {category: [("Shop", f"{category} {word}")] for category, word in zip(TRUTH, UNSEEN, strict=True)}
     codes = {category: [("Shop", f"Q{number}")] for number, category in enumerate(TRUTH)}
-    share = (tiny_market.samples, tiny_market.soft_labels, tiny_market.classes, FastSettings())
+    share = (tiny_market.samples, tiny_market.soft_labels, tiny_market.classes, FastSettings(alignment=0.0))
     with_names = distill_fast(*share, tmp_path / "names", names=names)
     with_codes = distill_fast(*share, tmp_path / "codes", names=codes)
     assert with_names.name_strength == pytest.approx(1.0)
@@ -249,4 +282,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def _distill(market: Any, out: Path, **changes: Any) -> FastReport:
-    return distill_fast(market.samples, market.soft_labels, market.classes, FastSettings(**changes), out)
+    return distill_fast(
+        market.samples, market.soft_labels, market.classes, FastSettings(**({"alignment": 0.0} | changes)), out
+    )

@@ -34,27 +34,37 @@ def cache_of(encoder: Path, market: Any, root: Path, share: float = 1.0) -> Feat
 
 
 def nearness(student: Path, market: Any, cache: FeatureCache) -> float:
-    """Mean cosine of the student's states and the embeddings, over all offers."""
+    """How alike the student's states and the embeddings see all offers."""
     texts = read_corpus(market.samples, market.soft_labels, market.classes, ENCODER.inputs).texts
     network = load_student(student)
     tokens = tokenize_texts(student, texts, network, ENCODER)
     states = map_rows(network, tokens, np.arange(len(texts)), first_token_features, bf16=False)
     wanted, there = cache.find(texts)
     assert there.all()
-    return float(torch.cosine_similarity(torch.from_numpy(states), torch.from_numpy(wanted)).mean())
+    return score_structure(states, wanted)
+
+
+def score_structure(states: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> float:
+    """How far distances between states follow distances between embeddings: correlation of their cosines."""
+    cosines = []
+    for vectors in (states, wanted):
+        centred = vectors - vectors.mean(0)
+        centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+        cosines.append((centred @ centred.T)[np.triu_indices(len(centred), 1)])
+    return float(np.corrcoef(*cosines)[0, 1])
 
 
 def test_an_aligned_student_is_nearer_to_its_teachers_embeddings_and_still_learns(
     tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
 ) -> None:
     cache = cache_of(tiny_encoder, tiny_market, tmp_path)
-    aligned = quick_settings.model_copy(update={"alignment": 1.0})
+    aligned = quick_settings.model_copy(update={"alignment": 10.0})
     distill(tiny_market, tiny_encoder, quick_settings, tmp_path / "without", names=NAMES)
     distill(tiny_market, tiny_encoder, quick_settings, tmp_path / "off", names=NAMES, features=cache)
     report = distill(tiny_market, tiny_encoder, aligned, tmp_path / "aligned", names=NAMES, features=cache)
     assert hashes_of(tmp_path / "off") == hashes_of(tmp_path / "without")
     near, far = (nearness(tmp_path / name, tiny_market, cache) for name in ("aligned", "without"))
-    assert near > far + 0.2
+    assert near > far + 0.1
     assert report.macro_f1 > 0.95
 
 
@@ -80,23 +90,30 @@ def test_a_wider_encoder_is_met_through_a_map_that_is_thrown_away_and_a_killed_r
         assert not [name for name in network.keys() if "alignment" in name]  # noqa: SIM118
 
 
-def test_offers_without_an_embedding_are_refused_before_anything_is_computed(
+def test_what_has_no_embedding_yet_is_embedded(
     tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
 ) -> None:
     aligned = quick_settings.model_copy(update={"alignment": 1.0})
-    with pytest.raises(TrainingError, match=r"none were given; seen: 1\.0; allowed: 0, or a feature cache"):
+    for name, share in (("whole", 1.0), ("half", 0.5)):
+        cache = cache_of(tiny_encoder, tiny_market, tmp_path / name, share=share)
+        distill(tiny_market, tiny_encoder, aligned, tmp_path / name / "out", features=cache)
+    assert hashes_of(tmp_path / "half" / "out") == hashes_of(tmp_path / "whole" / "out")
+
+
+def test_an_alignment_without_a_cache_is_refused_before_anything_is_computed(
+    tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
+) -> None:
+    aligned = quick_settings.model_copy(update={"alignment": 1.0})
+    with pytest.raises(TrainingError, match=r"no cache of them was given; seen: 1\.0; allowed: 0, or a feature cache"):
         distill(tiny_market, tiny_encoder, aligned, tmp_path / "out")
-    cache = cache_of(tiny_encoder, tiny_market, tmp_path, share=0.5)
-    with pytest.raises(TrainingError, match=r"some are not there; seen: '[\d,]+ of 1,152 are.*teacher_soft_labels"):
-        distill(tiny_market, tiny_encoder, aligned, tmp_path / "out", features=cache)
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_names_pull_nothing() -> None:
-    embeddings = Embeddings(np.eye(2, 3, dtype=np.float32), np.array([0, -1, 1]), {})
+    embeddings = Embeddings(np.eye(2, 3, dtype=np.float16), np.array([0, -1, 1]), {})
     alignment = Alignment(embeddings, weight=2.0, hidden=3, seed=0)
     states = torch.tensor([[5.0, 0.0, 0.0], [0.0, 0.0, 9.0], [0.0, -1.0, 0.0]])
     rows = np.arange(3)
-    assert float(alignment.loss(states, rows)) == pytest.approx(2.0 * (0.0 + 0.0 + 2.0) / 3)
-    assert float(alignment.loss(states[1:2], rows[1:2])) == 0.0
-    assert alignment.named_weights() == {}
+    assert float(alignment.loss(states, rows).detach()) == pytest.approx(2.0 * (0.0 + 0.0 + 2.0) / 3)
+    assert float(alignment.loss(states[1:2], rows[1:2]).detach()) == 0.0
+    assert list(alignment.named_weights()) == ["alignment.map"]

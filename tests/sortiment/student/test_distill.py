@@ -169,7 +169,7 @@ def test_the_card_says_what_trimming_the_vocabulary_saved_and_changed(trained: t
 
 
 def test_few_offers_get_as_many_passes_as_make_the_least_steps() -> None:
-    settings = StudentSettings(epochs=3, batch_offers=32, least_steps=1_000)
+    settings = StudentSettings(epochs=3, batch_offers=32, least_steps=1_000, alignment=0.0)
     assert epochs_for(3_200, settings) == 10
     assert epochs_for(320_000, settings) == 3
     assert epochs_for(0, settings) == 1_000
