@@ -22,6 +22,7 @@ from sortiment.progress import Step
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
+CODE_VERSION = "2"  # with a slope over entropy
 CHARACTER_RANGES = ((3, 4), (2, 5))
 COSTS = (1.0, 0.3, 3.0)
 FIRST_COST = COSTS[0]

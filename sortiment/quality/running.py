@@ -22,6 +22,7 @@ from sortiment.feeds import FeedSpec
 from sortiment.quality import CODE_VERSION
 from sortiment.quality.answering import answer_test_offers, labelled_side, read_split
 from sortiment.quality.arms import Arm, Probe, Size, Task, expect_seconds, expect_teacher_seconds, order_tasks
+from sortiment.quality.baselines import CODE_VERSION as BASELINES_VERSION
 from sortiment.quality.lessons import Bench, has_teacher
 from sortiment.quality.new_country import synthetic_country, synthetic_market, taxonomy_countries
 from sortiment.quality.offers import FeedOffers, load_offers
@@ -219,6 +220,8 @@ def row_recipe(bench: Bench, split: SplitOffers, task: Task) -> Recipe:
         }
     if arm.model in ("teacher", "student") or arm.taught:
         inputs["encoder"] = bench.encoder.version
+    if arm.model in ("tfidf", "fasttext"):
+        code.append(BASELINES_VERSION)
     if arm.model == "student":
         code.append(STUDENT_VERSION)
         own["student"] = arm.student_settings(settings.student).model_dump(mode="json")
