@@ -80,7 +80,9 @@ def run_distillation(
         corpus = add_names(corpus, write_names(names, corpus.classes, settings.most_names))
     targets = weigh_targets(corpus, settings.label_noise, settings.label_share)
     rows = rows_to_learn(corpus, changed if start_from else None, settings)
-    embeddings = read_embeddings(corpus, rows, features, settings.alignment, progress)
+    # an earlier student's states were met through a map that is gone: another one would bend them first
+    pull = 0.0 if start_from else settings.alignment
+    embeddings = read_embeddings(corpus, rows, features, pull, progress)
     refuse_unjudged(corpus, settings.patience)
     known = _fingerprint(
         samples, soft_labels, corpus, encoder_folder, settings, encoder, start_from, changed, embeddings

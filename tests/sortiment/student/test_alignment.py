@@ -109,6 +109,16 @@ def test_an_alignment_without_a_cache_is_refused_before_anything_is_computed(
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_retraining_pulls_nothing(
+    tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
+) -> None:
+    distill(tiny_market, tiny_encoder, quick_settings, tmp_path / "first")
+    for name, weight in (("aligned", 1.0), ("plain", 0.0)):
+        settings = quick_settings.model_copy(update={"alignment": weight})
+        distill(tiny_market, tiny_encoder, settings, tmp_path / name, start_from=tmp_path / "first")
+    assert hashes_of(tmp_path / "aligned") == hashes_of(tmp_path / "plain")
+
+
 def test_names_pull_nothing() -> None:
     embeddings = Embeddings(np.eye(2, 3, dtype=np.float16), np.array([0, -1, 1]), {})
     alignment = Alignment(embeddings, weight=2.0, hidden=3, seed=0)
