@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+Floats = npt.NDArray[np.float32]
+
 
 @dataclass(frozen=True)
 class Classification:
@@ -17,14 +19,14 @@ class Classification:
     """
 
     top_index: npt.NDArray[np.int32]
-    top_probability: npt.NDArray[np.float32]
+    top_probability: Floats
 
     @property
     def index(self) -> npt.NDArray[np.int32]:
         return self.top_index[:, 0]
 
     @property
-    def confidence(self) -> npt.NDArray[np.float32]:
+    def confidence(self) -> Floats:
         return self.top_probability[:, 0]
 
 
@@ -41,15 +43,23 @@ class Classifier(Protocol):
         """`countries`: one per text, for that country's temperature; without them the default temperature holds."""
 
 
-def rank_top(probability: npt.NDArray[np.float32], top_k: int) -> Classification:
+def rank_top(probability: Floats, top_k: int) -> Classification:
     """The best `top_k` columns of each row, best first; of equal ones the lower index first."""
+    import torch
+
     top_k = min(top_k, probability.shape[1])
     if top_k == probability.shape[1]:
-        best = np.broadcast_to(np.arange(top_k), probability.shape)
-    else:
-        best = np.sort(np.argpartition(-probability, top_k - 1, axis=1)[:, :top_k], axis=1)
-    values = np.take_along_axis(probability, best, 1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    return Classification(
-        np.take_along_axis(best, order, 1).astype(np.int32), np.take_along_axis(values, order, 1).astype(np.float32)
-    )
+        return Classification(*_sort_all(probability))
+    found = torch.topk(torch.from_numpy(probability), top_k + 1)
+    values, index = found.values.numpy(), found.indices.numpy().astype(np.int32)
+    tied = np.flatnonzero((values[:, :-1] == values[:, 1:]).any(1))  # which of these comes first, torch leaves open
+    top, shares = index[:, :top_k].copy(), values[:, :top_k].copy()
+    if tied.size:
+        order, sorted_shares = _sort_all(probability[tied])
+        top[tied], shares[tied] = order[:, :top_k], sorted_shares[:, :top_k]
+    return Classification(top, shares)
+
+
+def _sort_all(probability: Floats) -> tuple[npt.NDArray[np.int32], Floats]:
+    order = np.argsort(-probability, axis=1, kind="stable")
+    return order.astype(np.int32), np.take_along_axis(probability, order, 1)

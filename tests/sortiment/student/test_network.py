@@ -158,3 +158,14 @@ def test_the_best_classes_come_first_and_ties_by_index() -> None:
     ranked = rank_top(np.array([[0.1, 0.4, 0.4, 0.1]], np.float32), 3)
     assert ranked.top_index.tolist() == [[1, 2, 0]]
     assert rank_top(np.array([[0.2, 0.8]], np.float32), 5).top_index.tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("levels", [3, 1_000_000])
+def test_the_order_is_that_of_a_stable_sort_with_many_ties_or_none(levels: int) -> None:
+    shares = (np.random.default_rng(0).integers(levels, size=(300, 40)) / levels).astype(np.float32)
+    for top_k in (1, 5, 39, 40):
+        ranked = rank_top(shares, top_k)
+        order = np.argsort(-shares, axis=1, kind="stable")[:, :top_k]
+        assert (ranked.top_index == order).all()
+        assert (ranked.top_probability == np.take_along_axis(shares, order, 1)).all()
+    assert rank_top(shares[:0], 5).top_index.shape == (0, 5)
