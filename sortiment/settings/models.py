@@ -187,7 +187,7 @@ class StudentSettings(StageSettings):
     )
     retrain_epochs: int = Field(2, ge=1, le=100, description="passes when training goes on from an earlier student")
     rehearsed_offers: int = Field(
-        4_000, ge=0, description="offers of unchanged partitions that retraining goes over again, rare classes whole"
+        8_000, ge=0, description="offers of unchanged partitions that retraining goes over again, rare classes whole"
     )
     changed_passes: int = Field(
         2,
