@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sortiment.blobs import write_atomically
-from sortiment.errors import StorageError
+from sortiment.errors import SortimentError, StorageError
 
 CALIBRATION_FILE = "calibration.json"
 LEAST_ENTROPY = 1e-3  # as a share of the greatest: surer answers count as this sure
 STEEPEST = 0.1  # slope: the surest answers' logits are divided by up to 3.2 times as much as the least sure
-BINS = 15
 
 Floats = npt.NDArray[np.float32]
 
@@ -39,11 +38,13 @@ class Calibration:
     entropy_slope: float = 0.0
 
     def of(self, countries: Sequence[str] | None, offers: int) -> Floats:
-        """One temperature per offer, [offers]. Raises ValueError where there is not one country per offer."""
+        """One temperature per offer, [offers]. Raises SortimentError where there is not one country per offer."""
         if countries is None:
             return np.full(offers, self.default, np.float32)
         if len(countries) != offers:
-            raise ValueError(f"one country per text is needed: {len(countries)} countries, {offers} texts")
+            raise SortimentError(
+                "countries and texts differ in number", value=len(countries), allowed=f"{offers}, one per text"
+            )
         return np.array([self.temperature.get(country, self.default) for country in countries], np.float32)
 
     def probabilities(self, logits: Floats, temperatures: Floats) -> Floats:
@@ -106,15 +107,6 @@ def log_entropy(shifted: Floats) -> Floats:
     greatest = np.log(max(shifted.shape[1], 2))
     found: Floats = np.log(np.clip(entropy / greatest, LEAST_ENTROPY, 1.0)).astype(np.float32)
     return found
-
-
-def calibration_error(confidence: Floats, right: npt.NDArray[np.bool_]) -> float:
-    """Expected calibration error over 15 bins of equal width; 0.0 is perfect."""
-    if not confidence.size:
-        return 0.0
-    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    gaps = np.abs(np.bincount(bins, confidence - right, BINS))
-    return float(gaps.sum() / confidence.size)
 
 
 def _exponentiate(shifted: Floats) -> Floats:

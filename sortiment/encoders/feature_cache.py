@@ -63,11 +63,6 @@ class FeatureCache:
             found[missing] = self._compute([texts[row] for row in first_row[missing]], unique[missing], progress)
         return found[inverse].astype(np.float32)
 
-    def find(self, texts: Sequence[str]) -> tuple[Vectors, npt.NDArray[np.bool_]]:
-        """The same of what is there, 0 elsewhere, and for each text whether it is there. Nothing is embedded."""
-        found, there = self._look_up(text_keys(texts))
-        return found.astype(np.float32), there
-
     def _look_up(self, keys: Keys) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
         known_keys, known_vectors = self._read()
         at = _positions(keys, known_keys)

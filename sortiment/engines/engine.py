@@ -53,7 +53,7 @@ class Engine:
 
     def classify(self, texts: Sequence[str], countries: Sequence[str] | None = None) -> Predictions:
         """The best class of each text. `countries`: one ISO code per text, for the calibration; None = the default."""
-        temperatures = self._temperatures(countries, len(texts))
+        temperatures = self.calibration.of(countries, len(texts))
         index = np.zeros(len(texts), np.int32)
         confidence = np.zeros(len(texts), np.float32)
         margin = np.zeros(len(texts), np.float32)
@@ -67,7 +67,7 @@ class Engine:
 
     def score(self, texts: Sequence[str], countries: Sequence[str] | None = None) -> Floats:
         """Calibrated probabilities of every class, [texts, classes]."""
-        temperatures = self._temperatures(countries, len(texts))
+        temperatures = self.calibration.of(countries, len(texts))
         shares = np.zeros((len(texts), len(self.classes)), np.float32)
 
         def take(batch: Batch, logits: Floats) -> None:
@@ -106,13 +106,6 @@ class Engine:
                     coming = pool.submit(self.tokenizer.tokenize, windows[place + 1])
                 for batch in plan_spec(tokens, self.spec):
                     yield Batch(batch.rows + start, batch.ids, batch.mask)
-
-    def _temperatures(self, countries: Sequence[str] | None, offers: int) -> Floats:
-        if countries is not None and len(countries) != offers:
-            raise EngineError(
-                "countries and texts differ in number", value=len(countries), allowed=f"{offers}, one per text"
-            )
-        return self.calibration.of(countries, offers)
 
     def _known_classes(self, logits: Floats) -> Floats:
         """Without the head's padding for classes that do not exist yet."""

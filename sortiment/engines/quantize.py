@@ -42,6 +42,7 @@ ONNX_FILES = ("int8.onnx",)
 REPORT_FILE = "quantize.json"
 GRAPH_TOLERANCE = 1e-2
 GRAPH_OFFERS = 32
+UNCALIBRATED = Calibration()
 ONE_THREAD = 1  # the report is part of the artifact: sums over several threads round differently
 logger = logging.getLogger("sortiment.engines")
 
@@ -149,10 +150,11 @@ def compare_probabilities(name: str, reference: Floats, shares: Floats, size_mb:
 def compute_probabilities(session: Session, tokens: Sequence[Sequence[int]], spec: EngineSpec) -> Floats:
     """Probabilities at temperature 1, [offers, known classes]."""
     shares = np.zeros((len(tokens), spec.classes), np.float32)
-    uncalibrated = Calibration()
 
     def take(batch: Batch, logits: Floats) -> None:
-        shares[batch.rows] = uncalibrated.probabilities(logits[:, : spec.classes], np.ones(len(batch.rows), np.float32))
+        shares[batch.rows] = UNCALIBRATED.probabilities(
+            logits[:, : spec.classes], UNCALIBRATED.of(None, len(batch.rows))
+        )
 
     session.run(plan_spec(tokens, spec), take)
     return shares

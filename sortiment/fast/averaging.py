@@ -85,7 +85,7 @@ def teach_averaging(
             states = layers.states(table(flat, starts, per_sample_weights=weights))
             loss = distillation_loss(layers.outer(states), index, probability, rest, temperature=1.0)
             if alignment is not None:
-                loss = loss + (1.0 - done / steps) * alignment.loss(states, rows[batch])
+                loss = loss + alignment.loss(states, rows[batch], 1.0 - done / steps)
             value = float(loss.detach())
             if not np.isfinite(value):
                 raise TrainingError(

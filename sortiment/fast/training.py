@@ -71,12 +71,13 @@ def run_fast_distillation(
         room,
         further=[lesson.texts[row] for row in made_up.tolist()],
     )
+    pull = settings.alignment if settings.width else 0.0
+    embeddings = read_embeddings(lesson, np.concatenate([train, made_up]), embedded, pull, progress)
     teaching = time.monotonic()
     wanted = _as_matrix(targets, train, len(corpus.classes))
     solved, prior = _solve(features, named, wanted, settings, progress)
     averaging = None
     if settings.width:
-        embeddings = read_embeddings(lesson, np.concatenate([train, made_up]), embedded, settings.alignment, progress)
         averaging = _teach(features, lesson, targets, train, made_up, named, embeddings, settings, progress)
     rate = len(train) / max(time.monotonic() - teaching, 1e-9)
     lift = _lift_small(wanted, settings.tail_emphasis)

@@ -50,14 +50,15 @@ class Alignment(nn.Module):
         start = nn.init.orthogonal_(torch.empty(width, hidden), generator=chance)
         self.map = nn.Parameter(torch.eye(hidden) if width == hidden else start)
 
-    def loss(self, states: Tensor, rows: Rows) -> Tensor:
-        """weight times the mean of 1 - cosine over the batch, in which a name's is 0. states: (rows, hidden)."""
+    def loss(self, states: Tensor, rows: Rows, left: float) -> Tensor:
+        """weight times the mean of 1 - cosine over the batch, in which a name's is 0. states: (rows, hidden). left: the
+        share of the training that is still to come, with which the pull fades."""
         place = self.embeddings.place[rows]
         aligned = np.flatnonzero(place != NOT_ALIGNED)
         own = states[torch.from_numpy(aligned).to(states.device)] @ self.map.T
         wanted = torch.from_numpy(self.embeddings.vectors[place[aligned]]).to(states.device)
         distance = 1.0 - nn.functional.cosine_similarity(own.float(), wanted.float(), dim=1)
-        return self.weight * distance.sum() / len(rows)
+        return left * self.weight * distance.sum() / len(rows)
 
     def named_weights(self) -> dict[str, Tensor]:
         """What learns along, by name."""

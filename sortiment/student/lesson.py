@@ -70,7 +70,7 @@ class Lesson(EpochLesson):
         loss = distillation_loss(logits, listed, probability, rest, temperature=self.temperature)
         if self.alignment is None:
             return loss
-        return loss + self.plan.left_at(self.step) * self.alignment.loss(features, batch)
+        return loss + self.alignment.loss(features, batch, self.plan.left_at(self.step))
 
 
 def distillation_loss(logits: Tensor, index: Tensor, probability: Tensor, rest: Tensor, temperature: float) -> Tensor:

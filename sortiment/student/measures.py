@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.calibration import Calibration, calibration_error
+from sortiment.calibration import Calibration
+from sortiment.evaluation import calibration_error
 from sortiment.student.calibration import fit_calibration
 from sortiment.student.corpus import NO_CLASS, Corpus
 

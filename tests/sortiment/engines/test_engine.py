@@ -9,7 +9,7 @@ import pytest
 
 from sortiment.engines import TARGETS, Engine, load_engine
 from sortiment.engines.engine import rank_top
-from sortiment.errors import EngineError, EngineUnavailable
+from sortiment.errors import EngineError, EngineUnavailable, SortimentError
 from tests.sortiment.engines.conftest import CLASSES
 
 
@@ -108,7 +108,7 @@ def test_an_engine_knows_the_columns_of_its_texts(engines: dict[str, Engine]) ->
 
 
 def test_countries_must_be_as_many_as_texts(engines: dict[str, Engine]) -> None:
-    with pytest.raises(EngineError, match="differ in number"):
+    with pytest.raises(SortimentError, match="differ in number"):
         engines["torch-fp32"].classify(["a title", "another"], ["DE"])
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sortiment.calibration import Calibration, calibration_error, log_entropy
+from sortiment.calibration import Calibration, log_entropy
+from sortiment.evaluation import calibration_error
 from sortiment.student.calibration import best_temperature, fit_calibration
 
 Floats = npt.NDArray[np.float32]
