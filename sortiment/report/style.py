@@ -170,14 +170,20 @@ def show_grid(axes: "Axes", axis: str) -> None:
     axes.grid(True, axis=axis)  # type: ignore[arg-type]
 
 
+LEGEND_LINE_CHARS = 76  # beyond, a legend is wider than the figure, and the axes shrink to nothing
+LEGEND_MARK_CHARS = 5  # what a mark and the gap to the next one take
+
+
 def add_legend(axes: "Axes", handles: list[Any], labels: list[str]) -> None:
-    """A legend in one line above the axes, at the left."""
+    """A legend above the axes, at the left: in one line where it fits, in columns where it does not."""
+    long = [len(label) + LEGEND_MARK_CHARS for label in labels]
+    fits = sum(long) <= LEGEND_LINE_CHARS
     axes.legend(
         handles,
         labels,
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
-        ncols=len(labels),
+        ncols=len(labels) if fits else max(1, LEGEND_LINE_CHARS // max(long)),
         frameon=False,
         borderaxespad=0.1,
         handletextpad=0.4,

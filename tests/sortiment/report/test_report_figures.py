@@ -166,6 +166,19 @@ def test_a_single_value_can_be_drawn(kind: str) -> None:
     assert "<text" in figures.to_svg(SINGLE[kind]())
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("models", [3, 5, 9])
+def test_a_legend_of_many_models_leaves_the_axes_their_width(models: int) -> None:
+    curve = [{"confidence": 0.5, "accuracy": 0.4, "offers": 30}, {"confidence": 0.9, "accuracy": 0.9, "offers": 70}]
+    names = ["teacher", "student", "int8", "fast", "champion", *(f"another model {n}" for n in range(4))]
+    figure = figures.plot_reliability(dict.fromkeys(names[:models], curve))
+    figures.to_png(figure)
+    upper = figure.axes[0]
+    assert upper.get_position().width > 0.7
+    legend = upper.get_legend().get_window_extent()
+    assert legend.x1 <= figure.bbox.x1
+
+
 def test_any_text_is_drawn_as_text(hostile: str) -> None:
     names = [hostile, "5 $ and 6 $", "$\\frac{1}{", "line\nbreak\x00\x07", "x" * 500, "\u202eright to left", "🎧"]
     figure = figures.plot_counts({name: place + 1 for place, name in enumerate(names)}, "names", "Names")
