@@ -189,34 +189,36 @@ def expected_calibration_error(bins: Sequence[tuple[float, float, int]]) -> floa
 
 @in_house_style
 def plot_training(runs: Mapping[str, Sequence[Epoch | Mapping[str, Any]]]) -> "Figure":
-    """Loss and macro-F1 over epochs, one line per run."""
+    """Loss and macro-F1 over epochs, one line per run; the one alone where the other was not measured."""
     name, title = "training", "Training: loss and macro-F1 over epochs"
     read = {run: sorted(read_rows(Epoch, epochs), key=lambda one: one.epoch) for run, epochs in runs.items()}
     read = {run: epochs for run, epochs in read.items() if epochs}
     if not read:
         return bare_figure(name, title, "No training curve was kept.")
-    figure = new_figure(name, title, 2.6)
-    loss, quality = figure.subplots(1, 2)
+    has_loss, has_validation, has_quality = (
+        any(getattr(epoch, key) is not None for epochs in read.values() for epoch in epochs)
+        for key in ("loss", "validation_loss", "macro_f1")
+    )
+    panels = {"loss (dashed: validation)" if has_validation else "loss": ["loss", "validation_loss"]}
+    if has_quality:
+        panels["macro-F1, validation"] = ["macro_f1"]
+    if not has_loss and not has_validation and has_quality:
+        del panels["loss"]
+    figure = new_figure(name, title if has_quality else "Training: loss over epochs", 2.6)
     looks = series_looks(list(read))
-    handles, labels = [], []
-    for run, epochs in read.items():
-        drawn = [
-            _draw_curve(loss, epochs, "loss", looks[run]),
-            _draw_curve(loss, epochs, "validation_loss", looks[run], dashed=True),
-            _draw_curve(quality, epochs, "macro_f1", looks[run]),
-        ]
-        handles.append(next((line for line in drawn if line is not None), drawn[0]))
-        labels.append(run)
-    pairs = [(handle, label) for handle, label in zip(handles, labels, strict=True) if handle is not None]
-    has_validation = any(epoch.validation_loss is not None for epochs in read.values() for epoch in epochs)
-    loss.set_ylabel("loss (dashed: validation)" if has_validation else "loss")
-    quality.set_ylabel("macro-F1, validation")
-    for axes in (loss, quality):
+    handles: dict[str, Any] = {}
+    every = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (label, keys) in zip(every, panels.items(), strict=True):
+        for run, epochs in read.items():
+            lines = [_draw_curve(axes, epochs, key, looks[run], dashed=key == "validation_loss") for key in keys]
+            handles.setdefault(run, next((line for line in lines if line is not None), None))
+        axes.set_ylabel(label)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.margins(x=0.05, y=0.12)
         show_grid(axes, "y")
-    add_legend(loss, [handle for handle, _ in pairs], [label for _, label in pairs])
+    named = {run: line for run, line in handles.items() if line is not None}
+    add_legend(every[0], list(named.values()), list(named))
     last = {run: epochs[-1] for run, epochs in read.items()}
     text = "; ".join(f"{run}: macro-F1 {one.macro_f1:.3f}" for run, one in last.items() if one.macro_f1 is not None)
     return describe(figure, f"After the last epoch: {text}." if text else "")

@@ -166,6 +166,20 @@ def test_a_single_value_can_be_drawn(kind: str) -> None:
     assert "<text" in figures.to_svg(SINGLE[kind]())
 
 
+@pytest.mark.parametrize(
+    ("epoch", "panels"),
+    [
+        ({"epoch": 1, "loss": 0.5}, ["loss"]),
+        ({"epoch": 1, "loss": 0.5, "macro_f1": 0.8}, ["loss", "macro-F1, validation"]),
+        ({"epoch": 1, "loss": 0.5, "validation_loss": 0.6}, ["loss (dashed: validation)"]),
+        ({"epoch": 1, "macro_f1": 0.8}, ["macro-F1, validation"]),
+    ],
+)
+def test_training_has_no_panel_for_what_was_not_measured(epoch: dict[str, Any], panels: list[str]) -> None:
+    figure = figures.plot_training({"student": [epoch]})
+    assert [axes.get_ylabel() for axes in figure.axes] == panels
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("models", [3, 5, 9])
 def test_a_legend_of_many_models_leaves_the_axes_their_width(models: int) -> None:
