@@ -258,7 +258,7 @@ class FastSettings(StageSettings):
     passes: int = Field(5, ge=1, le=100, description="the network's passes over offers, names and made-up titles")
     least_steps: int = Field(500, ge=0, le=1_000_000, description="few texts get more passes, until so many steps")
     batch_offers: int = Field(256, ge=1, le=4096, description="texts in one step of the network")
-    learning_rate: float = Field(2e-3, gt=0, le=0.1, description="the network's highest learning rate")
+    learning_rate: float = Field(1e-2, gt=0, le=0.1, description="the network's highest learning rate")
     warmup_share: Share = Field(0.1, description="share of its steps over which the learning rate rises")
     seed: Seed = 0
     tolerance: float = Field(0.01, gt=0, lt=1, description="the solver stops when so much of the equations is left")
