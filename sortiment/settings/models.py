@@ -181,7 +181,7 @@ class StudentSettings(StageSettings):
     turned_share: Share = Field(0.1, description="training: share of titles that begin at another word")
     word_epochs: int = Field(8, ge=0, le=100, description="passes that teach the token table alone, before; 0 = none")
     word_gain: float = Field(4.0, ge=0, le=100, description="how strongly what the table learned is written into it")
-    epochs: int = Field(5, ge=1, le=100, description="passes over labelled and unlabelled offers")
+    epochs: int = Field(3, ge=1, le=100, description="passes over labelled and unlabelled offers")
     least_steps: int = Field(
         2_000, ge=0, le=1_000_000, description="few offers get more passes, until so many steps; not when retraining"
     )
