@@ -193,24 +193,20 @@ def plot_training(runs: Mapping[str, Sequence[Epoch | Mapping[str, Any]]]) -> "F
     name, title = "training", "Training: loss and macro-F1 over epochs"
     read = {run: sorted(read_rows(Epoch, epochs), key=lambda one: one.epoch) for run, epochs in runs.items()}
     read = {run: epochs for run, epochs in read.items() if epochs}
-    if not read:
+    keys = ("loss", "validation_loss", "macro_f1")
+    measured = {key for key in keys for epochs in read.values() for epoch in epochs if getattr(epoch, key) is not None}
+    if not measured:
         return bare_figure(name, title, "No training curve was kept.")
-    has_loss, has_validation, has_quality = (
-        any(getattr(epoch, key) is not None for epochs in read.values() for epoch in epochs)
-        for key in ("loss", "validation_loss", "macro_f1")
-    )
-    panels = {"loss (dashed: validation)" if has_validation else "loss": ["loss", "validation_loss"]}
-    if has_quality:
-        panels["macro-F1, validation"] = ["macro_f1"]
-    if not has_loss and not has_validation and has_quality:
-        del panels["loss"]
-    figure = new_figure(name, title if has_quality else "Training: loss over epochs", 2.6)
+    losses = "loss (dashed: validation)" if "validation_loss" in measured else "loss"
+    every_panel = {losses: ("loss", "validation_loss"), "macro-F1, validation": ("macro_f1",)}
+    panels = {label: own for label, own in every_panel.items() if measured & set(own)}
+    figure = new_figure(name, title if "macro_f1" in measured else "Training: loss over epochs", 2.6)
     looks = series_looks(list(read))
     handles: dict[str, Any] = {}
     every = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (label, keys) in zip(every, panels.items(), strict=True):
+    for axes, (label, own) in zip(every, panels.items(), strict=True):
         for run, epochs in read.items():
-            lines = [_draw_curve(axes, epochs, key, looks[run], dashed=key == "validation_loss") for key in keys]
+            lines = [_draw_curve(axes, epochs, key, looks[run], dashed=key == "validation_loss") for key in own]
             handles.setdefault(run, next((line for line in lines if line is not None), None))
         axes.set_ylabel(label)
         axes.set_xlabel("epoch")

@@ -43,6 +43,8 @@ WIDE_INCHES = 8.8
 ROW_INCHES = 0.27
 MAX_ROWS = 70
 FONT_POINTS = 9.5
+LEGEND_LINE_CHARS = 76  # beyond, a legend is wider than the figure, and the axes shrink to nothing
+LEGEND_MARK_CHARS = 5  # what a mark and the gap to the next one take
 HATCHES = {"measured": "", "published": "////", "estimated": "xxx"}
 STYLE: Any = {  # matplotlib types its settings by name; a plain mapping is one of them
     "font.family": ["DejaVu Sans"],
@@ -168,10 +170,6 @@ def dress_rows(axes: "Axes", labels: list[str], max_chars: int = 34) -> None:
 
 def show_grid(axes: "Axes", axis: str) -> None:
     axes.grid(True, axis=axis)  # type: ignore[arg-type]
-
-
-LEGEND_LINE_CHARS = 76  # beyond, a legend is wider than the figure, and the axes shrink to nothing
-LEGEND_MARK_CHARS = 5  # what a mark and the gap to the next one take
 
 
 def add_legend(axes: "Axes", handles: list[Any], labels: list[str]) -> None:
