@@ -126,7 +126,6 @@ def reference_predictions(storage: StorageResource, market: MarketResource) -> A
             taxonomy=tree.path,
             model_version=champion.model_version,
             settings=settings.predictions,
-            inputs=settings.encoder.inputs,
             out=out,
         ),
     )

@@ -25,7 +25,7 @@ from resources.progress import ProgressResource
 from resources.storage import StorageResource
 from sortiment.artifacts import Artifact, Recipe
 from sortiment.encoders import offer_texts
-from sortiment.engines import CODE_VERSION
+from sortiment.engines import CODE_VERSION, read_inputs
 from sortiment.report.figures import plot_speed, to_markdown
 
 PACKAGES = ("onnx", "onnxruntime", "openvino", "nncf", "torch")
@@ -54,7 +54,7 @@ def quantized_student(
 
     def write(out: Path) -> dict[str, Any]:
         needed = settings.engines.calibration_offers + settings.engines.agreement_offers
-        texts = read_texts(partition_paths(samples), settings.encoder.inputs, "train", needed)
+        texts = read_texts(partition_paths(samples), read_inputs(student.path), "train", needed)
         report = quantize_student(student.path, texts, settings.engines, out, progress.of(context.log))
         return {"parity": [asdict(row) for row in report.parity], "fp32_mb": report.fp32_mb}
 
@@ -116,7 +116,8 @@ def engine_benchmark(
     )
 
     def write(out: Path) -> dict[str, Any]:
-        texts = read_texts(partition_paths(samples), settings.encoder.inputs, "test", settings.engines.benchmark_offers)
+        inputs = read_inputs(store.current("student_checkpoint").path)
+        texts = read_texts(partition_paths(samples), inputs, "test", settings.engines.benchmark_offers)
         today = datetime.now(UTC).date().isoformat()
         return write_benchmark(
             partition_paths(engines), texts, settings.engines, out, progress.of(context.log), date=today

@@ -113,7 +113,6 @@ def student_evaluation(
             {key: labels[key].path for key in folders},
             json.loads((store.current("teacher_model").path / "classes.json").read_bytes()),
             load(),
-            settings.encoder.inputs,
             shown,
         )
         return {key: write_answers(answers[key], folder) for key, folder in folders.items()}
@@ -159,17 +158,17 @@ def _measure_behaviour(
 ) -> Artifact:
     """Of all sampled partitions together, found or made: too few offers of one partition would be rewritten."""
     samples, settings = storage.store.current_partitions("training_sample"), market.settings
-    inputs = settings.encoder.inputs
     recipe = Recipe(
         {"samples": versions_of(samples), **{name: model.version for name, model in models.items()}},
-        {"inputs": list(inputs), "evaluation": settings.evaluation.model_dump(exclude={"bootstrap_rounds"})},
+        {"evaluation": settings.evaluation.model_dump(exclude={"bootstrap_rounds"})},
         CODE_VERSION,
     )
 
     def write(_: Path) -> dict[str, Any]:
-        offers = read_test_offers(list(partition_paths(samples).values()), inputs)
         asked = {name: load()[name] for name in models}
-        return {"rows": measure_behaviour(offers, asked, inputs, settings.evaluation)}
+        inputs = [name for model in asked.values() for name in model.inputs]
+        offers = read_test_offers(list(partition_paths(samples).values()), inputs)
+        return {"rows": measure_behaviour(offers, asked, settings.evaluation)}
 
     return build_and_point(storage.store, BEHAVIOUR, recipe, write)
 

@@ -68,7 +68,6 @@ def offer_predictions(
                     settings=settings.predictions,
                     out=out,
                     progress=progress.of(context.log),
-                    inputs=settings.encoder.inputs,
                 ).as_json(),
                 country,
                 resumable=True,

@@ -46,7 +46,6 @@ def classify_with_champion(
         country=country,
         delimiter=delimiter,
         encoding=encoding,
-        inputs=market.settings.encoder.inputs,
         progress=TerminalProgress(console),
     )
     table = Table(title=escape(f"{source.name} → {target}"), show_header=False)

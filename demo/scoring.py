@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from catalog_assets.predictions import local_part
 from catalog_assets.student import champion_student
 from demo.market import SECOND_DAY
-from demo.undrifted import TRUTH, read_undrifted
+from demo.undrifted import INPUTS, TRUTH, read_undrifted
 from resources.storage import StorageResource
 from sortiment.encoders import offer_texts
 from sortiment.evaluation import macro_f1, read_answers
@@ -19,7 +19,7 @@ from sortiment.sampling.splits import TRAIN, side_of
 from sortiment.sampling.text_keys import key_offers
 from sortiment.settings import Settings
 
-COLUMNS = ("offer_key", "offer_id", "country", "department", "category_id", "title", "product_id", "gtin")
+COLUMNS = ["offer_key", "offer_id", "country", "department", "category_id", "product_id", "gtin", *INPUTS]
 
 
 def score_first_day(storage: StorageResource, partition: str) -> dict[str, Any]:
@@ -57,11 +57,11 @@ def score_second_day(
         "champion": (champion, offers),
         "student": (store.current("student_checkpoint"), offers),
     }
-    inputs, scored = settings.encoder.inputs, {}
+    scored = {}
     for name, (student, texts) in answering.items():
         classifier = load_classifier(student.path)
-        titles = offer_texts({column: texts[column].to_pylist() for column in inputs}, inputs)
-        top = classifier.classify(titles, countries).top_index[:, 0]
+        columns = {name: texts[name].to_pylist() for name in classifier.inputs}
+        top = classifier.classify(offer_texts(columns, classifier.inputs), countries).top_index[:, 0]
         scored[name] = macro_f1(truth, [classifier.classes[index] for index in top])
     return {"offers": len(truth), **scored}
 
@@ -70,9 +70,8 @@ def _unseen_offers(storage: StorageResource, settings: Settings, partition: str)
     """The second day's labelled offers of the slice that are not on the training side, ordered by offer_key."""
     store = storage.store
     country, department = partition.split("|", 1)
-    columns = [*COLUMNS, *(name for name in settings.encoder.inputs if name not in COLUMNS)]
     tables = [
-        pq.read_table(local_part(storage, part["version"], country), columns=columns)
+        pq.read_table(local_part(storage, part["version"], country), columns=COLUMNS)
         for part in read_parts(store.current("offers", country).path)
         if part["feed"].startswith(SECOND_DAY)
     ]

@@ -6,6 +6,7 @@ Importing this is cheap: torch, transformers, OpenVINO, ONNX Runtime and NNCF ar
 from sortiment.engines.benchmark import NAIVE, SpeedRow, benchmark_engines, write_benchmark
 from sortiment.engines.compile import CompileReport, compile_student, probe_target
 from sortiment.engines.engine import Engine, Predictions, load_engine
+from sortiment.engines.folders import read_inputs
 from sortiment.engines.machine import Machine, describe_machine
 from sortiment.engines.quantize import Parity, QuantizeReport, quantize_student
 from sortiment.engines.targets import REFERENCE, TARGETS, Target, find_target
@@ -32,5 +33,6 @@ __all__ = [
     "load_engine",
     "probe_target",
     "quantize_student",
+    "read_inputs",
     "write_benchmark",
 ]

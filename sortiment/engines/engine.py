@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from sortiment.calibration import read_calibration
-from sortiment.engines.folders import STUDENT_FILE, EngineSpec, read_built_spec, read_classes, read_json
+from sortiment.engines.folders import EngineSpec, read_built_spec, read_classes, read_inputs
 from sortiment.engines.sessions import open_session
 from sortiment.engines.tokens import Batch, Floats, Take, TextTokenizer, plan_spec
 from sortiment.errors import EngineError
@@ -42,10 +43,10 @@ class Engine:
         self.tokenizer = TextTokenizer(folder, self.spec.max_tokens)
         self.session = open_session(folder, self.spec, threads)
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[str, ...]:
         """The offer's columns that make a text (`sortiment.encoders.offer_texts`), as the student was trained."""
-        return tuple(read_json(self.folder, STUDENT_FILE)["inputs"])
+        return read_inputs(self.folder)
 
     @property
     def target(self) -> str:

@@ -96,6 +96,11 @@ def read_classes(folder: Path) -> tuple[str, ...]:
     return tuple(classes)
 
 
+def read_inputs(folder: Path) -> tuple[str, ...]:
+    """The offer columns that make a text, as the student was trained."""
+    return tuple(read_json(folder, STUDENT_FILE)["inputs"])
+
+
 def read_max_tokens(student: Path) -> int:
     """Longest input of a student: its tokenizer's own truncation, else `model_max_length`, within its positions."""
     positions = int(read_json(student, "config.json")["max_position_embeddings"])

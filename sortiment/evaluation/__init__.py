@@ -25,7 +25,7 @@ from sortiment.evaluation.probabilities import (
 from sortiment.evaluation.scores import OVERALL, Leaf, macro_f1, score
 from sortiment.evaluation.unknown import area_under_roc, rank_among_known, score_unknown
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 __all__ = [
     "ANSWERS_FILE",

@@ -45,6 +45,10 @@ class Answering(Protocol):
 
     @property
     def classes(self) -> Sequence[str]: ...
+    @property
+    def inputs(self) -> Sequence[str]:
+        """The offer columns that make a text, as the model was trained."""
+
     def classify(self, texts: Sequence[str], countries: Sequence[str] | None = None) -> Any:
         """An object with `index` int32 [n] and `confidence` float32 [n]."""
 
@@ -54,13 +58,12 @@ def answer_test_offers(
     soft_labels: Mapping[str, Path],
     teacher_classes: Sequence[str],
     models: Mapping[str, Answering],
-    inputs: Sequence[str],
     progress: Progress = silent,
 ) -> dict[str, pa.Table]:
     """Each partition's answers; partitions without labelled test offers have an empty table.
 
-    samples, soft_labels: partition key to artifact folder. teacher_classes: of soft labels that list none. inputs: the
-    offer columns that make a model's text. All partitions are classified in one pass, so that batches stay full.
+    samples, soft_labels: partition key to artifact folder. teacher_classes: of soft labels that list none. Each
+    model reads the columns that it was trained on. All partitions are classified in one pass: batches stay full.
     Raises TrainingError where no partition has a labelled test offer.
     """
     known = {key: _classes_of(soft_labels[key], teacher_classes) for key in samples}
@@ -73,9 +76,10 @@ def answer_test_offers(
             fix="give more labelled offers of the same categories (one that has a single offer needs it for training), "
             "or raise sampling.test_share",
         )
-    columns = {column: everything[column].to_pylist() for column in inputs}
-    texts, countries = offer_texts(columns, inputs), everything["country"].to_pylist()
+    countries = everything["country"].to_pylist()
     for name, model in models.items():
+        columns = {column: everything[column].to_pylist() for column in model.inputs}
+        texts = offer_texts(columns, model.inputs)
         with progress(f"evaluate {name}", total=everything.num_rows) as step:
             found = [
                 rank_classes(model, texts[at : at + AT_ONCE], countries[at : at + AT_ONCE], KEPT_CLASSES)

@@ -4,7 +4,8 @@ Test offers (a few, drawn by the seed) are written as other shops, or the same s
 and cleaned as the loader cleans them. A change that leaves a title as it was is not counted. Such tests: Ribeiro et al.
 2020, "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList".
 
-An empty title says nothing, so any answer to it is wrong that is sure: there the share of sure answers is counted.
+An empty title, and nothing else in the offer either, says nothing, so any answer to it is wrong that is sure: there the
+share of sure answers is counted.
 """
 
 import re
@@ -24,7 +25,7 @@ from sortiment.errors import SettingsError
 from sortiment.evaluation.answers import SAMPLE_FILE, Answering
 from sortiment.settings import EvaluationSettings
 
-EMPTY = "empty title"
+EMPTY, BRANDLESS = "empty title", "brand left out"
 SURE = 0.5
 LONG_CHARS = 900
 CUT_SHARE = 2 / 3
@@ -75,17 +76,17 @@ class Behaviour:
 
 
 Change = Callable[[Offer, np.random.Generator], str]
+Columns = Mapping[str, Sequence[Any]]
 
 
 def measure_behaviour(
-    offers: Mapping[str, Sequence[Any]],
+    offers: Columns,
     models: Mapping[str, Answering],
-    inputs: Sequence[str],
     settings: EvaluationSettings,
 ) -> list[dict[str, Any]]:
-    """One row per model and kind, as Behaviour in JSON. offers: columns `title, country`, those of `inputs` and, where
-    there are any, `brand`. Deterministic: the same offers and seed give the same changes. Raises SettingsError for the
-    limit of a kind that there is not."""
+    """One row per model and kind, as Behaviour in JSON. offers: columns `title, country`, those of the models' `inputs`
+    and, where there are any, `brand`. Deterministic: the same offers and seed give the same changes. Raises
+    SettingsError for the limit of a kind that there is not."""
     unheard = sorted(set(settings.flip_limits) - set(CHANGES))
     if unheard:
         raise SettingsError(
@@ -97,17 +98,21 @@ def measure_behaviour(
     columns = {name: [values[row] for row in rows] for name, values in offers.items()}
     brands = columns.get("brand") or [None] * len(rows)
     drawn = [Offer(*each) for each in zip(columns["title"], brands, columns["country"], strict=True)]
-    plain = offer_texts({name: columns[name] for name in inputs}, inputs)
-    asked: list[tuple[str, int, str]] = []  # kind, offer, text
+    changed: dict[str, Columns] = {}
     for kind, change in CHANGES.items():
         chance = np.random.default_rng([settings.seed, list(CHANGES).index(kind)])
-        titles = [clean_text(change(offer, chance)) for offer in drawn]
-        texts = offer_texts({name: titles if name == "title" else columns[name] for name in inputs}, inputs)
-        asked += [(kind, row, text) for row, text in enumerate(texts) if text != plain[row]]
-    everything = [*plain, *(text for _, _, text in asked)]
-    countries = [*columns["country"], *(columns["country"][row] for _, row, _ in asked)]
+        changed[kind] = _change_columns(kind, [clean_text(change(offer, chance)) for offer in drawn], columns)
     found: list[dict[str, Any]] = []
     for name, model in models.items():
+        plain = offer_texts(columns, model.inputs)
+        asked = [  # kind, offer, text
+            (kind, row, text)
+            for kind, under in changed.items()
+            for row, text in enumerate(offer_texts(under, model.inputs))
+            if text != plain[row]
+        ]
+        everything = [*plain, *(text for _, _, text in asked)]
+        countries = [*columns["country"], *(columns["country"][row] for _, row, _ in asked)]
         answered = model.classify(everything, countries)
         index, sure = np.asarray(answered.index), np.asarray(answered.confidence)
         for kind in CHANGES:
@@ -117,6 +122,14 @@ def measure_behaviour(
             rate = float(failed.mean()) if places else None
             found.append(asdict(Behaviour(name, kind, len(places), rate, limit_of(kind, settings))))
     return found
+
+
+def _change_columns(kind: str, titles: Sequence[str], columns: Columns) -> Columns:
+    """The offers under other titles: with nothing at all where these are empty, and no brand where that is left out."""
+    nothing = [None] * len(titles)
+    if kind == EMPTY:
+        return dict.fromkeys(columns, nothing)
+    return {**columns, "title": titles} | ({"brand": nothing} if kind == BRANDLESS else {})
 
 
 def read_test_offers(samples: Sequence[Path], inputs: Sequence[str]) -> dict[str, list[Any]]:
@@ -220,7 +233,7 @@ CHANGES: dict[str, Change] = {
     "another size": _other_size,
     "another colour": _other_colour,
     "typo": _mistype_word,
-    "brand left out": _leave_brand_out,
+    BRANDLESS: _leave_brand_out,
     "HTML remnants": _add_html,
     "cut off": _cut,
     "very long title": _add_shop_talk,

@@ -30,6 +30,10 @@ class Classifier(Protocol):
 
     @property
     def classes(self) -> Sequence[str]: ...
+    @property
+    def inputs(self) -> Sequence[str]:
+        """The offer columns that make a text, as the model was trained."""
+
     def classify(self, texts: Sequence[str], countries: Sequence[str] | None = None) -> Answers: ...
 
 
@@ -74,11 +78,10 @@ def name_classes(classes: Sequence[str], taxonomy: Path) -> ClassNames:
 def answer_offers(
     engine: Classifier,
     columns: Mapping[str, Sequence[str | None]],
-    inputs: Sequence[str],
     countries: Sequence[str] | None,
 ) -> Answered:
-    """Classify offers given as columns. `inputs`: the columns that make the text; `countries`: one per offer."""
-    texts = offer_texts(columns, inputs)
+    """Classify offers given as columns, the engine's `inputs` among them. `countries`: one per offer."""
+    texts = offer_texts(columns, engine.inputs)
     keys = list(zip(texts, countries, strict=True)) if countries is not None else [(text, "") for text in texts]
     places: dict[tuple[str, str], int] = {}
     for key in keys:

@@ -26,7 +26,7 @@ from sortiment.predictions.answering import NO_CLASS, Answered, Classifier, Clas
 from sortiment.progress import Progress, Step, silent
 from sortiment.settings import PredictionSettings
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 PREDICTIONS_FILE = "predictions.parquet"
 PLAN, SPLIT, SHARDS, SPILL = "plan.json", "split", "shards", "spill"
 SPLIT_FLUSH_ROWS = 100_000  # rows in memory over all shards before the split writes them
@@ -95,18 +95,17 @@ def classify_offers(
     settings: PredictionSettings,
     out: Path,
     progress: Progress = silent,
-    inputs: Sequence[str] = ("title",),
     connection: duckdb.DuckDBPyConnection | None = None,
 ) -> PredictionReport:
     """Write `predictions.parquet` (one row per live offer) into `out`, a folder that a killed run may have begun.
 
     parts: Parquet files or s3:// URIs of offers, oldest first; where an offer_key repeats, the last one counts.
-    taxonomy: the taxonomy artifact's folder. inputs: the offer columns that make the model's text.
+    taxonomy: the taxonomy artifact's folder.
     connection: a DuckDB that can read the parts; needed for s3:// only.
     """
     out.mkdir(parents=True, exist_ok=True)
     names = name_classes(engine.classes, taxonomy)
-    task = _Task(engine, names, model_version, settings, tuple(inputs))
+    task = _Task(engine, names, model_version, settings)
     database = connection or _open_database(settings, out)
     rows = _count_rows(parts, database)
     shards = -(-rows // settings.shard_offers)
@@ -134,7 +133,6 @@ class _Task:
     names: ClassNames
     model_version: str
     settings: PredictionSettings
-    inputs: tuple[str, ...]
 
     def plan(self, parts: Sequence[str], rows: int) -> dict[str, Any]:
         return {
@@ -145,7 +143,7 @@ class _Task:
             "classes": self.names.ids,
             "departments": self.names.departments,
             "settings": self.settings.model_dump(mode="json"),
-            "inputs": self.inputs,
+            "inputs": list(self.engine.inputs),
         }
 
 
@@ -201,7 +199,7 @@ def _classify_shard(shard: Path, target: Path, task: "_Task", database: duckdb.D
     with pq.ParquetWriter(begun, SCHEMA, compression="zstd") as writer:
         for batch in _read_shard(shard, task.settings.batch_titles, database):
             columns = {name: batch.column(name).to_pylist() for name in (*TEXT_COLUMNS, "country")}
-            answered = answer_offers(task.engine, columns, task.inputs, columns["country"])
+            answered = answer_offers(task.engine, columns, columns["country"])
             writer.write_batch(_rows(batch, answered, task))
             asked += answered.asked
             step.advance(batch.num_rows)

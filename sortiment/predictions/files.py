@@ -1,6 +1,6 @@
 """Classifying one file of anybody's: `sortiment classify IN OUT`. One row out per row in, in the file's order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,6 @@ def classify_file(
     country: str | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
-    inputs: Sequence[str] = ("title",),
     progress: Progress = silent,
 ) -> FileReport:
     """Write `target`, Parquet with one row per row of `source` (CSV, JSON lines or Parquet, also compressed).
@@ -90,9 +89,7 @@ def classify_file(
         target.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(begun, SCHEMA, compression="zstd") as writer, progress("classify", unit="rows") as step:
             for batch in read_batches(list_feed_files(spec)[0], spec):
-                answered, table = _classify_batch(
-                    batch, counted["rows"], engine=engine, names=names, spec=spec, inputs=inputs
-                )
+                answered, table = _classify_batch(batch, counted["rows"], engine=engine, names=names, spec=spec)
                 review = ~(answered.confidence >= np.float32(settings.review_confidence))
                 table = table.append_column("review", pa.array(review.tolist() + [True] * len(batch.broken)))
                 table = table.append_column("model_version", pa.array([model_version] * table.num_rows, pa.string()))
@@ -138,14 +135,14 @@ def _check_target(source: Path, target: Path) -> None:
 
 
 def _classify_batch(
-    batch: RawBatch, before: int, *, engine: Classifier, names: ClassNames, spec: FeedSpec, inputs: Sequence[str]
+    batch: RawBatch, before: int, *, engine: Classifier, names: ClassNames, spec: FeedSpec
 ) -> tuple[Answered, pa.Table]:
     """Answers for the rows that could be taken apart, and a table of these and, after them, the broken ones."""
     size = len(batch.records)
-    columns = {name: _clean(batch, name, spec) for name in ("title", "offer_id", "country", *inputs)}
+    columns = {name: _clean(batch, name, spec) for name in ("title", "offer_id", "country", *engine.inputs)}
     countries = _countries(columns["country"], spec)
-    texts = {name: columns[name].to_pylist() for name in inputs}
-    answered = answer_offers(engine, texts, inputs, [country or "" for country in countries.to_pylist()])
+    texts = {name: columns[name].to_pylist() for name in engine.inputs}
+    answered = answer_offers(engine, texts, [country or "" for country in countries.to_pylist()])
     nothing = answered.index == NO_CLASS
     place = pa.array(answered.index, mask=nothing)
     problem = [

@@ -23,7 +23,6 @@ def classify_held_out(
     taxonomy: Path,
     model_version: str,
     settings: PredictionSettings,
-    inputs: Sequence[str],
     out: Path,
 ) -> dict[str, Any]:
     """Write `predictions.parquet` for the validation and test offers of the samples (`sample.parquet` files).
@@ -35,9 +34,8 @@ def classify_held_out(
         [pq.read_table(sample, columns=[*COLUMNS, "split"], filters=held_out) for sample in samples]
     )
     names = name_classes(engine.classes, taxonomy)
-    answered = answer_offers(
-        engine, {name: offers[name].to_pylist() for name in inputs}, inputs, offers["country"].to_pylist()
-    )
+    columns = {name: offers[name].to_pylist() for name in engine.inputs}
+    answered = answer_offers(engine, columns, offers["country"].to_pylist())
     ids = np.array([*names.ids, None], dtype=object)[answered.index]
     departments = np.array([*names.departments, None], dtype=object)[answered.index]
     table = offers.select(["offer_key", "country", "shop_id", "feed", "category_id"])

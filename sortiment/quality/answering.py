@@ -145,7 +145,8 @@ def _answer_as_baseline(
     confidence = shares.max(1).astype(np.float64)
     facts: dict[str, Any] = {"chosen": baseline.chosen}
     if probe == "behaviour":
-        facts |= _flips_of(bench, test, _Scored(lambda some: _shares(baseline.score(some), calibration)))
+        asked = _Scored(lambda some: _shares(baseline.score(some), calibration), bench.settings.encoder.inputs)
+        facts |= _flips_of(bench, test, asked)
     unknown = score_unknown(shares) if probe == "unknown" else None
     return Answers(np.array(classes, object)[best], confidence, speed, facts, unknown)
 
@@ -160,6 +161,7 @@ class _Scored:
     """A model that gives probabilities for texts, as the behavioural suite asks it."""
 
     shares: Callable[[Sequence[str]], Floats]
+    inputs: tuple[str, ...]
     classes: tuple[str, ...] = ()
 
     def classify(self, texts: Sequence[str], countries: Sequence[str] | None = None) -> Classification:
@@ -168,9 +170,8 @@ class _Scored:
 
 def _flips_of(bench: Bench, test: pa.Table, model: Answering) -> dict[str, Any]:
     """`{flips: {kind: share}}`: how often the answer is another one when the title is written otherwise."""
-    inputs = bench.settings.encoder.inputs
-    columns = {name: test[name].to_pylist() for name in dict.fromkeys(["title", "country", "brand", *inputs])}
-    rows = measure_behaviour(columns, {"": model}, inputs, bench.settings.evaluation)
+    columns = {name: test[name].to_pylist() for name in dict.fromkeys(["title", "country", "brand", *model.inputs])}
+    rows = measure_behaviour(columns, {"": model}, bench.settings.evaluation)
     return {"flips": {row["kind"]: row["flip_rate"] for row in rows}}
 
 

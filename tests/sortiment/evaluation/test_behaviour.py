@@ -25,6 +25,7 @@ class Fake:
 
     read: object
     sure: float = 0.9
+    inputs: tuple[str, ...] = ("title",)
     classes: tuple[str, ...] = ()
 
     def classify(self, texts: Sequence[str], countries: Sequence[str] | None = None) -> "Fake.Answer":
@@ -42,14 +43,14 @@ def change(kind: str, title: str, brand: str | None = None, country: str = "DE")
 
 
 def test_a_model_that_always_says_the_same_flips_nowhere_but_is_too_sure_of_nothing() -> None:
-    rows = measure_behaviour(OFFERS, {"student": Fake(lambda text: 1)}, ["title"], SETTINGS)
+    rows = measure_behaviour(OFFERS, {"student": Fake(lambda text: 1)}, SETTINGS)
     assert [row["kind"] for row in rows] == list(KINDS)
     assert {row["kind"] for row in rows if row["flip_rate"]} == {"empty title"}
     assert failed_kinds(rows) == ["student, empty title: 100.0% of 12 flipped, 0% allowed"]
 
 
 def test_a_model_that_reads_case_flips_with_case_alone() -> None:
-    rows = measure_behaviour(OFFERS, {"m": Fake(lambda text: int(text.isupper()), sure=0.1)}, ["title"], SETTINGS)
+    rows = measure_behaviour(OFFERS, {"m": Fake(lambda text: int(text.isupper()), sure=0.1)}, SETTINGS)
     rates = {row["kind"]: row["flip_rate"] for row in rows}
     assert rates["upper case"] == 1.0
     assert rates["word order"] == rates["lower case"] == rates["empty title"] == 0.0
@@ -57,7 +58,7 @@ def test_a_model_that_reads_case_flips_with_case_alone() -> None:
 
 def test_remnants_of_html_are_gone_before_the_model_reads_them() -> None:
     seen: list[str] = []
-    measure_behaviour(OFFERS, {"m": Fake(lambda text: seen.append(text) or 0)}, ["title"], SETTINGS)  # type: ignore[func-returns-value]
+    measure_behaviour(OFFERS, {"m": Fake(lambda text: seen.append(text) or 0)}, SETTINGS)  # type: ignore[func-returns-value]
     assert not any("<b>" in text or "&amp;" in text or "<br" in text for text in seen)
     assert "" in seen
 
@@ -65,21 +66,35 @@ def test_remnants_of_html_are_gone_before_the_model_reads_them() -> None:
 def test_the_same_seed_changes_the_same_offers_in_the_same_way() -> None:
     asked: list[list[str]] = [[], []]
     for seen in asked:
-        measure_behaviour(OFFERS, {"m": Fake(lambda text, seen=seen: seen.append(text) or 0)}, ["title"], SETTINGS)
+        measure_behaviour(OFFERS, {"m": Fake(lambda text, seen=seen: seen.append(text) or 0)}, SETTINGS)
     assert asked[0] == asked[1]
 
 
 def test_a_change_that_changes_nothing_is_not_counted() -> None:
     plain = {"title": ["nothing special here"], "country": ["GB"]}
-    rows = {row["kind"]: row for row in measure_behaviour(plain, {"m": Fake(len)}, ["title"], SETTINGS)}
+    rows = {row["kind"]: row for row in measure_behaviour(plain, {"m": Fake(len)}, SETTINGS)}
     assert rows["accents left out"]["offers"] == rows["brand left out"]["offers"] == 0
     assert rows["accents left out"]["flip_rate"] is None
+
+
+def test_each_model_reads_its_own_columns_and_an_empty_offer_has_none_of_them() -> None:
+    asked: dict[tuple[str, ...], list[str]] = {("title",): [], ("title", "brand", "shop_category"): []}
+    models = {
+        " ".join(inputs): Fake(lambda text, seen=seen: seen.append(text) or 0, inputs=inputs)
+        for inputs, seen in asked.items()
+    }
+    offers = {"title": ["Acme drill"], "brand": ["Acme"], "shop_category": ["Tools"], "country": ["GB"]}
+    measure_behaviour(offers, models, SETTINGS)
+    alone, together = asked.values()
+    assert alone[0] == "Acme drill" and together[0] == "Acme drill Tools"
+    assert "" in together  # not "Acme Tools": an offer that says nothing
+    assert "drill Tools" in together  # and not "drill Acme Tools", where the brand would only stand elsewhere
 
 
 def test_a_limit_for_no_kind_is_refused() -> None:
     wrong = EvaluationSettings(flip_limits={"tpyo": 0.1})
     with pytest.raises(SettingsError, match="tpyo"):
-        measure_behaviour(OFFERS, {"m": Fake(len)}, ["title"], wrong)
+        measure_behaviour(OFFERS, {"m": Fake(len)}, wrong)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ class FirstWordEngine:
     """Class = the first word, if it is a class; else class 0 with a low confidence. Remembers what it was asked."""
 
     classes: tuple[str, ...] = ("phones", "toys", "wine")
+    inputs: tuple[str, ...] = ("title",)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     fail_after: int | None = None
 

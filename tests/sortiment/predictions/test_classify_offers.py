@@ -85,19 +85,12 @@ def test_equal_titles_meet_in_one_shard(engine: Any, taxonomy: Path, write_part:
     assert report.asked == len(engine.asked) == 100
 
 
-def test_the_text_is_made_of_the_columns_that_the_market_reads(
+def test_the_text_is_made_of_the_columns_that_the_model_was_trained_on(
     engine: Any, taxonomy: Path, write_part: Part, tmp_path: Path
 ) -> None:
     part = write_part("a", (1, "wine", {"brand": "Rioja"}), (2, "wine", {"brand": "Barolo"}))
-    classify_offers(
-        engine,
-        [part],
-        taxonomy=taxonomy,
-        model_version="m1",
-        settings=SETTINGS,
-        out=tmp_path / "out",
-        inputs=("title", "brand"),
-    )
+    engine.inputs = ("title", "brand")
+    classify_offers(engine, [part], taxonomy=taxonomy, model_version="m1", settings=SETTINGS, out=tmp_path / "out")
     assert sorted(text for text, _ in engine.asked) == ["wine Barolo", "wine Rioja"]
 
 
