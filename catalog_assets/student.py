@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -20,6 +21,11 @@ from sortiment.report.figures import plot_training, to_markdown
 from sortiment.student import CODE_VERSION
 
 PACKAGES = ("torch", "transformers", "lightning")
+OF_RETRAINING = {
+    *(f"student.{name}" for name in ("retrain_epochs", "retrain_learning_rate", "rehearsed_offers", "changed_passes")),
+    *("student.device", "student.precision", "encoder.engine", "encoder.precision"),
+}
+"""Knobs that decide how training goes on, or on what hardware: not what it goes on from."""
 
 
 @dg.asset(
@@ -36,23 +42,29 @@ def student_checkpoint(
     """A small MiniLM that answers like the teacher, learned from labelled and unlabelled offers of all partitions, from
     titles made up of their words, and from the categories' names.
 
-    Goes on from the champion's student where there is one; learns nothing where no partition has changed since.
+    Goes on from the champion's student where there is one that today's settings, encoder and code would have made;
+    learns nothing where no partition has changed since. A champion that was made otherwise is not gone on from: the
+    student learns all partitions anew.
     """
     store, settings, shown = storage.store, market.settings, progress.of(context.log)
     samples, labels = store.current_partitions("training_sample"), store.current_partitions("teacher_soft_labels")
     samples = {key: sample for key, sample in samples.items() if key in labels}
     encoder, tree = market.encoder(shown), store.current("taxonomy")
     inputs = {"samples": versions_of(samples), "soft_labels": versions_of(labels), "encoder": encoder.version}
-    earlier = champion_student(storage)
-    if earlier is not None and _learned_from(earlier, inputs):
-        store.point(earlier)
-        return materialized(earlier, {"nothing_new": True})
-    recipe = Recipe(
-        {**inputs, "taxonomy": tree.version} | ({"start_from": earlier.version} if earlier else {}),
+    earlier, shape = champion_student(storage), ""
+    fresh = Recipe(
+        {**inputs, "taxonomy": tree.version},
         {"student": settings.student.model_dump(mode="json"), "encoder": settings.encoder.model_dump(mode="json")},
         CODE_VERSION,
         PACKAGES,
     )
+    if earlier is not None and (shape := made_otherwise(earlier, fresh)):
+        context.log.info(f"the champion's student was made otherwise, so all is learned anew: {shape}")
+        earlier = None
+    if earlier is not None and _learned_from(earlier, inputs):
+        store.point(earlier)
+        return materialized(earlier, {"nothing_new": True})
+    recipe = replace(fresh, inputs={**fresh.inputs, "start_from": earlier.version}) if earlier else fresh
 
     def write(out: Any) -> Mapping[str, Any]:
         from sortiment.encoders import FeatureCache
@@ -80,7 +92,8 @@ def student_checkpoint(
 
     student = build_and_point(store, "student_checkpoint", recipe, write, resumable=True)
     epochs = [{"epoch": number, "loss": loss} for number, loss in enumerate(student.summary["losses"], start=1)]
-    return materialized(student, {"training": dg.MetadataValue.md(to_markdown(plot_training({"student": epochs})))})
+    plot = dg.MetadataValue.md(to_markdown(plot_training({"student": epochs})))
+    return materialized(student, {"training": plot} | ({"learned_anew": shape} if shape else {}))
 
 
 def champion_student(storage: StorageResource) -> Artifact | None:
@@ -93,6 +106,25 @@ def champion_student(storage: StorageResource) -> Artifact | None:
     if found is None:
         raise StorageError("the champion's student is gone", value=version, fix="`sortiment release rollback`")
     return found
+
+
+def made_otherwise(student: Artifact, recipe: Recipe) -> str:
+    """In what the student was made otherwise than the recipe says, but for data and knobs of retraining; '' = nothing.
+
+    The category tree is data: its names are learned again with the partitions that change.
+    """
+    made = student.manifest
+    before = _shape(made["code"], made["inputs"], made["settings"])
+    now = _shape(recipe.code, recipe.inputs, recipe.settings_json())
+    names = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
+    return "; ".join(f"{name}: {before.get(name)}, now {now.get(name)}" for name in names)
+
+
+def _shape(code: str, inputs: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    knobs = {f"{part}.{name}": value for part, own in settings.items() for name, value in own.items()}
+    return {"code": code, "encoder": inputs.get("encoder")} | {
+        name: value for name, value in knobs.items() if name not in OF_RETRAINING
+    }
 
 
 def _changed_since(student: Artifact, labels: Mapping[str, Artifact]) -> list[str]:
