@@ -27,6 +27,10 @@ STAGE: dict[str, Any] = {"group_name": "teacher", "owners": OWNERS, "code_versio
 PACKAGES = ("torch", "transformers", "openvino", "lightning", "peft")
 
 
+LABELLING = {"label_top_k", "transfer_titles", "most_transfer_titles", "transfer_balance"}
+"""Knobs of what the teacher is asked, not of the teacher."""
+
+
 class TeacherConfig(dg.Config):
     """keep: leave the teacher as it is, whatever samples have come since."""
 
@@ -53,7 +57,10 @@ def teacher_model(
     encoder, tree = market.encoder(shown), store.current("taxonomy")
     recipe = Recipe(
         {"samples": versions_of(samples), "encoder": encoder.version, "taxonomy": tree.version},
-        {"teacher": settings.teacher.model_dump(mode="json"), "encoder": settings.encoder.model_dump(mode="json")},
+        {
+            "teacher": settings.teacher.model_dump(mode="json", exclude=LABELLING),
+            "encoder": settings.encoder.model_dump(mode="json"),
+        },
         CODE_VERSION,
         PACKAGES,
     )
@@ -89,8 +96,9 @@ def teacher_soft_labels(
     store, settings, shown = storage.store, market.settings, progress.of(context.log)
     teacher = store.current("teacher_model")
     samples = {str(key): store.current("training_sample", str(key)) for key in context.partition_keys}
+    asked = settings.teacher.model_dump(mode="json", include={"seed", *LABELLING})
     recipes = {
-        key: Recipe({"sample": sample.version, "teacher": teacher.version}, {}, CODE_VERSION)
+        key: Recipe({"sample": sample.version, "teacher": teacher.version}, asked, CODE_VERSION)
         for key, sample in samples.items()
     }
 

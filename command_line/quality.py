@@ -58,7 +58,9 @@ def quality(
     hard_labels: Annotated[
         bool, typer.Option("--hard-labels/--no-hard-labels", help="Each student once more, from labels alone.")
     ] = True,
-    limit: Annotated[int | None, typer.Option("--offers", min=100, help="At most so many offers of each feed.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--offers", min=100, help="At most so many offers of each --feed.")
+    ] = None,
     figures: Annotated[
         Path | None,
         typer.Option("--figures", help="Compute nothing: write the tables of --json into this Markdown page."),
@@ -88,6 +90,14 @@ def quality(
         raise SettingsError(
             "the bench needs offers of one kind",
             allowed="--feed SPEC, --synthetic OFFERS or both, or else --new-country",
+        )
+    if taxonomy and not new_country:
+        raise SettingsError(
+            "category names are read to hide a country", value="--taxonomy", allowed="with --new-country"
+        )
+    if limit is not None and not feed:
+        raise SettingsError(
+            "--offers cuts feeds", value=limit, allowed="with --feed SPEC; --synthetic has its own number"
         )
     if synthetic and (unknown or behaviour):
         raise SettingsError("--unknown and --behaviour ask about feeds", value="--synthetic", allowed="--feed SPEC")

@@ -138,11 +138,19 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _family(reference: str, folder: Path, config: dict[str, Any]) -> str:
-    """What the folder itself says, else what its names give away."""
+    """What the folder itself says, else what its names give away: not those of the folders that it lies in."""
     file = folder / FAMILY_FILE
     if file.is_file():
         return str(json.loads(file.read_text(encoding="utf-8"))["family"])
-    return family_of(f"{reference} {config.get('_name_or_path', '')}")
+    return family_of(f"{_own_name(reference)} {_own_name(str(config.get('_name_or_path', '')))}")
+
+
+def _own_name(reference: str) -> str:
+    """The last part of a path or hub id; of a hub cache's `models--OWNER--NAME/snapshots/COMMIT`, the model's."""
+    parts = [part for part in re.split(r"[/\\]", reference) if part]
+    if len(parts) > 2 and parts[-2] == "snapshots":
+        return parts[-3].rpartition("--")[2]
+    return parts[-1] if parts else ""
 
 
 def _parameters(weights: Path) -> int:

@@ -23,7 +23,7 @@ from sortiment.evaluation.probabilities import (
     top_accuracy,
 )
 from sortiment.evaluation.scores import OVERALL, Leaf, macro_f1, score
-from sortiment.evaluation.unknown import area_under_roc, rank_among_known, score_unknown
+from sortiment.evaluation.unknown import area_under_roc, score_unknown
 
 CODE_VERSION = "3"
 
@@ -51,7 +51,6 @@ __all__ = [
     "measure_answers",
     "measure_behaviour",
     "models_of",
-    "rank_among_known",
     "read_answers",
     "read_test_offers",
     "reliability",

@@ -25,14 +25,6 @@ def score_unknown(probability: npt.NDArray[np.float32]) -> Scores:
     return np.clip(entropy, 0.0, 1.0)
 
 
-def rank_among_known(known: Scores, scores: Scores) -> Scores:
-    """The share of known offers that look at least as unknown: calling offers of 0.05 and less unknown does so to one
-    known offer in twenty. known: scores of offers of learned categories that the model did not see in training."""
-    ordered = np.sort(known)
-    below = np.searchsorted(ordered, scores, side="left")
-    return (len(ordered) - below + 1) / (len(ordered) + 1)
-
-
 def area_under_roc(unknown: npt.NDArray[np.bool_], scores: Scores) -> float:
     """Chance that an unknown offer has a higher score than a known one, ties half (Mann and Whitney 1947).
 

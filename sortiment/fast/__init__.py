@@ -47,13 +47,13 @@ class FastReport:
     losses: Sequence[float]
     opinion_temperatures: Sequence[float]
     validation_offers: int
-    accuracy: float
-    macro_f1: float
-    teacher_accuracy: float
-    teacher_macro_f1: float
-    teacher_agreement: float
-    calibration_error_before: float
-    calibration_error_after: float
+    accuracy: float | None
+    macro_f1: float | None
+    teacher_accuracy: float | None
+    teacher_macro_f1: float | None
+    teacher_agreement: float | None
+    calibration_error_before: float | None
+    calibration_error_after: float | None
     temperature: Mapping[str, float]
     entropy_slope: float
     seconds: float
@@ -81,7 +81,7 @@ def distill_fast(
 
     samples, soft_labels: partition key to artifact folder, as for `sortiment.student.distill_student`. student: how
     labels and teacher are weighed. encoder: which columns are read. names: each category's paths, as the teacher has
-    them. features: the embeddings of the teacher's encoder, for `fast.alignment`. Raises TrainingError.
+    them. features: the embeddings of the encoder, for `fast.alignment`. Raises TrainingError.
     """
     from sortiment.fast.training import run_fast_distillation
 

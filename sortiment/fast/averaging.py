@@ -5,7 +5,7 @@ two dense layers make class scores of it (Iyyer et al. 2015, "Deep Unordered Com
 Text Classification"). A word's vector is summed beforehand, as its class scores are, so a text costs its words' rows
 and two small products. It learns from all that the teacher answered, most of it titles that no shop wrote, and learns
 the more the more of these there are: what it says of a word beside another comes from there. While it learns, its
-states are drawn to the embeddings of the teacher's encoder (`sortiment/student/alignment.py`).
+states are drawn to the encoder's embeddings (`sortiment/student/alignment.py`).
 """
 
 from collections.abc import Callable

@@ -205,21 +205,23 @@ def row_recipe(bench: Bench, split: SplitOffers, task: Task) -> Recipe:
     """Everything that a row depends on; speed aside."""
     arm, settings = task.arm, bench.settings
     code = [CODE_VERSION]
-    own: dict[str, Any] = {"arm": [arm.model, arm.layers, arm.distilled], "inputs": settings.encoder.inputs}
+    scored = settings.evaluation.model_dump(mode="json", include={"seed", "bootstrap_rounds"})
+    own: dict[str, Any] = {
+        "arm": [arm.model, arm.layers, arm.distilled],
+        "inputs": settings.encoder.inputs,
+        "evaluation": [EVALUATION_VERSION, scored],
+    }
     inputs = {"split": split.version}
     if task.probe == "unknown":
         own["probe"] = task.probe
     if task.probe == "behaviour":
-        asked = settings.evaluation.model_dump(mode="json", include={"behaviour_offers", "seed"})
-        own |= {"probe": task.probe, "evaluation": [EVALUATION_VERSION, asked]}
+        own |= {"probe": task.probe, "behaviour_offers": settings.evaluation.behaviour_offers}
     if arm.model == "teacher" or arm.taught:
         code.append(TEACHER_VERSION)
-        own |= {
-            "teacher": settings.teacher.model_dump(mode="json"),
-            "encoder": settings.encoder.model_dump(mode="json"),
-        }
+        own["teacher"] = settings.teacher.model_dump(mode="json")
     if arm.model in ("teacher", "student") or arm.taught:
         inputs["encoder"] = bench.encoder.version
+        own["encoder"] = settings.encoder.model_dump(mode="json")
     if arm.model in ("tfidf", "fasttext"):
         code.append(BASELINES_VERSION)
     if arm.model == "student":

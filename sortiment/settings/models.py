@@ -208,8 +208,8 @@ class StudentSettings(StageSettings):
         ge=0,
         le=100,
         description="weight, in the loss, of the cosine distance between a text's state in the student and its "
-        "embedding by the teacher's encoder, less their mean; falls to 0 while the student learns; 0 = none, as when "
-        "retraining",
+        "embedding by encoder.reference, as it is before any fine-tuning, less their mean; falls to 0 while the "
+        "student learns; 0 = none, as when retraining",
     )
     patience: int = Field(
         0,

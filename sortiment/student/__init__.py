@@ -35,9 +35,9 @@ __all__ = [
 class StudentReport:
     """What a training run gave; all but `seconds`, `offers_per_s` and `resumed_epochs` is also in student.json.
 
-    Validation figures are on the labelled offers of the validation split: accuracy and macro_f1 against the shops'
-    labels (which may be wrong), teacher_agreement against the teacher's best class, calibration errors before and
-    after calibration (`temperature` by country, `entropy_slope`). names: of categories, transfer_titles: made up and
+    Validation figures are on the labelled offers of the validation split, None where there are none: accuracy and
+    macro_f1 against the shops' labels (which may be wrong), teacher_agreement against the teacher's best class,
+    calibration errors before and after calibration (`temperature` by country, `entropy_slope`). names: of categories, transfer_titles: made up and
     answered by the teacher, both learned beside the offers. overruled_labels: training labels that the teacher's
     opinion outweighed. losses: mean loss of each epoch. epoch_macro_f1: of each epoch, and best_epoch: the one
     (from 1) whose weights were kept, only with `student.patience`; stopped_after: epochs, where these were fewer
@@ -67,13 +67,13 @@ class StudentReport:
     best_epoch: int | None
     stopped_after: int | None
     validation_offers: int
-    accuracy: float
-    macro_f1: float
-    teacher_accuracy: float
-    teacher_macro_f1: float
-    teacher_agreement: float
-    calibration_error_before: float
-    calibration_error_after: float
+    accuracy: float | None
+    macro_f1: float | None
+    teacher_accuracy: float | None
+    teacher_macro_f1: float | None
+    teacher_agreement: float | None
+    calibration_error_before: float | None
+    calibration_error_after: float | None
     temperature: Mapping[str, float]
     entropy_slope: float
     encoder_mb: float | None
@@ -109,7 +109,7 @@ def distill_student(
     start_from: an earlier student, whose body, vocabulary and class indices are kept; its new categories take unused
     outputs. changed: the partitions whose soft labels that student has not seen; their offers are learned whole, of the
     other partitions `rehearsed_offers`. None = learn all. names: each category's paths, whose last names are learned as
-    offers are. features: the embeddings of the teacher's encoder, for `student.alignment`. A run that was killed goes
+    offers are. features: the embeddings of the encoder, for `student.alignment`. A run that was killed goes
     on from its last whole epoch when it is called again with the same arguments, and ends with the same bytes. Raises
     TrainingError.
     """

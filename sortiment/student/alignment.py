@@ -1,10 +1,11 @@
-"""Embedding alignment: while the student learns, its state of an offer is drawn to the teacher encoder's embedding.
+"""Embedding alignment: while the student learns, its state of an offer is drawn to the encoder's embedding of it.
 
 A soft label says which of the classes a title is like; the embedding says it of every other title too, also where no
 class tells two words apart. Embeddings are taken less their mean, without which all of them are alike (e5's have a
 cosine of 0.7 and more), and met through a linear map that learns along and is thrown away, so that the head is free to
 read what it needs. They come from the feature cache, where the teacher has left them; what is not there is embedded.
-The categories' names have no part in it.
+The encoder is always `encoder.reference` as it came: a teacher that tunes its own (`teacher.fine_tuning`) leaves other
+embeddings, so students embed their texts once more. The categories' names have no part in it.
 """
 
 from collections.abc import Mapping
@@ -74,7 +75,7 @@ class Alignment(nn.Module):
 def read_embeddings(
     corpus: Corpus, rows: Rows, features: FeatureCache | None, weight: float, progress: Progress
 ) -> Embeddings | None:
-    """What the teacher's encoder says of the texts among the rows; None where it has no weight.
+    """What the encoder says of the texts among the rows; None where it has no weight.
 
     Raises TrainingError where no cache was given.
     """
@@ -82,7 +83,7 @@ def read_embeddings(
         return None
     if features is None:
         raise TrainingError(
-            "`alignment` needs the embeddings of the teacher's encoder, and no cache of them was given",
+            "`alignment` needs the encoder's embeddings, and no cache of them was given",
             value=weight,
             allowed="0, or a feature cache (`features=`)",
         )

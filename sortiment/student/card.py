@@ -36,6 +36,9 @@ Mean loss by epoch: {losses}.
 
 ## Validation
 
+{validation_note}
+"""
+MEASURED = """\
 {validation_offers:,} labelled offers that were not trained on. Labels are the shops' own and may be wrong.
 
 | | accuracy | macro-F1 |
@@ -44,8 +47,8 @@ Mean loss by epoch: {losses}.
 | teacher | {teacher_accuracy:.4f} | {teacher_macro_f1:.4f} |
 
 Agreement with the teacher {teacher_agreement:.4f}; expected calibration error {calibration_error_before:.4f} before
-calibration, {calibration_error_after:.4f} after.
-"""
+calibration, {calibration_error_after:.4f} after."""
+NOT_MEASURED = "Not measured, and not calibrated: the sample has no labelled offers in its validation split."
 
 
 def write_card(facts: dict[str, Any]) -> str:
@@ -61,6 +64,7 @@ def write_card(facts: dict[str, Any]) -> str:
             else "Started from the encoder's layers:",
             "epochs": len(facts["losses"]),
             "stopping_note": _stopping_note(facts),
+            "validation_note": MEASURED.format(**facts) if facts["validation_offers"] else NOT_MEASURED,
             "vocabulary_note": _vocabulary_note(facts),
             "losses": ", ".join(f"{loss:.4f}" for loss in facts["losses"]),
         }

@@ -17,16 +17,25 @@ from sortiment.student.corpus import NO_CLASS, Corpus
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+MEASURED = (
+    *("accuracy", "macro_f1", "teacher_accuracy", "teacher_macro_f1", "teacher_agreement"),
+    *("calibration_error_before", "calibration_error_after"),
+)
 
 
 def measure_validation(corpus: Corpus, score: Callable[[Rows], Floats]) -> tuple[Calibration, dict[str, Any]]:
-    """Calibration and figures. score: logits of corpus rows, (rows, outputs), outputs past the classes unused."""
+    """Calibration and figures, None where there is no labelled validation offer to measure them on.
+
+    score: logits of corpus rows, (rows, outputs), outputs past the classes unused.
+    """
     rows = corpus.labelled_rows("validation")
+    if not len(rows):
+        return Calibration(), {"validation_offers": 0, **dict.fromkeys(MEASURED)}
     labels = corpus.labels[rows]
     countries = [corpus.countries[country] for country in corpus.country[rows]]
     logits = score(rows)[:, : len(corpus.classes)]
     calibration = fit_calibration(logits, labels, countries)
-    best = logits.argmax(1).astype(np.int32) if len(rows) else labels
+    best = logits.argmax(1).astype(np.int32)
     teacher = corpus.top_index[rows, 0] if corpus.top_index.shape[1] else np.full(len(rows), NO_CLASS, np.int32)
     return calibration, {
         "validation_offers": len(rows),
@@ -48,14 +57,12 @@ def judge_epoch(corpus: Corpus, score: Callable[[Rows], Floats]) -> float:
 
 
 def accuracy_of(predicted: Ints, labels: Ints) -> float:
-    """Share of equal entries; 0.0 where there are none."""
-    return round(float((predicted == labels).mean()), 4) if len(labels) else 0.0
+    """Share of equal entries."""
+    return round(float((predicted == labels).mean()), 4)
 
 
 def macro_f1_of(predicted: Ints, labels: Ints) -> float:
-    """Mean F1 over the classes that occur in the labels; 0.0 where there are none."""
-    if not len(labels):
-        return 0.0
+    """Mean F1 over the classes that occur in the labels."""
     size = int(max(predicted.max(), labels.max())) + 1
     right = np.bincount(labels[predicted == labels], minlength=size)
     truly = np.bincount(labels, minlength=size)
@@ -65,7 +72,5 @@ def macro_f1_of(predicted: Ints, labels: Ints) -> float:
 
 
 def _error(logits: Floats, labels: Ints, calibration: Calibration, countries: Sequence[str]) -> float:
-    if not len(labels):
-        return 0.0
     shares = calibration.probabilities(logits, calibration.of(countries, len(labels)))
     return round(calibration_error(shares.max(1), shares.argmax(1) == labels), 4)

@@ -3,7 +3,7 @@
 Importing this is cheap: encoders, solvers and vectorizers are imported when they are first used.
 """
 
-from sortiment.teacher.labelling import SOFT_LABELS_FILE, TRANSFER_FILE, LabelReport, label_offers, label_samples
+from sortiment.teacher.labelling import SOFT_LABELS_FILE, TRANSFER_FILE, LabelReport, label_samples
 from sortiment.teacher.names import CategoryNames, names_of
 from sortiment.teacher.report import TeacherReport
 from sortiment.teacher.teacher import Teacher, load_teacher
@@ -19,7 +19,6 @@ __all__ = [
     "LabelReport",
     "Teacher",
     "TeacherReport",
-    "label_offers",
     "label_samples",
     "load_teacher",
     "names_of",

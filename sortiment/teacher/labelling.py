@@ -79,6 +79,8 @@ def label_samples(
 ) -> dict[str, dict[str, Any]]:
     """Label each partition into its folder; the partitions' reports as JSON. `samples` may hold more than `out`.
 
+    A folder gets `soft_labels.parquet`, one row per offer of the sample, in its order, `transfer_labels.parquet`, one
+    per made-up title, and `classes.json`. Samples are worked through shard by shard, in bounded memory.
     All partitions are embedded together, so that batches are full, and small ones are shown to the n-grams' expert
     together: with thousands of classes it takes nearly as long for one offer as for thousands. What a killed run
     labelled is not labelled again, and the rest gets the labels that it would have got.
@@ -92,18 +94,6 @@ def label_samples(
             for key, shards in zip(group, answered(teacher, [samples[key] for key in group], settings), strict=True):
                 _write_labels(teacher, shards, out[key], settings, step)
     return {key: json.loads((out[key] / REPORT_FILE).read_text(encoding="utf-8")) for key in sorted(out)}
-
-
-def label_offers(
-    teacher: Teacher, sample: Path, out: Path, settings: TeacherSettings, progress: Progress = silent
-) -> LabelReport:
-    """Write `soft_labels.parquet`, one row per offer of the sample, in its order, `transfer_labels.parquet`, one per
-    made-up title, and `classes.json` to `out`.
-
-    Works through the sample shard by shard, in bounded memory. The embeddings are the expensive part and are kept in
-    the teacher's feature cache as they are made, so a killed run continues where it was.
-    """
-    return LabelReport(**label_samples(teacher, {"": sample}, {"": out}, settings, progress)[""])
 
 
 def _gather_small(rows: Mapping[str, int], most: int) -> Iterator[list[str]]:

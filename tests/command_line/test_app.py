@@ -75,6 +75,21 @@ def test_a_value_that_is_long_undecodable_or_looks_like_markup_is_shown(
     assert len(printed) < 1_200
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--taxonomy", "names", "--feed", "shop.yaml"), "category names are read to hide a country"),
+        (("--offers", "500", "--new-country"), "--offers cuts feeds"),
+        (("--offers", "500", "--synthetic", "900"), "--offers cuts feeds"),
+        (("--new-country", "--feed", "shop.yaml"), "the bench needs offers of one kind"),
+    ],
+)
+def test_the_quality_bench_refuses_options_that_would_do_nothing(
+    fail: Run, words: tuple[str, ...], reason: str
+) -> None:
+    assert f"SettingsError: {reason}" in fail("bench", "quality", *words)
+
+
 @pytest.mark.parametrize("words", [("doctor",), ("release", "list"), ("demo",), ("classify", "in.csv", "out.parquet")])
 def test_a_home_that_is_a_file_is_an_error_that_names_the_variable(
     fail: Run, tmp_path: Path, words: tuple[str, ...]

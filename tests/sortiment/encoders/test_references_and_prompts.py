@@ -70,6 +70,21 @@ def test_a_name_gives_its_prompt_family_away(name: str, family: str) -> None:
     assert family_of(name) == family
 
 
+@pytest.mark.parametrize(
+    ("place", "family"),
+    [
+        ("e5-against-others/bge-m3", "plain"),
+        ("instruct/multilingual-e5-small", "e5"),
+        ("hub/models--intfloat--multilingual-e5-large-instruct/snapshots/0a1b2c", "e5-instruct"),
+    ],
+)
+def test_the_folders_that_an_encoder_lies_in_say_nothing_of_its_prompt(
+    tiny_encoder: Path, tmp_path: Path, place: str, family: str
+) -> None:
+    copy = Path(shutil.copytree(tiny_encoder, tmp_path / place))
+    assert resolve_encoder(str(copy), tmp_path, silent).family == family
+
+
 def test_a_country_has_its_own_prompt_where_one_is_set() -> None:
     settings = EncoderSettings(prompts={"DE": "Ware: "})
     assert prompted(["a", "b"], "e5", settings, ["DE", "FR"]) == ["Ware: a", "query: b"]

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from sortiment.errors import SettingsError
-from sortiment.evaluation import area_under_roc, rank_among_known, score_unknown
+from sortiment.evaluation import area_under_roc, score_unknown
 
 
 def test_certainty_is_known_and_indifference_is_unknown() -> None:
@@ -24,11 +24,3 @@ def test_the_area_is_the_textbooks_also_with_ties() -> None:
     assert area_under_roc(unknown, scores) == pytest.approx(roc_auc_score(unknown, scores))
     with pytest.raises(SettingsError, match="known and unknown"):
         area_under_roc(np.zeros(3, bool), np.zeros(3))
-
-
-def test_a_rate_is_kept_on_known_offers_that_nobody_has_seen() -> None:
-    draw = np.random.default_rng(1)
-    known, new = draw.random(2_000), draw.random(2_000)
-    called = rank_among_known(known, new) <= 0.05
-    assert called.mean() == pytest.approx(0.05, abs=0.015)
-    assert rank_among_known(known, np.array([2.0])) < 0.001

@@ -36,10 +36,8 @@ def test_every_arm_gives_a_row_and_a_second_run_computes_none(
         ("teacher", None), ("tfidf", None), ("fast", True), ("fast", False),
         ("fasttext", None), ("student", True), ("student", False),
     ]  # fmt: skip
-    assert {row["model"]: row["accuracy"] for row in first.rows if row["model"] in ("tfidf", "fast")} == {
-        "tfidf": pytest.approx(1.0, abs=0.1),
-        "fast": pytest.approx(1.0, abs=0.1),
-    }
+    accuracy = {(row["model"], row["distilled"]): row["accuracy"] for row in first.rows}
+    assert min(accuracy[model] for model in (("tfidf", None), ("fast", True), ("fast", False))) > 0.9
     assert all(row["offers_per_s"] > 0 for row in first.rows)
     again = run_bench(bench, [tiny_feed], [0], [None], arms, 0.0, target, said.append)
     assert (again.rows, again.skipped) == (first.rows, [])
