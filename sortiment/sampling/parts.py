@@ -20,6 +20,7 @@ from sortiment.errors import SamplingError
 REPEATING = ("country", "shop_id", "brand", "shop_category", "category_id", "department", "feed")
 TEXTS = ("country", "title", "brand", "description", "shop_category", "price", "feed")
 PRODUCT = ("gtin", "product_id")
+METADATA_KEPT = 8
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -89,6 +90,7 @@ class PartReader:
         self.parts = parts
         self._addresses = addresses
         self._metadata: dict[int, pq.FileMetaData] = {}
+        self._lock = threading.Lock()
         self._local = threading.local()
 
     def row_groups(self, part: int) -> list[int]:
@@ -104,7 +106,8 @@ class PartReader:
             raise UnreadablePart(self.parts[part], str(error)) from error
 
     def _file(self, part: int) -> pq.ParquetFile:
-        """This thread's open file; the last one stays open, its metadata is parsed once."""
+        """This thread's open file; the last one stays open. Parts are read in their order, so that the metadata of the
+        last few are all that is asked for again: of hundreds of parts they are hundreds of MB."""
         if getattr(self._local, "part", None) != part:
             try:
                 self._local.file = pq.ParquetFile(
@@ -118,7 +121,10 @@ class PartReader:
                 raise UnreadablePart(self.parts[part], f"columns are missing: {error.args[0].decode()}") from error
             self._local.part = part
             self._check(part, self._local.file)
-            self._metadata[part] = self._local.file.metadata
+            with self._lock:
+                self._metadata[part] = self._local.file.metadata
+                if len(self._metadata) > METADATA_KEPT:
+                    del self._metadata[next(iter(self._metadata))]
         file: pq.ParquetFile = self._local.file
         return file
 
