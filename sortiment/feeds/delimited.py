@@ -151,10 +151,10 @@ class _Splitter:
         records: list[int] = []
         numbers: list[int] = []
         self.records, self.numbers = records, numbers
-        width = self.width
-        reader = csv.reader(lines, **self.dialect)
+        width, lines = self.width, list(lines)
+        reader, first = self._read_from(lines, 0), 0
         while True:
-            start = reader.line_num
+            start = first + reader.line_num
             try:
                 row = next(reader)
             except StopIteration:
@@ -163,20 +163,19 @@ class _Splitter:
                 message = str(error)
                 if "unexpected end of data" in message and not last:
                     return lines[start:]
-                taken = max(reader.line_num - start, 1)
-                if "new-line character" in message:
-                    # A carriage return within a line: a control character, not the end of a row.
-                    lines = [_without_carriage_return(lines[start]), *lines[start + 1 :]]
+                at = first + reader.line_num - 1  # the line that was read last
+                taken = max(at + 1 - start, 1)
+                mended = _without_carriage_return(lines[at])
+                if "new-line character" in message and mended != lines[at]:
+                    lines[at] = mended  # a carriage return within a line: a control character, not the end of a row
                 else:
                     several = taken > 1 or "unexpected end of data" in message
                     reason = UNTERMINATED_QUOTE if several else _reason_of(message)
                     self._lose(before + start + 1, Problem(reason, None, message), lines[start])
                     if taken == 1:
                         continue
-                    lines = lines[start + 1 :]
                     start += 1
-                before += start
-                reader = csv.reader(lines, **self.dialect)
+                reader, first = self._read_from(lines, start), start
                 continue
             if not row:
                 continue  # a blank line is no row
@@ -189,15 +188,18 @@ class _Splitter:
                 numbers.append(before + start + 1)
                 continue
             seen = f"{len(row)} of {width} fields"
-            if reader.line_num - start == 1:
+            if first + reader.line_num - start == 1:
                 reason = TOO_FEW_COLUMNS if len(row) < width else TOO_MANY_COLUMNS
                 self._lose(before + start + 1, Problem(reason, None, seen), lines[start])
                 continue
             self._lose(
                 before + start + 1, Problem(UNTERMINATED_QUOTE, None, f"{seen} over several lines"), lines[start]
             )
-            before, lines = before + start + 1, lines[start + 1 :]
-            reader = csv.reader(lines, **self.dialect)
+            reader, first = self._read_from(lines, start + 1), start + 1
+
+    def _read_from(self, lines: list[str], first: int) -> Any:
+        """A CSV reader of the lines from `first` on; nothing is copied, however often one begins anew."""
+        return csv.reader(map(lines.__getitem__, range(first, len(lines))), **self.dialect)
 
     def _lose(self, line: int, problem: Problem, text: str) -> None:
         self.record += 1

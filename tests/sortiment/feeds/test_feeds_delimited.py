@@ -1,6 +1,7 @@
 """CSV files as shops deliver them."""
 
 import gzip
+import time
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -179,6 +180,25 @@ def test_lines_before_the_header_can_be_skipped(load: Load) -> None:
 
 def test_a_carriage_return_within_a_line_is_white_space(load: Load) -> None:
     assert titles(load("o.csv", "id,title\n1,a\rb\n2,c\n")) == ["a b", "c"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_carriage_return_on_a_later_line_of_a_row_is_white_space(load: Load, end: str) -> None:
+    rows = ["id,title,a,b,c", '1,"two', 'lines",1\r2,,', '2,"a', 'b\rc",1\r2,"d', 'e",3\r4\r5', "3,f,6,7,8", "4,g"]
+    loaded = load("o.csv", end.join(rows) + end)
+    assert titles(loaded) == ["two lines", "a b c", "f"]
+    assert loaded.broken == [(8, "too_few_columns")]
+
+
+@pytest.mark.parametrize("row", ["1,a\rb\n", '1,"open\n'])
+def test_a_file_that_is_broken_in_every_line_takes_as_long_as_it_has_lines(row: str) -> None:
+    def seconds(text: str) -> float:
+        rows = lines.split_lines(text)
+        started = time.process_time()
+        _Splitter(2, DIALECT)._split_carefully(rows, 1, True)
+        return time.process_time() - started
+
+    assert seconds(row * 40_000) < 20 * seconds("1,a\n" * 40_000)
 
 
 def test_a_header_without_rows_is_a_feed_without_offers(load: Load) -> None:
