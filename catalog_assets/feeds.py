@@ -12,9 +12,12 @@ from resources.storage import StorageResource
 from sortiment.artifacts import Recipe, content_version
 from sortiment.feeds import (
     CODE_VERSION,
+    LISTING_VERSION,
+    OfferPart,
     departments_of,
     describe_market,
     group_departments,
+    keep_places,
     load_parts,
     read_listing,
     read_quarantine,
@@ -35,11 +38,11 @@ def feed_files(
     A file that was loaded before, under whatever name, is not loaded again. Registers the countries and departments
     that the feeds brought as partitions.
     """
-    store, settings = storage.store, market.settings.feeds
+    store, settings, earlier = storage.store, market.settings.feeds, earlier_parts(storage)
     taxonomy = read_taxonomy(market.taxonomy_file) if market.taxonomy_file else None
     loaded = load_parts(market.specs(), taxonomy, store, settings, progress.of(context.log), market.remote_files)
-    parts = group_departments(loaded, earlier_departments(storage), store, settings)
-    recipe = Recipe({"parts": "+".join(part.version for part in parts)}, {}, CODE_VERSION)
+    parts = group_departments(keep_places(loaded, earlier), departments_of(earlier), store, settings)
+    recipe = Recipe({"parts": "+".join(part.version for part in parts)}, {}, LISTING_VERSION)
     artifact = build_and_point(store, "feed_files", recipe, lambda out: write_listing(parts, out))
     found = describe_market(parts)
     departments = [department.slug for department in found.departments]
@@ -70,7 +73,8 @@ def taxonomy(market: MarketResource, storage: StorageResource) -> dg.Materialize
         if market.taxonomy_file
         else derive_taxonomy(read_listing(listing.path, store))
     )
-    plan = plan_departments(dict.fromkeys(tree.top_levels, 0), earlier_departments(storage), market.settings.feeds)
+    earlier = departments_of(earlier_parts(storage))
+    plan = plan_departments(dict.fromkeys(tree.top_levels, 0), earlier, market.settings.feeds)
     tree = tree.in_departments(plan)
     shared = {slug: key for slug, key in plan.items() if slug != key}
     inputs = {"tree": tree.version} | ({"departments": content_version(shared)} if shared else {})
@@ -95,7 +99,7 @@ def offers(context: dg.AssetExecutionContext, storage: StorageResource) -> dg.Ma
     return dg.MaterializeResult(metadata={"feed_files": versions_of({"": store.current("feed_files")})})
 
 
-def earlier_departments(storage: StorageResource) -> dict[str, str]:
-    """Which department each top level was given by the last load; empty before the first."""
+def earlier_parts(storage: StorageResource) -> list[OfferPart]:
+    """The parts of the last load, in their order; none before the first."""
     listing = storage.store.current_or_none("feed_files")
-    return departments_of(read_listing(listing.path, storage.store)) if listing else {}
+    return read_listing(listing.path, storage.store) if listing else []

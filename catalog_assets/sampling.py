@@ -1,5 +1,6 @@
 """Of massively unbalanced offers, a sample to learn from: bounded per category and shop, and the same on every run."""
 
+import itertools
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -84,7 +85,7 @@ def training_sample(
         state = open_state(storage, country, loaded, settings, shown)
         for since, names in _group_by_training(storage, country, departments, config.fresh).items():
             inputs = {"offers": loaded.version} | ({"fresh_since": since} if since else {})
-            write = partial(_draw, storage, country, loaded, since, state, settings, shown)
+            write = partial(_draw, storage, country, since, state, settings, shown)
             recipes = {f"{country}|{name}": Recipe(inputs, settings, CODE_VERSION) for name in names}
             for key, sample in storage.store.build_many("training_sample", recipes, write).items():
                 storage.store.point(sample)
@@ -96,7 +97,6 @@ def training_sample(
 def _draw(
     storage: StorageResource,
     country: str,
-    loaded: Artifact,
     since: str | None,
     state: State,
     settings: SamplingSettings,
@@ -105,7 +105,7 @@ def _draw(
 ) -> dict[str, Any]:
     """Write the samples of some slices of a country. since: the offers after which new ones are drawn beside."""
     out = {key.split("|", 1)[1]: folder for key, folder in folders.items()}
-    parts = _new_parts(storage, country, loaded, since, state)
+    parts = _new_parts(storage, country, since, state)
     census = storage.store.current_or_none("offer_census", country)
     before, s3 = census.path / VERDICTS if census else None, storage.s3_options()
     storage.store.scratch.mkdir(parents=True, exist_ok=True)
@@ -134,17 +134,13 @@ def _group_by_training(
     return grouped
 
 
-def _new_parts(
-    storage: StorageResource, country: str, loaded: Artifact, since: str | None, state: State
-) -> list[OfferPart]:
-    """The state's parts after those that both lists begin with: later parts win, so none of theirs is replaced."""
+def _new_parts(storage: StorageResource, country: str, since: str | None, state: State) -> list[OfferPart]:
+    """The state's parts from the first on that came since: later parts win, so none of their offers is replaced."""
     earlier = storage.store.find("offers", since, country) if since else None
     if earlier is None:
         return []
-    before, now = ([part["version"] for part in read_parts(each.path)] for each in (earlier, loaded))
-    shared = next((at for at, pair in enumerate(zip(before, now, strict=False)) if pair[0] != pair[1]), len(before))
-    new = set(now[shared:])
-    return [part for part in state.parts if part.identity in new]
+    before = {part["version"] for part in read_parts(earlier.path)}
+    return list(itertools.dropwhile(lambda part: part.identity in before, state.parts))
 
 
 def open_state(

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sortiment.encoders import EncoderFolder, resolve_encoder
 from sortiment.errors import SettingsError
-from sortiment.feeds import FeedSpec, load_spec
+from sortiment.feeds import FeedSpec, load_spec, natural_key
 from sortiment.progress import Progress
 from sortiment.sampling.parts import S3Options, open_s3
 from sortiment.settings import Settings
@@ -83,9 +83,9 @@ class MarketResource(dg.ConfigurableResource[MarketFile]):
         return Path(self.encoder_cache) / "features"
 
     def specs(self) -> list[FeedSpec]:
-        """Every feed spec, oldest day first (by file name). Read anew each time: feeds arrive while we run."""
+        """Every feed spec, in the order of `natural_key`. Read anew each time: feeds arrive while we run."""
         paths = {path for pattern in self.file.feeds for path in Path(self.folder).glob(pattern)}
-        return [load_spec(path) for path in sorted(paths)]
+        return [load_spec(path) for path in sorted(paths, key=lambda path: natural_key(str(path)))]
 
     @property
     def remote_files(self) -> fs.FileSystem | None:

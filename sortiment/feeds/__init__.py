@@ -1,8 +1,8 @@
 """Feed files into offers: specs, reading, cleaning, quarantine, parts. The feed contract is in docs/contracts.md."""
 
-from sortiment.feeds.files import FeedFile, FoundFile, find_feed_files, list_feed_files
+from sortiment.feeds.files import FeedFile, FoundFile, find_feed_files, list_feed_files, natural_key
 from sortiment.feeds.grouping import departments_of, group_departments
-from sortiment.feeds.listing import read_listing, read_parts, read_quarantine, write_listing
+from sortiment.feeds.listing import LISTING_VERSION, read_listing, read_parts, read_quarantine, write_listing
 from sortiment.feeds.loading import CODE_VERSION, load_feed_file, read_batches
 from sortiment.feeds.offer_files import OFFER_SCHEMA, offers_file
 from sortiment.feeds.parts import (
@@ -12,6 +12,7 @@ from sortiment.feeds.parts import (
     MarketDescription,
     OfferPart,
     describe_market,
+    keep_places,
     load_parts,
     open_part,
     part_recipe,
@@ -26,6 +27,7 @@ from sortiment.feeds.staging import offer_key
 __all__ = [
     "CODE_VERSION",
     "CONTRACT_COLUMNS",
+    "LISTING_VERSION",
     "MEANING",
     "OFFER_SCHEMA",
     "PARTS_FILE",
@@ -42,10 +44,12 @@ __all__ = [
     "describe_market",
     "find_feed_files",
     "group_departments",
+    "keep_places",
     "list_feed_files",
     "load_feed_file",
     "load_parts",
     "load_spec",
+    "natural_key",
     "offer_key",
     "offers_file",
     "open_part",

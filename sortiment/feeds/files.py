@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class FeedFile:
 
 
 def find_feed_files(spec: FeedSpec, filesystem: fs.FileSystem | None = None) -> list[FoundFile]:
-    """The files a spec's path means, sorted by name, without reading them: cheap enough for a sensor.
+    """The files a spec's path means, in the order of `natural_key`, without reading them: cheap enough for a sensor.
 
     A folder stands for all files below it that have a feed's extension; hidden files, `_SUCCESS` and the like are
     passed over. Raises FeedError where the path matches nothing.
@@ -63,15 +64,20 @@ def find_feed_files(spec: FeedSpec, filesystem: fs.FileSystem | None = None) -> 
             allowed="a file, a folder with feed files, a glob, or an s3:// URI; relative to the spec",
             fix="correct `path` in the spec, or deliver the files",
         )
-    return sorted(found, key=lambda file: file.name)
+    return sorted(found, key=lambda file: natural_key(file.name))
 
 
 def list_feed_files(spec: FeedSpec, filesystem: fs.FileSystem | None = None) -> list[FeedFile]:
-    """The files a spec's path means with the sha256 of their bytes, sorted by name. Reads every file once."""
+    """The files that `find_feed_files` finds with the sha256 of their bytes. Reads every file once."""
     return [
         FeedFile(file.uri, file.name, file.bytes, file.modified_at, _sha256(file, filesystem))
         for file in find_feed_files(spec, filesystem)
     ]
+
+
+def natural_key(name: str) -> tuple[list[int | str], str]:
+    """What names are sorted by: digits compare as numbers, so `day-9` comes before `day-10`."""
+    return [int(run) if run.isdecimal() else run for run in re.split(r"(\d+)", name)], name
 
 
 def file_format(spec: FeedSpec, name: str) -> FeedFormat:

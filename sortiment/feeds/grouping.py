@@ -70,7 +70,7 @@ def _group_part(part: OfferPart, moved: Mapping[str, str], store: ArtifactStore)
         return part.report.to_json()
 
     recipe = Recipe({"part": part.version}, {"departments": dict(moved)}, GROUPING_VERSION, ("pyarrow",))
-    return open_part(store.build(PART_ASSET, recipe, write), part.feed, part.report)
+    return open_part(store.build(PART_ASSET, recipe, write), part.feed, part.file_sha256, part.report)
 
 
 def _rewrite_offers(source: Path, target: Path, moved: Mapping[str, str]) -> None:

@@ -14,10 +14,11 @@ from sortiment.errors import FeedError, StorageError
 from sortiment.feeds.parts import PART_ASSET, PARTS_FILE, OfferPart, describe_market, open_part
 
 LISTING_FILE = "listing.json"
+LISTING_VERSION = "2"
 
 
 def write_listing(parts: Sequence[OfferPart], out: Path) -> dict[str, Any]:
-    """Write `listing.json`: the parts' versions and feeds in order, and what the market's partitions are.
+    """Write `listing.json`: the parts' versions, feeds and files in order, and what the market's partitions are.
 
     Returns the summary: counts of files, offers, quarantined rows, countries and departments. Raises FeedError where
     there is not one offer.
@@ -31,7 +32,7 @@ def write_listing(parts: Sequence[OfferPart], out: Path) -> dict[str, Any]:
             fix="deliver the files again, or correct `path` in the feed specs",
         )
     content = {
-        "parts": [{"version": part.version, "feed": part.feed} for part in parts],
+        "parts": [{"version": part.version, "feed": part.feed, "file_sha256": part.file_sha256} for part in parts],
         "market": asdict(market),
     }
     write_atomically(out / LISTING_FILE, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
@@ -52,7 +53,8 @@ def read_listing(folder: Path, store: ArtifactStore) -> list[OfferPart]:
         artifact = store.find(PART_ASSET, entry["version"])
         if artifact is None:
             raise StorageError("a loaded feed file is gone", value=entry["version"], fix="materialize feed_files again")
-        parts.append(open_part(artifact, entry["feed"]))
+        # Listings of version 1 do not name the file: the next load places their parts anew.
+        parts.append(open_part(artifact, entry["feed"], entry.get("file_sha256", "")))
     return parts
 
 

@@ -40,10 +40,14 @@ NOT_IN_VERSION = {"memory_mb", "quarantine_limit", "max_departments", "shared_de
 
 @dataclass(frozen=True)
 class OfferPart:
-    """One loaded file. `uri` is the part's folder where it is stored, `path` a local copy of it."""
+    """One loaded file. `uri` is the part's folder where it is stored, `path` a local copy of it.
+
+    file_sha256: of the file's bytes, which stay what they are when the part is loaded another way.
+    """
 
     version: str
     feed: str
+    file_sha256: str
     source_file: str
     uri: str
     path: Path
@@ -107,7 +111,7 @@ def load_parts(
     progress: Progress,
     filesystem: fs.FileSystem | None = None,
 ) -> list[OfferPart]:
-    """The parts of all files of all specs, in the order of the specs and of the files' names; each content once.
+    """The parts of all files of all specs, in the order of the specs and of `find_feed_files`; each content once.
 
     Finished parts are kept when a later file fails, so the next call goes on where this one stopped. Raises FeedError
     for the first file that cannot be used, where two specs have one name, and where a tree would be derived from labels
@@ -128,6 +132,17 @@ def load_parts(
         for part in own:
             parts.setdefault(part.version, part)
     return list(parts.values())
+
+
+def keep_places(parts: Sequence[OfferPart], earlier: Sequence[OfferPart]) -> list[OfferPart]:
+    """The parts in the order in which their files were first loaded: those of the last listing as they stand there,
+    then the others as they come.
+
+    Later parts win, only they are added to a sampling state, and new offers are drawn from them: names are in no order
+    of time, least of all those of several feeds.
+    """
+    places = {(part.feed, part.file_sha256): place for place, part in enumerate(earlier)}
+    return sorted(parts, key=lambda part: places.get((part.feed, part.file_sha256), len(places)))
 
 
 def part_recipe(file: FeedFile, spec: FeedSpec, taxonomy: Taxonomy | None, settings: FeedSettings) -> Recipe:
@@ -163,10 +178,19 @@ def write_offers(parts: Iterable[OfferPart], country: str, out: Path) -> dict[st
     return {"parts": len(entries), "rows": sum(entry["rows"] for entry in entries)}
 
 
-def open_part(artifact: Artifact, feed: str, report: FeedFileReport | None = None) -> OfferPart:
+def open_part(artifact: Artifact, feed: str, file_sha256: str, report: FeedFileReport | None = None) -> OfferPart:
     """A part from its artifact; the report is read where the caller does not have it."""
     report = report or read_report(artifact.path)
-    return OfferPart(artifact.version, feed, report.source_file, artifact.uri, artifact.path, report, artifact.reused)
+    return OfferPart(
+        version=artifact.version,
+        feed=feed,
+        file_sha256=file_sha256,
+        source_file=report.source_file,
+        uri=artifact.uri,
+        path=artifact.path,
+        report=report,
+        reused=artifact.reused,
+    )
 
 
 def describe_market(parts: Sequence[OfferPart]) -> MarketDescription:
@@ -212,7 +236,7 @@ def _load_part(
         return report.to_json()
 
     artifact = store.build(PART_ASSET, part_recipe(file, spec, taxonomy, settings), write)
-    return open_part(artifact, spec.name, loaded[0] if loaded else None)
+    return open_part(artifact, spec.name, file.sha256, loaded[0] if loaded else None)
 
 
 def _label_paths(parts: Iterable[OfferPart]) -> set[CategoryPath]:

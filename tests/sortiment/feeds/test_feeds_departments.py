@@ -7,7 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sortiment.artifacts import ArtifactStore
-from sortiment.feeds import FeedSpec, OfferPart, departments_of, describe_market, group_departments, load_parts
+from sortiment.feeds import (
+    FeedSpec,
+    OfferPart,
+    departments_of,
+    describe_market,
+    group_departments,
+    keep_places,
+    load_parts,
+)
 from sortiment.feeds.offer_index import counts_address, read_counts
 from sortiment.progress import silent
 from sortiment.settings import FeedSettings
@@ -67,6 +75,15 @@ def test_a_part_is_grouped_the_same_way_when_others_come(make_spec: MakeSpec, st
     both = load_grouped(spec.model_copy(update={"path": "day/*.csv"}), store, departments_of(first))
     assert both[0].version == first[0].version
     assert len(describe_market(both).departments) == 5
+
+
+def test_a_grouped_part_keeps_its_place(make_spec: MakeSpec, store: ArtifactStore) -> None:
+    first = load_grouped(make_spec("day/2.csv", flat_feed({f"R {n}": n for n in range(1, 9)}), **SPEC), store, {})
+    spec = make_spec("day/1.csv", flat_feed({"S": 1}), **SPEC).model_copy(update={"path": "day/*.csv"})
+    loaded = load_parts([spec], None, store, SETTINGS, silent)
+    both = group_departments(keep_places(loaded, first), departments_of(first), store, SETTINGS)
+    assert [part.source_file for part in both] == ["day/2.csv", "day/1.csv"]
+    assert both[0].version == first[0].version
 
 
 def test_the_tree_has_the_departments_of_the_offers(make_spec: MakeSpec, store: ArtifactStore) -> None:

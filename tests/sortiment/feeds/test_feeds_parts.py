@@ -26,9 +26,11 @@ from sortiment.feeds import (
     FeedSpec,
     OfferPart,
     describe_market,
+    keep_places,
     load_parts,
     offer_key,
     part_recipe,
+    read_listing,
     write_listing,
     write_offers,
 )
@@ -241,6 +243,40 @@ def test_offers_of_a_country_list_its_parts_in_order(make_spec: MakeSpec, store:
     assert write_offers(parts, "DE", tmp_path) == {"parts": 1, "rows": 2}
     with pytest.raises(FeedError, match="no feed has an offer of this country"):
         write_offers(parts, "FR", tmp_path)
+
+
+def test_files_are_loaded_in_the_order_of_the_numbers_in_their_names(
+    make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    names = ["feed/2/offers-9.csv", "feed/2/offers-10.csv", "feed/10/offers-1.csv"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"id,title\n1,{name}\n", encoding="utf-8")
+    assert [part.source_file for part in load_all(make_spec("feed"), store)] == names
+
+
+def test_parts_stand_in_the_order_in_which_their_files_were_first_loaded(
+    make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    base = make_spec("otto-1.csv", "id,title\n1,otto-1\n")
+    specs = [base.model_copy(update={"name": name, "path": f"{name}-*.csv"}) for name in ("otto", "zalando")]
+
+    def load(*names: str) -> list[str]:
+        """After these files came, what is listed."""
+        for name in names:
+            (tmp_path / f"{name}.csv").write_text(f"id,title\n1,{name}\n", encoding="utf-8")
+        earlier = read_listing(tmp_path, store) if (tmp_path / "listing.json").exists() else []
+        parts = keep_places(load_parts(specs, None, store, FeedSettings(), silent), earlier)
+        write_listing(parts, tmp_path)
+        return [part.source_file.removesuffix(".csv") for part in parts]
+
+    assert load("otto-1", "zalando-1") == ["otto-1", "zalando-1"]
+    assert load("otto-10") == ["otto-1", "zalando-1", "otto-10"]
+    assert load("otto-9", "zalando-2") == ["otto-1", "zalando-1", "otto-10", "otto-9", "zalando-2"]
+    (tmp_path / "otto-1.csv").unlink()
+    assert load() == ["zalando-1", "otto-10", "otto-9", "zalando-2"]
+    specs[0] = specs[0].model_copy(update={"null_values": ("-",)})  # the same files, read in another way
+    assert load() == ["zalando-1", "otto-10", "otto-9", "zalando-2"]
 
 
 def test_the_market_is_described_by_its_offers(make_spec: MakeSpec, store: ArtifactStore) -> None:
