@@ -11,7 +11,7 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,22 +31,23 @@ GLOB_CHARACTERS = set("*?[")
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A feed file as a listing shows it. `name` is relative to the spec's folder, or to the listed prefix."""
+    """A feed file as a listing shows it. `name` is relative to the spec's folder, or to the listed prefix.
+
+    modified_at: UTC, whole seconds; its offers' default `observed_at`. state: another one wherever the bytes may be
+    others: size and times as exactly as the storage tells them.
+    """
 
     uri: str
     name: str
     bytes: int
     modified_at: datetime
+    state: str
 
 
 @dataclass(frozen=True)
-class FeedFile:
-    """A feed file whose content is known. `modified_at` (UTC, whole seconds) is its offers' default `observed_at`."""
+class FeedFile(FoundFile):
+    """A feed file whose content is known."""
 
-    uri: str
-    name: str
-    bytes: int
-    modified_at: datetime
     sha256: str
 
 
@@ -67,10 +68,18 @@ def find_feed_files(spec: FeedSpec, filesystem: fs.FileSystem | None = None) -> 
     return sorted(found, key=lambda file: natural_key(file.name))
 
 
-def list_feed_files(spec: FeedSpec, filesystem: fs.FileSystem | None = None) -> list[FeedFile]:
-    """The files that `find_feed_files` finds with the sha256 of their bytes. Reads every file once."""
+def list_feed_files(
+    spec: FeedSpec,
+    filesystem: fs.FileSystem | None = None,
+    known: Mapping[tuple[str, str], str] | None = None,
+) -> list[FeedFile]:
+    """The files that `find_feed_files` finds with the sha256 of their bytes.
+
+    known: sha256 by `uri` and `state`; every other file is read once.
+    """
+    known = known or {}
     return [
-        FeedFile(file.uri, file.name, file.bytes, file.modified_at, _sha256(file, filesystem))
+        FeedFile(**vars(file), sha256=known.get((file.uri, file.state)) or _sha256(file, filesystem))
         for file in find_feed_files(spec, filesystem)
     ]
 
@@ -93,7 +102,7 @@ def file_format(spec: FeedSpec, name: str) -> FeedFormat:
     return found
 
 
-def open_raw(file: FoundFile | FeedFile, filesystem: fs.FileSystem | None = None) -> BinaryIO:
+def open_raw(file: FoundFile, filesystem: fs.FileSystem | None = None) -> BinaryIO:
     """The file's bytes as they are stored."""
     try:
         if file.uri.startswith(REMOTE):
@@ -106,7 +115,7 @@ def open_raw(file: FoundFile | FeedFile, filesystem: fs.FileSystem | None = None
 
 
 @contextmanager
-def open_text_bytes(file: FoundFile | FeedFile, filesystem: fs.FileSystem | None = None) -> Iterator[BinaryIO]:
+def open_text_bytes(file: FoundFile, filesystem: fs.FileSystem | None = None) -> Iterator[BinaryIO]:
     """The file's bytes, decompressed where its first bytes say gzip, zstd or bzip2, whatever its name says."""
     with open_raw(file, filesystem) as raw:
         head = raw.read(4)
@@ -146,7 +155,13 @@ def _local_file(path: Path, folder: Path, listed: Path) -> FoundFile:
     state = path.stat()
     name = str(path.relative_to(folder if path.is_relative_to(folder) else listed))
     shown = os.fsencode(name).decode("utf-8", "backslashreplace")  # a name may hold any bytes, a report only text
-    return FoundFile(str(path), shown, state.st_size, datetime.fromtimestamp(int(state.st_mtime), UTC))
+    return FoundFile(
+        uri=str(path),
+        name=shown,
+        bytes=state.st_size,
+        modified_at=datetime.fromtimestamp(int(state.st_mtime), UTC),
+        state=f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}",  # the last is nobody's to set
+    )
 
 
 def _find_remote(spec: FeedSpec, filesystem: fs.FileSystem | None) -> list[FoundFile]:
@@ -174,8 +189,15 @@ def _find_remote(spec: FeedSpec, filesystem: fs.FileSystem | None) -> list[Found
             fnmatch.fnmatchcase(info.path, target) if wild else _is_feed(spec, relative) or info.path == prefix
         ):
             continue
-        modified = info.mtime.replace(microsecond=0).astimezone(UTC)
-        found.append(FoundFile(f"{REMOTE}{info.path}", str(relative), info.size, modified))
+        found.append(
+            FoundFile(
+                uri=f"{REMOTE}{info.path}",
+                name=str(relative),
+                bytes=info.size,
+                modified_at=info.mtime.replace(microsecond=0).astimezone(UTC),
+                state=f"{info.size} {info.mtime_ns}",
+            )
+        )
     return found
 
 

@@ -17,7 +17,8 @@ from pyarrow import fs
 from sortiment.artifacts import Artifact, ArtifactStore, Recipe
 from sortiment.blobs import write_atomically
 from sortiment.errors import FeedError
-from sortiment.feeds.files import FeedFile, list_feed_files
+from sortiment.feeds.files import FeedFile
+from sortiment.feeds.hashes import list_known_files
 from sortiment.feeds.loading import (
     CODE_VERSION,
     QUARANTINE_FILE,
@@ -113,9 +114,10 @@ def load_parts(
 ) -> list[OfferPart]:
     """The parts of all files of all specs, in the order of the specs and of `find_feed_files`; each content once.
 
-    Finished parts are kept when a later file fails, so the next call goes on where this one stopped. Raises FeedError
-    for the first file that cannot be used, where two specs have one name, and where a tree would be derived from labels
-    that `category_separator` leaves whole.
+    A file that is as the last load saw it is not read, not even for its sha256. Finished parts are kept when a later
+    file fails, so the next call goes on where this one stopped. Raises FeedError for the first file that cannot be
+    used, where two specs have one name, and where a tree would be derived from labels that `category_separator` leaves
+    whole.
     """
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
@@ -125,7 +127,7 @@ def load_parts(
         resolver = _resolver(spec, taxonomy)
         own = [
             _load_part(file, spec, taxonomy, resolver, store, settings, progress, filesystem)
-            for file in list_feed_files(spec, filesystem)
+            for file in list_known_files(spec, filesystem, store.blobs)
         ]
         if taxonomy is None:
             refuse_wrong_separator(spec.name, spec.category_separator, _label_paths(own))
