@@ -11,7 +11,7 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,8 +54,9 @@ class FeedFile(FoundFile):
 def find_feed_files(spec: FeedSpec, filesystem: fs.FileSystem | None = None) -> list[FoundFile]:
     """The files a spec's path means, in the order of `natural_key`, without reading them: cheap enough for a sensor.
 
-    A folder stands for all files below it that have a feed's extension; hidden files, `_SUCCESS` and the like are
-    passed over. Raises FeedError where the path matches nothing.
+    A folder stands for all files below it that have a feed's extension. In a glob `*` stays within a name and `**` is
+    any number of folders, on a disk and in a store. What is hidden, `_SUCCESS`, `_temporary/` and the like, is passed
+    over unless the path names it. Raises FeedError where the path matches nothing.
     """
     found = _find_remote(spec, filesystem) if spec.remote else _find_local(spec)
     if not found:
@@ -143,10 +144,11 @@ def _find_local(spec: FeedSpec) -> list[FoundFile]:
     root = Path(target.anchor) if Path(spec.path).is_absolute() else spec.folder
     pattern = str(Path(spec.path).relative_to(root.anchor)) if Path(spec.path).is_absolute() else spec.path
     plain = root.joinpath(*itertools.takewhile(lambda part: not GLOB_CHARACTERS & set(part), Path(pattern).parts))
+    names = Path(pattern).parts
     return [
         _local_file(path, spec.folder, plain)
         for path in root.glob(pattern)
-        if path.is_file() and path.name[0] not in "._"
+        if path.is_file() and _matches(path.relative_to(root).parts, names)
     ]
 
 
@@ -186,7 +188,9 @@ def _find_remote(spec: FeedSpec, filesystem: fs.FileSystem | None) -> list[Found
     for info in infos:
         relative = Path(info.path).relative_to(prefix) if info.path != prefix else Path(info.base_name)
         if info.type != fs.FileType.File or not (
-            fnmatch.fnmatchcase(info.path, target) if wild else _is_feed(spec, relative) or info.path == prefix
+            _matches(info.path.split("/"), target.split("/"))
+            if wild
+            else _is_feed(spec, relative) or info.path == prefix
         ):
             continue
         found.append(
@@ -211,8 +215,22 @@ def _filesystem(filesystem: fs.FileSystem | None, uri: str) -> fs.FileSystem:
     return filesystem
 
 
+def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path's names are what the pattern says, one by one; no wildcard stands for a hidden name."""
+    if not names or not pattern:
+        return not names and not pattern
+    if pattern[0] == "**":
+        return _matches(names, pattern[1:]) or (_is_visible(names[0]) and _matches(names[1:], pattern))
+    fits = names[0] == pattern[0] or (_is_visible(names[0]) and fnmatch.fnmatchcase(names[0], pattern[0]))
+    return fits and _matches(names[1:], pattern[1:])
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith((".", "_"))
+
+
 def _is_feed(spec: FeedSpec, path: Path) -> bool:
-    visible = not any(part[0] in "._" for part in path.parts)
+    visible = all(map(_is_visible, path.parts))
     kind = _format_of(path.name)
     return visible and kind is not None and (spec.format is None or kind == spec.format)
 

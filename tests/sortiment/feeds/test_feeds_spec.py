@@ -148,6 +148,34 @@ def test_folders_and_globs_list_feed_files_by_name(make_spec: Callable[..., Feed
     assert [file.name for file in find_feed_files(make_spec(str(tmp_path / "feed" / "*.csv")))] == ["feed/b.csv"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*.csv", ["a.csv"]),
+        ("*", ["a.csv", "b.tsv"]),
+        ("*/*.csv", ["day/c.csv"]),
+        ("**/*.csv", ["a.csv", "day/c.csv", "day/hour/d.csv"]),
+        ("d*/**/*.csv", ["day/c.csv", "day/hour/d.csv"]),
+        ("day/hour/[a-d].???", ["day/hour/d.csv"]),
+        ("_temporary/*/*.csv", ["_temporary/0/e.csv"]),
+        ("*/_part.csv", ["day/_part.csv"]),
+    ],
+)
+def test_a_glob_means_the_same_on_a_disk_and_in_a_store(tmp_path: Path, pattern: str, found: list[str]) -> None:
+    hidden = ["_SUCCESS", ".f.csv", "_temporary/0/e.csv", "day/_part.csv", "day/.old/g.csv"]
+    for name in ["a.csv", "b.tsv", "day/c.csv", "day/hour/d.csv", *hidden]:
+        (tmp_path / "offers" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "offers" / name).write_bytes(b"id,title\n")
+    store = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+
+    def uris(path: str) -> list[str]:
+        return sorted(file.uri for file in find_feed_files(parse_spec({**GOOD, "path": path}, "shop", tmp_path), store))
+
+    assert uris(f"offers/{pattern}") == [str(tmp_path / "offers" / name) for name in found]
+    assert uris(str(tmp_path / "offers" / pattern)) == [str(tmp_path / "offers" / name) for name in found]
+    assert uris(f"s3://offers/{pattern}") == [f"s3://offers/{name}" for name in found]
+
+
 def test_a_file_is_known_by_its_bytes(make_spec: Callable[..., FeedSpec]) -> None:
     (file,) = list_feed_files(make_spec("o.csv", b"abc"))
     assert file.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
