@@ -1,6 +1,7 @@
 """One feed file into one part: offers per country, quarantine, labels, report.
 
-The file is read once, in batches. Memory is bounded by the batch and by `feeds.memory_mb`, whatever the file's size.
+The file is read once, in batches. Memory is bounded by the batch and by `feeds.memory_mb`, whatever the file's size,
+but for 8 bytes for each row that a later one replaces.
 """
 
 import time

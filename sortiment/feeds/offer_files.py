@@ -133,14 +133,16 @@ class OfferFiles:
         for country in self.rows:
             write_index(self.folder / offers_file(country))
 
-    def remove_rows(self, country: str, source_rows: pa.Array) -> None:
-        """Rewrite a closed file without these rows."""
+    def remove_rows(self, country: str, source_rows: npt.NDArray[np.int64]) -> None:
+        """Rewrite a closed file without these rows: at least one, ascending."""
         target = self.folder / offers_file(country)
         kept = target.with_suffix(".kept")
         with pq.ParquetFile(target) as file, open_writer(kept) as writer:
             for group in range(file.metadata.num_row_groups):
                 offers = file.read_row_group(group)
-                staying = offers.filter(pc.invert(pc.is_in(offers["source_row"], value_set=source_rows)))
+                rows = offers["source_row"].to_numpy()
+                nearest = np.minimum(np.searchsorted(source_rows, rows), len(source_rows) - 1)
+                staying = offers.filter(pa.array(source_rows[nearest] != rows))
                 if staying.num_rows:
                     writer.write_table(staying)
         kept.replace(target)

@@ -5,6 +5,7 @@ Columns with few distinct values (countries, prices, labels, days) are parsed on
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ from sortiment.feeds.values import (
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import PATH_SEPARATOR, Label, Resolver
 
+LABELS_KEPT = 1 << 16
 RAW_CUT_FACTOR = 4  # text is cut to so many times its limit before cleaning: markup may be most of it
 LABEL_TYPE = pa.struct(
     [
@@ -40,7 +42,7 @@ TEXT = pa.string()
 
 @dataclass
 class RowParser:
-    """Parses the batches of one file; remembers every label it resolved."""
+    """Parses the batches of one file; remembers the labels that it resolved last."""
 
     file: FeedFile
     spec: FeedSpec
@@ -48,7 +50,7 @@ class RowParser:
     settings: FeedSettings
 
     def __post_init__(self) -> None:
-        self._labels: dict[str, dict[str, Any]] = {}
+        self._label = lru_cache(LABELS_KEPT)(lambda text: _as_row(self.resolver(text)))
 
     def parse(self, batch: RawBatch) -> pa.Table:
         """One row per row of the batch: values of the contract, and `has_X` where X was given, readable or not."""
@@ -134,12 +136,6 @@ class RowParser:
         if constant is not None:
             column = pc.fill_null(column, constant)
         return map_distinct(column, self._label, LABEL_TYPE)
-
-    def _label(self, text: str) -> dict[str, Any]:
-        known = self._labels.get(text)
-        if known is None:
-            known = self._labels[text] = _as_row(self.resolver(text))
-        return known
 
 
 def _as_row(label: Label) -> dict[str, Any]:

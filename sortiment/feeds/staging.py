@@ -85,7 +85,7 @@ FROM read_parquet($offers) JOIN superseded USING (country, source_row)
 """
 QUARANTINE = "SELECT $source_file::VARCHAR AS source_file, * FROM quarantine ORDER BY line, reason"
 REASONS = """
-SELECT reason, count(*) AS rows, list(line ORDER BY line)[1:3]
+SELECT reason, count(*) AS rows, min(line, 3)
 FROM quarantine GROUP BY reason ORDER BY rows DESC, reason
 """
 # `has_X` of a loaded row without X: the value was there and was left out.
@@ -180,7 +180,7 @@ class Staging:
             path = self.out / offers_file(country)
             self.connection.execute(QUARANTINE_SUPERSEDED, {"reason": SUPERSEDED, "offers": str(path)})
             gone = self.connection.execute(SUPERSEDED_ROWS, {"country": country}).to_arrow_table()["source_row"]
-            self.offers.remove_rows(country, gone.combine_chunks())
+            self.offers.remove_rows(country, gone.to_numpy())
         self.offers.write_indexes()
 
     def reasons(self) -> list[tuple[str, int, list[int]]]:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +36,7 @@ from sortiment.feeds import (
     write_offers,
 )
 from sortiment.feeds.files import list_feed_files
-from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS, OfferFiles
+from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS, OfferFiles, open_writer
 from sortiment.progress import silent
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import Taxonomy, category_id_of, derive_taxonomy, make_taxonomy
@@ -360,11 +361,29 @@ def test_rows_of_a_part_are_ordered_by_key_so_that_a_range_of_keys_opens_few_row
         assert file.read(columns=["offer_key"])["offer_key"].to_numpy().tolist() == sorted(keys.tolist())
         halves = [file.metadata.row_group(group).column(0).statistics for group in range(file.num_row_groups)]
     assert [(half.min >> 63, half.max >> 63) for half in halves] == [(0, 0), (1, 1)]
-    files.remove_rows("DE", pa.array(np.arange(100)))
+    files.remove_rows("DE", np.arange(100))
     with pq.ParquetFile(tmp_path / "offers-DE.parquet") as file:
         assert file.metadata.num_rows == len(keys) - 100
         halves = [file.metadata.row_group(group).column(0).statistics for group in range(file.num_row_groups)]
     assert [(half.min >> 63, half.max >> 63) for half in halves] == [(0, 0), (1, 1)]
+
+
+def test_looking_for_replaced_rows_costs_a_row_group_its_own_rows(tmp_path: Path) -> None:
+    nothing = {field.name: pa.nulls(10, field.type) for field in OFFER_SCHEMA if field.name != "source_row"}
+    files = OfferFiles(tmp_path)
+
+    def seconds_without(source_rows: Any) -> float:
+        with open_writer(tmp_path / "offers-DE.parquet") as writer:
+            for group in range(100):
+                rows = pa.array(np.arange(10) + 10 * group)
+                writer.write_table(pa.table({**nothing, "source_row": rows}).select(OFFER_SCHEMA.names))
+        started = time.process_time()
+        files.remove_rows("DE", source_rows)
+        return time.process_time() - started
+
+    few, many = np.array([3, 997]), np.arange(500, 4_000_000)
+    assert seconds_without(many) < 5 * seconds_without(few)
+    assert pq.read_table(tmp_path / "offers-DE.parquet")["source_row"].to_pylist() == sorted({*range(1000)} - {3, 997})
 
 
 def test_feeds_without_a_single_offer_are_an_error_that_names_the_files(
