@@ -13,7 +13,7 @@ from catalog_assets.evaluation import student_evaluation
 from catalog_assets.results import OWNERS, build_and_point, markdown_table, materialized, partition_paths, versions_of
 from resources.market import MarketResource
 from resources.storage import StorageResource
-from sortiment.artifacts import Artifact, Recipe
+from sortiment.artifacts import Artifact, ArtifactStore, Recipe
 from sortiment.blobs import write_atomically
 from sortiment.errors import ReleaseError
 from sortiment.evaluation import read_answers, score_answers
@@ -24,16 +24,24 @@ from sortiment.report.rows import ReleaseRow
 STAGE: dict[str, Any] = {"group_name": "release", "owners": OWNERS, "code_version": CODE_VERSION}
 BY = "champion asset"
 PROMOTE = "train another, or overrule: `sortiment release promote {} --reason ...`"
+JUDGED = {"student_checkpoint": "student", "compiled_student": "engine", "target": "target", "taxonomy": "taxonomy"}
+"""What is released, as the release log and as the inputs of the decision name it."""
 
 
 @dg.asset(deps=[student_evaluation, compiled_student], kinds={"table"}, **STAGE)
 def release_decision(market: MarketResource, storage: StorageResource) -> dg.MaterializeResult[Any]:
     """Whether the current student may take the champion's place: every gate with its numbers and its reason."""
     store, settings = storage.store, market.settings
-    student = store.current("student_checkpoint")
+    student, served = store.current("student_checkpoint"), served_now(storage, market)
     evaluations = store.current_partitions("student_evaluation")
-    inputs = {"student": student.version, "evaluations": versions_of(evaluations)}
-    against = find_compared(evaluations, student, served_now(storage, market), ReleaseLog(storage.blobs).champion())
+    inputs = {
+        "student": student.version,
+        "engine": served.version,
+        "target": settings.predictions.target,
+        "taxonomy": store.current("taxonomy").version,
+        "evaluations": versions_of(evaluations),
+    }
+    against = find_compared(evaluations, student, served, ReleaseLog(storage.blobs).champion())
     if against is not None:
         inputs["champion"] = against
     recipe = Recipe(inputs, settings.release, CODE_VERSION)
@@ -66,22 +74,14 @@ def challenger_passes_the_gates(storage: StorageResource) -> dg.AssetCheckResult
 
 
 @dg.asset(deps=[release_decision], kinds={"json"}, **STAGE)
-def champion(
-    context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource
-) -> dg.MaterializeResult[Any]:
-    """The model that is live. A challenger that passed takes its place; one that did not is logged and held back, and
-    one that somebody rolled back stays down until a person promotes it."""
+def champion(context: dg.AssetExecutionContext, storage: StorageResource) -> dg.MaterializeResult[Any]:
+    """The model that is live: what the decision was made for, whatever was trained since. A challenger that passed
+    takes its place; one that did not is logged and held back, and one that somebody rolled back stays down until a
+    person promotes it."""
     store, log = storage.store, ReleaseLog(storage.blobs)
     decided = store.current("release_decision")
-    student = decided.manifest["inputs"]["student"]
-    artifacts = {
-        "student_checkpoint": student,
-        "compiled_student": served_now(storage, market).version,
-        "target": market.settings.predictions.target,
-        "taxonomy": store.current("taxonomy").version,
-        "release_decision": decided.version,
-    }
-    decision = ReleaseDecision.from_json(decided.summary)
+    artifacts, decision = judged_artifacts(decided), ReleaseDecision.from_json(decided.summary)
+    student = artifacts["student_checkpoint"]
     withdrawn = log.withdrawn().get(student)
     if decision.passed and withdrawn is not None:
         outcome = {
@@ -90,6 +90,8 @@ def champion(
             "fix": PROMOTE.format(student),
         }
     else:
+        if decision.passed:
+            refuse_gone(store, artifacts)
         record = log.promote if decision.passed else log.refuse
         event = record(student, artifacts, decision, datetime.now(UTC), BY)
         outcome = {"action": event.action, "reason": event.reason, "release": str(event.number)}
@@ -122,6 +124,36 @@ def served_now(storage: StorageResource, market: MarketResource) -> Artifact:
             fix=f"materialize compiled_student for {target}, then student_evaluation",
         )
     return found
+
+
+def judged_artifacts(decided: Artifact) -> dict[str, str]:
+    """What the decision was made for, under the names of the release log. Raises ReleaseError where it does not say, as
+    decisions of earlier versions do not."""
+    inputs = decided.manifest["inputs"]
+    lacking = [name for name in JUDGED.values() if name not in inputs]
+    if lacking:
+        raise ReleaseError(
+            "the release decision does not say what it was made for",
+            value=f"{decided.version} lacks {', '.join(lacking)}",
+            fix="materialize release_decision again",
+        )
+    return {asset: inputs[name] for asset, name in JUDGED.items()} | {"release_decision": decided.version}
+
+
+def refuse_gone(store: ArtifactStore, artifacts: Mapping[str, str]) -> None:
+    """Raises ReleaseError where what the decision was made for is not there any more."""
+    partitions = {"student_checkpoint": None, "compiled_student": artifacts["target"], "taxonomy": None}
+    gone = [
+        f"{asset} {artifacts[asset]}"
+        for asset, partition in partitions.items()
+        if store.find(asset, artifacts[asset], partition) is None
+    ]
+    if gone:
+        raise ReleaseError(
+            "what the release decision was made for is gone",
+            value=", ".join(gone),
+            fix="materialize it again, then student_evaluation and release_decision",
+        )
 
 
 def find_compared(
