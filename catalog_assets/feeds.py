@@ -13,18 +13,26 @@ from sortiment.artifacts import Recipe, content_version
 from sortiment.feeds import (
     CODE_VERSION,
     LISTING_VERSION,
-    OfferPart,
     departments_of,
     describe_market,
+    find_parts,
     group_departments,
     keep_places,
+    list_places,
     load_parts,
     read_listing,
     read_quarantine,
     write_listing,
     write_offers,
 )
-from sortiment.taxonomy import UNLABELLED, derive_taxonomy, plan_departments, read_taxonomy, write_taxonomy
+from sortiment.taxonomy import (
+    UNLABELLED,
+    derive_taxonomy,
+    load_taxonomy,
+    plan_departments,
+    read_taxonomy,
+    write_taxonomy,
+)
 
 STAGE: dict[str, Any] = {"group_name": "feeds", "owners": OWNERS, "code_version": CODE_VERSION}
 
@@ -38,10 +46,11 @@ def feed_files(
     A file that was loaded before, under whatever name, is not loaded again. Registers the countries and departments
     that the feeds brought as partitions.
     """
-    store, settings, earlier = storage.store, market.settings.feeds, earlier_parts(storage)
+    store, settings, earlier = storage.store, market.settings.feeds, storage.store.earlier("feed_files")
     taxonomy = read_taxonomy(market.taxonomy_file) if market.taxonomy_file else None
     loaded = load_parts(market.specs(), taxonomy, store, settings, progress.of(context.log), market.remote_files)
-    parts = group_departments(keep_places(loaded, earlier), departments_of(earlier), store, settings)
+    placed = keep_places(loaded, list_places(earlier.path) if earlier else [])
+    parts = group_departments(placed, earlier_departments(storage), store, settings)
     recipe = Recipe({"parts": "+".join(part.version for part in parts)}, {}, LISTING_VERSION)
     artifact = build_and_point(store, "feed_files", recipe, lambda out: write_listing(parts, out))
     found = describe_market(parts)
@@ -73,8 +82,7 @@ def taxonomy(market: MarketResource, storage: StorageResource) -> dg.Materialize
         if market.taxonomy_file
         else derive_taxonomy(read_listing(listing.path, store))
     )
-    earlier = departments_of(earlier_parts(storage))
-    plan = plan_departments(dict.fromkeys(tree.top_levels, 0), earlier, market.settings.feeds)
+    plan = plan_departments(dict.fromkeys(tree.top_levels, 0), earlier_departments(storage), market.settings.feeds)
     tree = tree.in_departments(plan)
     shared = {slug: key for slug, key in plan.items() if slug != key}
     inputs = {"tree": tree.version} | ({"departments": content_version(shared)} if shared else {})
@@ -99,7 +107,10 @@ def offers(context: dg.AssetExecutionContext, storage: StorageResource) -> dg.Ma
     return dg.MaterializeResult(metadata={"feed_files": versions_of({"": store.current("feed_files")})})
 
 
-def earlier_parts(storage: StorageResource) -> list[OfferPart]:
-    """The parts of the last load, in their order; none before the first."""
-    listing = storage.store.current_or_none("feed_files")
-    return read_listing(listing.path, storage.store) if listing else []
+def earlier_departments(storage: StorageResource) -> dict[str, str]:
+    """Which department each top level was given by the last load; empty before the first. For what is gone of that load
+    the tree remembers."""
+    listing, tree = storage.store.earlier("feed_files"), storage.store.earlier("taxonomy")
+    found = [part for _, part in find_parts(listing.path, storage.store)] if listing else [None]
+    plan = departments_of([part for part in found if part])
+    return load_taxonomy(tree.path).plan | plan if tree and None in found else plan

@@ -45,7 +45,7 @@ def offer_predictions(
     engine = load_engine(model.path)
     for country in context.partition_keys:
         parts = read_parts(store.current("offers", country).path)
-        earlier = store.current_or_none("offer_predictions", country)
+        earlier = store.earlier("offer_predictions", country)
         fresh = new_parts(storage, country)
         entries = []
         for part, kept in plan_predictions(parts, fresh, earlier.path if earlier else None, live.model_version):

@@ -48,7 +48,7 @@ def offer_census(
         loaded = storage.store.current("offers", country)
         state = open_state(storage, country, loaded, settings, progress.of(context.log))
         recipe = Recipe({"offers": loaded.version}, settings, CODE_VERSION)
-        last = storage.store.current_or_none("offer_census", country)
+        last = storage.store.earlier("offer_census", country)
         census = build_and_point(
             storage.store,
             "offer_census",
@@ -106,7 +106,7 @@ def _draw(
     """Write the samples of some slices of a country. since: the offers after which new ones are drawn beside."""
     out = {key.split("|", 1)[1]: folder for key, folder in folders.items()}
     parts = _new_parts(storage, country, since, state)
-    census = storage.store.current_or_none("offer_census", country)
+    census = storage.store.earlier("offer_census", country)
     before, s3 = census.path / VERDICTS if census else None, storage.s3_options()
     storage.store.scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="fresh-", dir=storage.store.scratch) as folder:
@@ -158,7 +158,7 @@ def _offers_of(storage: StorageResource, country: str) -> Artifact | None:
 
 def _category_names(storage: StorageResource) -> dict[str, str]:
     """The last two levels of each category's path, as far as the tree is known yet."""
-    tree = storage.store.current_or_none("taxonomy")
+    tree = storage.store.earlier("taxonomy")
     if tree is None:
         return {}
     return {key: " › ".join(category.path[-2:]) for key, category in load_taxonomy(tree.path).by_id.items()}

@@ -42,7 +42,7 @@ def student_checkpoint(
     """A small MiniLM that answers like the teacher, learned from labelled and unlabelled offers of all partitions, from
     titles made up of their words, and from the categories' names.
 
-    Goes on from the champion's student where there is one that today's settings, encoder and code would have made;
+    Goes on from the champion's student where that is there and today's settings, encoder and code would have made it;
     learns nothing where no partition has changed since. A champion that was made otherwise is not gone on from: the
     student learns all partitions anew.
     """
@@ -51,7 +51,7 @@ def student_checkpoint(
     samples = {key: sample for key, sample in samples.items() if key in labels}
     encoder, tree = market.encoder(shown), store.current("taxonomy")
     inputs = {"samples": versions_of(samples), "soft_labels": versions_of(labels), "encoder": encoder.version}
-    earlier, shape = champion_student(storage), ""
+    earlier, shape = find_start(storage, context.log), ""
     fresh = Recipe(
         {**inputs, "taxonomy": tree.version},
         {"student": settings.student.model_dump(mode="json"), "encoder": settings.encoder.model_dump(mode="json")},
@@ -96,6 +96,18 @@ def student_checkpoint(
     return materialized(student, {"training": plot} | ({"learned_anew": shape} if shape else {}))
 
 
+def find_start(storage: StorageResource, log: dg.DagsterLogManager) -> Artifact | None:
+    """The live champion's student, to go on from. None before the first release, and where it is gone or damaged: a
+    student of the same samples and labels that started from none is then made anew."""
+    champion = ReleaseLog(storage.blobs).champion()
+    if champion is None:
+        return None
+    found = storage.store.find("student_checkpoint", champion.artifacts["student_checkpoint"])
+    if found is None:
+        log.warning(f"the student of the champion {champion.model_version} is gone: this one learns from the start")
+    return found
+
+
 def champion_student(storage: StorageResource) -> Artifact | None:
     """The student of the live champion; None before the first release. Raises StorageError where it is gone."""
     champion = ReleaseLog(storage.blobs).champion()
@@ -104,7 +116,11 @@ def champion_student(storage: StorageResource) -> Artifact | None:
     version = champion.artifacts["student_checkpoint"]
     found = storage.store.find("student_checkpoint", version)
     if found is None:
-        raise StorageError("the champion's student is gone", value=version, fix="`sortiment release rollback`")
+        raise StorageError(
+            "the champion's student is gone or damaged",
+            value=version,
+            fix="materialize student_checkpoint again; where that makes another version, `sortiment release rollback`",
+        )
     return found
 
 

@@ -4,6 +4,7 @@ Only this module knows S3. Everything else sees `sortiment.blobs.Blobs`: six ope
 """
 
 import shutil
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.parse import urlparse
 import dagster as dg
 
 from sortiment.artifacts import MANIFEST, ArtifactStore
-from sortiment.blobs import Blobs, LocalBlobs
+from sortiment.blobs import Blobs, LocalBlobs, has_size
 from sortiment.errors import StorageError
 from sortiment.sampling.parts import S3Options
 
@@ -63,21 +64,31 @@ class S3Blobs:
         cached.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(cached)
 
-    def fetch(self, key: str, names: list[str]) -> Path:
+    def fetch(self, key: str, sizes: Mapping[str, int]) -> Path | None:
+        """What the bucket holds decides, not what was fetched before: others read the bucket itself."""
+        stored = self._sizes(f"{key}/")
+        if any(stored.get(f"{key}/{name}") != size for name, size in sizes.items()):
+            return None
         folder = self.cache / key
-        for name in names:
-            target = folder / name
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                arriving = target.with_name(f".{target.name}.arriving")
-                self.client.download_file(self.bucket, self._full(f"{key}/{name}"), str(arriving))
-                arriving.rename(target)
+        for name, size in sizes.items():
+            if not has_size(folder / name, size):
+                self._download(f"{key}/{name}", folder / name)
         return folder
 
+    def _download(self, key: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        arriving = target.with_name(f".{target.name}.arriving")
+        self.client.download_file(self.bucket, self._full(key), str(arriving))
+        arriving.rename(target)
+
     def list(self, prefix: str) -> list[str]:
+        return sorted(self._sizes(prefix))
+
+    def _sizes(self, prefix: str) -> dict[str, int]:
+        """The size of every object whose key starts with the prefix."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._full(prefix))
         skip = len(self.prefix) + 1 if self.prefix else 0
-        return sorted(entry["Key"][skip:] for page in pages for entry in page.get("Contents", []))
+        return {entry["Key"][skip:]: entry["Size"] for page in pages for entry in page.get("Contents", [])}
 
 
 class StorageResource(dg.ConfigurableResource[ArtifactStore]):

@@ -94,13 +94,17 @@ class ArtifactStore:
         self.scratch = scratch
 
     def find(self, asset: str, version: str, partition: str | None = None) -> Artifact | None:
-        """The finished artifact of exactly this version, or None."""
+        """The finished artifact of exactly this version; None where there is none, or where a file of it is missing or
+        has another size than its manifest says: it is then made anew like one that was never there."""
         key = _key(asset, partition, version)
         raw = self.blobs.read(f"{key}/{MANIFEST}")
-        if raw is None:
+        manifest = None if raw is None else _parse_manifest(raw)
+        if raw is None or manifest is None:
             return None
-        manifest = json.loads(raw)
-        path = self.blobs.fetch(key, [MANIFEST, *manifest["files"]])
+        sizes = {name: int(entry["bytes"]) for name, entry in manifest["files"].items()}
+        path = self.blobs.fetch(key, {MANIFEST: len(raw), **sizes})
+        if path is None:
+            return None
         return Artifact(asset, partition, version, self.blobs.uri(key), path, manifest, reused=True)
 
     def uri(self, asset: str, version: str, partition: str | None = None) -> str:
@@ -212,18 +216,28 @@ class ArtifactStore:
         return found
 
     def current_or_none(self, asset: str, partition: str | None = None) -> Artifact | None:
-        raw = self.blobs.read(_pointer(asset, partition))
-        if raw is None:
-            return None
-        version = json.loads(raw)["version"]
-        found = self.find(asset, version, partition)
-        if found is None:
+        """The artifact that the pointer names; None where nothing was made yet. Raises StorageError where it is gone or
+        damaged."""
+        version = self._current_version(asset, partition)
+        found = None if version is None else self.find(asset, version, partition)
+        if version is not None and found is None:
+            where = asset if partition is None else f"{asset} of {partition}"
             raise StorageError(
-                f"the current {asset} artifact is gone",
+                f"the current artifact {where} is gone or damaged",
                 value=version,
-                fix=f"materialize {asset} again: it is made anew",
+                fix=f"materialize {where} again: it is made anew",
             )
         return found
+
+    def earlier(self, asset: str, partition: str | None = None) -> Artifact | None:
+        """What was current so far, for a builder that goes on from it. None also where that is gone or damaged: the
+        builder then does without, and so can make it anew."""
+        version = self._current_version(asset, partition)
+        return None if version is None else self.find(asset, version, partition)
+
+    def _current_version(self, asset: str, partition: str | None) -> str | None:
+        raw = self.blobs.read(_pointer(asset, partition))
+        return None if raw is None else str(json.loads(raw)["version"])
 
     def current_partitions(self, asset: str) -> dict[str, Artifact]:
         """Every partition of the asset that has a current artifact, by partition key, sorted."""
@@ -268,6 +282,15 @@ def package_versions(names: tuple[str, ...]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             versions[name] = "absent"
     return versions
+
+
+def _parse_manifest(raw: bytes) -> dict[str, Any] | None:
+    """None where the bytes are not JSON: the file was cut off."""
+    try:
+        manifest: dict[str, Any] = json.loads(raw)
+    except ValueError:
+        return None
+    return manifest
 
 
 def _manifest(

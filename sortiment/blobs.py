@@ -7,6 +7,7 @@
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -31,8 +32,8 @@ class Blobs(Protocol):
     def publish(self, folder: Path, key: str) -> None:
         """Make a local folder appear under `key`, its manifest last. The folder is gone afterwards."""
 
-    def fetch(self, key: str, names: list[str]) -> Path:
-        """A local folder that holds the named files of `key`."""
+    def fetch(self, key: str, sizes: Mapping[str, int]) -> Path | None:
+        """A local folder that holds the named files of `key`; None where one is missing or has another size."""
 
     def list(self, prefix: str) -> list[str]:
         """Every key that starts with the prefix, sorted."""
@@ -80,8 +81,9 @@ class LocalBlobs:
         folder.rename(target)
         _fsync(target.parent)
 
-    def fetch(self, key: str, names: list[str]) -> Path:
-        return self.root / key
+    def fetch(self, key: str, sizes: Mapping[str, int]) -> Path | None:
+        folder = self.root / key
+        return folder if all(has_size(folder / name, size) for name, size in sizes.items()) else None
 
     def list(self, prefix: str) -> list[str]:
         start = self.root / prefix
@@ -102,6 +104,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def has_size(file: Path, size: int) -> bool:
+    """Whether the file is there and has so many bytes."""
+    return file.is_file() and file.stat().st_size == size
 
 
 def _fsync(path: Path) -> None:

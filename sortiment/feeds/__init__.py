@@ -2,7 +2,15 @@
 
 from sortiment.feeds.files import FeedFile, FoundFile, find_feed_files, list_feed_files, natural_key
 from sortiment.feeds.grouping import departments_of, group_departments
-from sortiment.feeds.listing import LISTING_VERSION, read_listing, read_parts, read_quarantine, write_listing
+from sortiment.feeds.listing import (
+    LISTING_VERSION,
+    find_parts,
+    list_places,
+    read_listing,
+    read_parts,
+    read_quarantine,
+    write_listing,
+)
 from sortiment.feeds.loading import CODE_VERSION, load_feed_file, read_batches
 from sortiment.feeds.offer_files import OFFER_SCHEMA, offers_file
 from sortiment.feeds.parts import (
@@ -43,9 +51,11 @@ __all__ = [
     "departments_of",
     "describe_market",
     "find_feed_files",
+    "find_parts",
     "group_departments",
     "keep_places",
     "list_feed_files",
+    "list_places",
     "load_feed_file",
     "load_parts",
     "load_spec",

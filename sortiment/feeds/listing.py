@@ -47,15 +47,32 @@ def write_listing(parts: Sequence[OfferPart], out: Path) -> dict[str, Any]:
 
 def read_listing(folder: Path, store: ArtifactStore) -> list[OfferPart]:
     """The parts that `write_listing` named. Raises StorageError where one is gone."""
-    content = json.loads((folder / LISTING_FILE).read_bytes())
     parts = []
-    for entry in content["parts"]:
-        artifact = store.find(PART_ASSET, entry["version"])
-        if artifact is None:
-            raise StorageError("a loaded feed file is gone", value=entry["version"], fix="materialize feed_files again")
-        # Listings of version 1 do not name the file: the next load places their parts anew.
-        parts.append(open_part(artifact, entry["feed"], entry.get("file_sha256", "")))
+    for version, part in find_parts(folder, store):
+        if part is None:
+            raise StorageError("a loaded feed file is gone", value=version, fix="materialize feed_files again")
+        parts.append(part)
     return parts
+
+
+def find_parts(folder: Path, store: ArtifactStore) -> list[tuple[str, OfferPart | None]]:
+    """Version and part of each that `write_listing` named, in order; None for one that is gone or damaged."""
+    found: list[tuple[str, OfferPart | None]] = []
+    for entry in json.loads((folder / LISTING_FILE).read_bytes())["parts"]:
+        artifact = store.find(PART_ASSET, entry["version"])
+        found.append(
+            (entry["version"], open_part(artifact, entry["feed"], entry.get("file_sha256", "")) if artifact else None)
+        )
+    return found
+
+
+def list_places(folder: Path) -> list[tuple[str, str]]:
+    """Feed and file_sha256 of each part that `write_listing` named, in order, whether it is still there or not.
+
+    A listing of version 1 did not name the files: the next load places them anew.
+    """
+    entries = json.loads((folder / LISTING_FILE).read_bytes())["parts"]
+    return [(entry["feed"], entry["file_sha256"]) for entry in entries if "file_sha256" in entry]
 
 
 def read_parts(folder: Path) -> list[dict[str, Any]]:

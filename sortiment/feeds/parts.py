@@ -136,14 +136,14 @@ def load_parts(
     return list(parts.values())
 
 
-def keep_places(parts: Sequence[OfferPart], earlier: Sequence[OfferPart]) -> list[OfferPart]:
-    """The parts in the order in which their files were first loaded: those of the last listing as they stand there,
-    then the others as they come.
+def keep_places(parts: Sequence[OfferPart], earlier: Sequence[tuple[str, str]]) -> list[OfferPart]:
+    """The parts in the order in which their files were first loaded: those of the last listing as they stand there
+    (`list_places`), then the others as they come.
 
     Later parts win, only they are added to a sampling state, and new offers are drawn from them: names are in no order
     of time, least of all those of several feeds.
     """
-    places = {(part.feed, part.file_sha256): place for place, part in enumerate(earlier)}
+    places = {file: place for place, file in enumerate(earlier)}
     return sorted(parts, key=lambda part: places.get((part.feed, part.file_sha256), len(places)))
 
 

@@ -176,7 +176,7 @@ def _longest_prefix(
     store: ArtifactStore, country: str, parts: Sequence[OfferPart], versions: list[str], settings: SamplingSettings
 ) -> tuple[int, State] | None:
     """How many of the first parts the last state holds, and that state."""
-    current = store.current_or_none(ASSET, country)
+    current = store.earlier(ASSET, country)
     if current is None or current.summary["skipped"]:
         return None
     done = len(current.summary["parts"])

@@ -75,6 +75,11 @@ class Taxonomy:
         """The slug of each top level."""
         return {slugify(category.path[0]) for category in self.categories}
 
+    @property
+    def plan(self) -> dict[str, str]:
+        """The department of each top level, by its slug."""
+        return {slugify(category.path[0]): category.department for category in self.categories}
+
     def in_departments(self, plan: Mapping[str, str]) -> "Taxonomy":
         """The same tree with each category in the department that the plan gives its top level's slug."""
         moved = (replace(each, department=plan[slugify(each.path[0])]) for each in self.categories)

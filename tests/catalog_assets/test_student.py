@@ -1,5 +1,7 @@
-"""What a student goes on from: the champion's, where today's settings, encoder and code would have made it."""
+"""What a student goes on from: the champion's, where it is there and today's settings, encoder and code would have
+made it."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,11 @@ import pytest
 import yaml
 
 from catalog_assets.results import build_and_point, versions_of
-from catalog_assets.student import made_otherwise, student_checkpoint
+from catalog_assets.student import champion_student, find_start, made_otherwise, student_checkpoint
 from resources.profiles import Profile
 from sortiment.artifacts import Artifact, Recipe
 from sortiment.blobs import write_atomically
-from sortiment.errors import TrainingError
+from sortiment.errors import StorageError, TrainingError
 from sortiment.progress import silent
 from sortiment.release import Gate, ReleaseDecision, ReleaseLog
 from sortiment.settings import EncoderSettings, StudentSettings
@@ -82,3 +84,17 @@ def test_a_champion_of_the_same_settings_and_data_stays_and_another_setting_is_l
     write_atomically(profile.market_folder / "market.yaml", changed.encode())
     with pytest.raises(TrainingError, match="two categories or more"):  # it sets out to learn, from nothing
         materialize(profile)
+
+
+def test_where_the_champion_s_student_is_gone_the_next_one_learns_from_the_start(tmp_path: Path) -> None:
+    storage, log = Profile("local", tmp_path, "shop").storage(), dg.build_asset_context().log
+    assert find_start(storage, log) is None
+    student = storage.store.build("student_checkpoint", Recipe({}, {}, "1"), lambda out: {})
+    artifacts = {"student_checkpoint": student.version}
+    ReleaseLog(storage.blobs).promote_by_hand(student.version, NOON, "ann", "test", artifacts)
+    for found in (find_start(storage, log), champion_student(storage)):
+        assert found is not None and found.version == student.version
+    shutil.rmtree(student.path)
+    assert find_start(storage, log) is None
+    with pytest.raises(StorageError, match=r"champion's student is gone.*materialize student_checkpoint again"):
+        champion_student(storage)

@@ -59,6 +59,35 @@ def test_an_upload_that_was_cut_off_is_not_an_artifact(storage: StorageResource)
     assert storage.store.build("offers", recipe, write_two).summary == {"rows": 2}
 
 
+def test_what_is_cut_off_or_gone_in_the_bucket_is_made_anew_whatever_was_fetched(storage: StorageResource) -> None:
+    made = storage.store.build("offers", Recipe({}, {}, "1"), write_two, "DE")
+    storage.store.point(made)
+    assert (made.path / "deep" / "a.txt").read_text() == "a"
+    for damage in ("cut off", "gone"):
+        if damage == "cut off":
+            storage.blobs.write(f"offers/DE/{made.version}/deep/a.txt", b"")
+        else:
+            delete(storage, f"offers/DE/{made.version}/deep/a.txt")
+        with pytest.raises(StorageError, match="materialize offers of DE again"):
+            storage.store.current("offers", "DE")
+        assert not storage.store.build("offers", Recipe({}, {}, "1"), write_two, "DE").reused
+        verify(storage.store.current("offers", "DE"))
+        assert storage.blobs.read(f"offers/DE/{made.version}/deep/a.txt") == b"a"
+
+
+def test_a_fetched_file_that_was_cut_off_is_fetched_again(storage: StorageResource) -> None:
+    made = storage.store.build("offers", Recipe({}, {}, "1"), write_two)
+    (made.path / "b.txt").write_text("")
+    found = storage.store.find("offers", made.version)
+    assert found is not None
+    verify(found)
+
+
+def delete(storage: StorageResource, key: str) -> None:
+    client = boto3.client("s3", endpoint_url=storage.s3_endpoint)
+    client.delete_object(Bucket="sortiment", Key=f"some/prefix/{key}")
+
+
 def test_exactly_one_of_two_writers_creates_an_object(storage: StorageResource) -> None:
     assert storage.blobs.create("releases/000001.json", b"first")
     assert not storage.blobs.create("releases/000001.json", b"second")

@@ -1,10 +1,12 @@
 """Artifacts appear whole or not at all, are found again by what they were made from, and survive a crash."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,41 @@ def test_damage_is_found(store: ArtifactStore) -> None:
     (made.path / "deep" / "hello.txt").write_text("hullo")
     with pytest.raises(StorageError, match=r"hello.txt is missing or damaged"):
         verify(made)
+
+
+def cut(file: Path) -> None:
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: cut(folder / "deep" / "hello.txt"),
+        lambda folder: (folder / "deep" / "hello.txt").unlink(),
+        lambda folder: cut(folder / "manifest.json"),
+        lambda folder: (folder / "manifest.json").unlink(),
+        shutil.rmtree,
+    ],
+    ids=["file cut off", "file gone", "manifest cut off", "manifest gone", "folder gone"],
+)
+def test_what_is_missing_or_cut_off_is_made_anew(store: ArtifactStore, damage: Callable[[Path], None]) -> None:
+    made = store.build("offers", recipe(), write_hello, partition="DE")
+    store.point(made)
+    damage(made.path)
+    assert store.find("offers", made.version, "DE") is None
+    assert store.earlier("offers", "DE") is None
+    with pytest.raises(StorageError, match=r"offers of DE is gone or damaged.*materialize offers of DE again"):
+        store.current("offers", "DE")
+    again = store.build("offers", recipe(), write_hello, partition="DE")
+    assert (again.version, again.reused) == (made.version, False)
+    verify(store.current("offers", "DE"))
+
+
+def test_before_anything_was_made_there_is_no_earlier_artifact(store: ArtifactStore) -> None:
+    assert store.earlier("offers", "DE") is None
+    store.point(store.build("offers", recipe(), write_hello, partition="DE"))
+    assert store.earlier("offers", "DE") == store.current("offers", "DE")
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:

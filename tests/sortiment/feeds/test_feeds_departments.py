@@ -81,7 +81,9 @@ def test_a_grouped_part_keeps_its_place(make_spec: MakeSpec, store: ArtifactStor
     first = load_grouped(make_spec("day/2.csv", flat_feed({f"R {n}": n for n in range(1, 9)}), **SPEC), store, {})
     spec = make_spec("day/1.csv", flat_feed({"S": 1}), **SPEC).model_copy(update={"path": "day/*.csv"})
     loaded = load_parts([spec], None, store, SETTINGS, silent)
-    both = group_departments(keep_places(loaded, first), departments_of(first), store, SETTINGS)
+    both = group_departments(
+        keep_places(loaded, [(part.feed, part.file_sha256) for part in first]), departments_of(first), store, SETTINGS
+    )
     assert [part.source_file for part in both] == ["day/2.csv", "day/1.csv"]
     assert both[0].version == first[0].version
 

@@ -28,10 +28,10 @@ from sortiment.feeds import (
     OfferPart,
     describe_market,
     keep_places,
+    list_places,
     load_parts,
     offer_key,
     part_recipe,
-    read_listing,
     write_listing,
     write_offers,
 )
@@ -266,7 +266,7 @@ def test_parts_stand_in_the_order_in_which_their_files_were_first_loaded(
         """After these files came, what is listed."""
         for name in names:
             (tmp_path / f"{name}.csv").write_text(f"id,title\n1,{name}\n", encoding="utf-8")
-        earlier = read_listing(tmp_path, store) if (tmp_path / "listing.json").exists() else []
+        earlier = list_places(tmp_path) if (tmp_path / "listing.json").exists() else []
         parts = keep_places(load_parts(specs, None, store, FeedSettings(), silent), earlier)
         write_listing(parts, tmp_path)
         return [part.source_file.removesuffix(".csv") for part in parts]

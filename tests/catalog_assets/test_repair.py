@@ -1,0 +1,155 @@
+"""What is missing or cut off in the store is made anew by what the errors advise: the same command once more."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+import pytest
+
+from resources.profiles import Profile, read_profile
+from sortiment.artifacts import Artifact, ArtifactStore, verify
+from sortiment.blobs import write_atomically
+from sortiment.errors import StorageError
+from sortiment.feeds import PART_ASSET, read_listing
+
+MARKET = b"""name: shop
+feeds: [feeds/*.yaml]
+settings: {feeds: {max_departments: 3, shared_departments: 2}, sampling: {per_category: 20}}
+"""
+SPEC = b"path: '*.csv'\nconstants: {country: DE}\ncolumns: {offer_id: id, title: title, category: path}\n"
+Make = Callable[..., dict[str, str]]
+
+
+class Market:
+    """A shop whose small departments share partitions, so that its parts are written twice."""
+
+    def __init__(self, profile: Profile, make: Make) -> None:
+        self.profile, self._make = profile, make
+        write_atomically(profile.market_folder / "market.yaml", MARKET)
+        write_atomically(profile.market_folder / "feeds" / "shop.yaml", SPEC)
+
+    @property
+    def store(self) -> ArtifactStore:
+        return self.profile.storage().store
+
+    def bring(self, day: int, sizes: dict[str, int]) -> None:
+        rows = [
+            f"{day}{at}{number};{name} {number};{name}"
+            for at, (name, count) in enumerate(sizes.items())
+            for number in range(count)
+        ]
+        content = "\n".join(["id;title;path", *rows, ""])
+        write_atomically(self.profile.market_folder / "feeds" / f"day-{day}.csv", content.encode())
+
+    def make(self, *names: str, over: str | None = None) -> None:
+        self._make(self.profile, *names, over=over)
+
+    def make_all(self) -> None:
+        self.make("feed_files", "taxonomy")
+        self.make("offers", "offer_census", over="country")
+        self.make("training_sample", over="slice")
+
+    def current(self) -> dict[str, Artifact]:
+        """Every current artifact and the loaded parts, by name."""
+        store = self.store
+        found = {name: store.current(name) for name in ("feed_files", "taxonomy")}
+        for name in ("offers", "offer_census", "sample_state", "training_sample"):
+            found |= {f"{name} {key}": made for key, made in store.current_partitions(name).items()}
+        for part in read_listing(found["feed_files"].path, store):
+            made = store.find(PART_ASSET, part.version)
+            assert made is not None
+            found[f"part {part.source_file}"] = made
+        return found
+
+
+@pytest.fixture
+def market(tmp_path: Path, make: Make) -> Market:
+    """Two days, the second with larger departments that came too late for a partition of their own."""
+    made = Market(Profile("local", tmp_path, "shop"), make)
+    bring_two_days(made)
+    return made
+
+
+def bring_two_days(market: Market) -> None:
+    market.bring(1, {f"R {number}": 5 * number for number in range(1, 9)})
+    market.make("feed_files", "taxonomy")
+    market.bring(2, {f"S {number}": 60 for number in range(4)})
+    market.make_all()
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-8])
+
+
+@pytest.mark.parametrize(
+    ("what", "damage"),
+    [
+        ("part day-1.csv", lambda folder: cut(folder / "offers-DE.rows")),
+        ("part day-2.csv", lambda folder: (folder / "offers-DE.parquet").unlink()),
+        ("part day-1.csv", shutil.rmtree),
+        ("feed_files", shutil.rmtree),
+        ("taxonomy", shutil.rmtree),
+        ("offers DE", shutil.rmtree),
+        ("offer_census DE", shutil.rmtree),
+        ("sample_state DE", shutil.rmtree),
+        ("training_sample DE|r-8", lambda folder: cut(folder / "sample.parquet")),
+    ],
+)
+def test_materializing_again_mends_what_is_damaged(market: Market, what: str, damage: Callable[[Path], None]) -> None:
+    before = market.current()
+    damage(before[what].path)
+    market.make_all()
+    after = market.current()
+    assert {name: made.version for name, made in after.items()} == {name: made.version for name, made in before.items()}
+    for made in after.values():
+        verify(made)
+
+
+def test_a_damaged_part_is_an_error_whose_advice_mends_it(market: Market) -> None:
+    part = market.current()["part day-2.csv"]
+    cut(part.path / "offers-DE.rows")
+    with pytest.raises(StorageError, match=r"a loaded feed file is gone.*materialize feed_files again"):
+        market.make("offers", over="country")
+    market.make("feed_files")
+    market.make("offers", "offer_census", over="country")
+    verify(market.current()["part day-2.csv"])
+
+
+def test_a_file_of_the_file_that_was_loaded_is_mended_too(market: Market) -> None:
+    """A part whose departments share lies beside the part that it was made from."""
+    listed = {part.version for part in read_listing(market.store.current("feed_files").path, market.store)}
+    folders = [file.parent for file in (market.profile.home / "markets").glob(f"*/store/{PART_ASSET}/*/manifest.json")]
+    raw = [folder for folder in folders if folder.name not in listed]
+    assert raw
+    for folder in raw:
+        cut(folder / "labels.parquet")
+    market.make_all()
+    for folder in raw:
+        made = market.store.find(PART_ASSET, folder.name)
+        assert made is not None
+        verify(made)
+
+
+def test_on_s3_a_part_that_was_cut_off_is_loaded_again(s3_server: str, tmp_path: Path, make: Make) -> None:
+    boto3.client("s3", endpoint_url=s3_server).create_bucket(Bucket="damaged")
+    environment = {
+        "SORTIMENT_HOME": str(tmp_path),
+        "SORTIMENT_PROFILE": "aws",
+        "SORTIMENT_S3_ROOT": "s3://damaged/store",
+        "SORTIMENT_S3_ENDPOINT": s3_server,
+        "AWS_REGION": "us-east-1",
+    }
+    market = Market(read_profile(environment, market="shop"), make)
+    bring_two_days(market)
+    before, blobs = market.current(), market.profile.storage().blobs
+    rows = f"{PART_ASSET}/{before['part day-2.csv'].version}/offers-DE.rows"
+    whole = blobs.read(rows)
+    assert whole is not None
+    blobs.write(rows, whole[:-8])
+    with pytest.raises(StorageError, match=r"a loaded feed file is gone.*materialize feed_files again"):
+        market.make("offers", over="country")
+    market.make_all()
+    assert blobs.read(rows) == whole
+    for made in market.current().values():
+        verify(made)
