@@ -14,3 +14,10 @@ retrain_student = dg.define_asset_job(
     description="Train both students once for all slices that were labelled anew, and quantize MiniLM.",
 )
 JOBS = [load_feeds, relabel_slice, retrain_student]
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]

@@ -6,16 +6,10 @@ import dagster as dg
 
 from resources.market import MarketResource
 from resources.storage import StorageResource
-from sensors.jobs import relabel_slice, retrain_student
+from sensors.attempts import find_attempts
+from sensors.jobs import UNFINISHED, relabel_slice, retrain_student
 from sortiment.artifacts import Artifact, ArtifactStore
 from sortiment.drift import retraining_due
-
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 @dg.sensor(job=retrain_student, minimum_interval_seconds=60)
@@ -23,7 +17,8 @@ def waiting_slices(
     context: dg.SensorEvaluationContext, market: MarketResource, storage: StorageResource
 ) -> dg.SensorResult | dg.SkipReason:
     """Trains the students once for all slices that wait, when no slice is being labelled any more; also finishes what a
-    killed run left half done: a student that was not quantized, or whose fast one is still of earlier labels."""
+    killed run left half done: a student that was not quantized, or whose fast one is still of earlier labels. The
+    cursor is when it last asked for a training, and for what it last asked."""
     store = storage.store
     student = store.current_or_none("student_checkpoint")
     if student is None:
@@ -33,7 +28,8 @@ def waiting_slices(
     training = context.instance.get_runs(dg.RunsFilter(job_name=retrain_student.name, statuses=UNFINISHED))
     if training:
         return dg.SkipReason(f"the student is being trained in run {training[0].run_id}")
-    last = datetime.fromisoformat(context.cursor) if context.cursor else None
+    at, _, asked_for = (context.cursor or "").partition(" ")
+    last = datetime.fromisoformat(at) if at else None
     now = datetime.now(UTC)
     due = retraining_due(
         labels,
@@ -43,15 +39,18 @@ def waiting_slices(
         last,
         timedelta(hours=market.settings.drift.retrain_cooldown_hours),
     )
-    if not due.due and not due.partitions and not _is_finished(store, student):
-        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"finish {student.version}")], cursor=context.cursor)
-    if not due.due:
+    left_half = not due.due and not due.partitions and not _is_finished(store, student)
+    if not due.due and not left_half:
         return dg.SkipReason(due.why)
-    waiting = ", ".join(due.partitions)
-    version = "+".join(labels[key] for key in due.partitions)
+    what = f"finish {student.version}" if left_half else "+".join(labels[key] for key in due.partitions)
+    attempts = find_attempts(context.instance, retrain_student.name, what)
+    why_not = attempts.why_not(now) if attempts.asked_for == asked_for else None
+    if why_not:
+        return dg.SkipReason(why_not)
+    waiting = {"sortiment/waiting": ", ".join(due.partitions)[:500]} if due.due else {}
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=version[-500:], tags={"sortiment/waiting": waiting[:500]})],
-        cursor=now.isoformat(),
+        run_requests=[dg.RunRequest(run_key=attempts.run_key(what), tags=waiting | attempts.tags)],
+        cursor=f"{now.isoformat() if due.due else at} {attempts.asked_for}",
     )
 
 
