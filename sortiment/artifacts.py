@@ -12,6 +12,7 @@ What a killed process left under `.building/` is offered to the next builder of 
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -32,6 +33,8 @@ VERSION_DIGITS = 16
 MANIFEST = "manifest.json"
 CURRENT = "current.json"
 BUILDING = ".building"
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM}
+"""What a disk says that is full or closed. Other errors of a build are about what it reads: raised as they are."""
 NAME = re.compile(r"[a-z0-9_]+")
 PARTITION = re.compile(r"[A-Za-z0-9._-]+(\|[A-Za-z0-9._-]+)?")
 
@@ -122,7 +125,8 @@ class ArtifactStore:
         """The artifact of this recipe: found, or written by `write(folder)`, which returns its summary.
 
         The summary must be JSON. A resumable builder gets the folder as a killed one left it; others get it empty.
-        Whatever `write` raises leaves the store as it was. Does not move the current pointer.
+        Whatever `write` raises leaves the store as it was; where there is no room or no permission to write, that is a
+        StorageError. Does not move the current pointer.
         """
 
         def write_one(folders: Mapping[str | None, Path]) -> dict[str | None, Mapping[str, Any] | None]:
@@ -194,6 +198,8 @@ class ArtifactStore:
                 write_atomically(folder / MANIFEST, _json(manifest))
                 self.blobs.publish(folder, _key(asset, partition, recipe.version))
         except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
             raise StorageError(
                 f"the {asset} artifact could not be written",
                 value=str(error),

@@ -15,7 +15,7 @@ import numpy as np
 
 from sortiment.drift.chance import Chance, chance_of, critical_value, resample_reference, widen
 from sortiment.drift.report import DriftReport, DriftSignal, SliceDrift, write_report
-from sortiment.drift.sides import Comparison, DriftSide, SliceOffers, Slices, View
+from sortiment.drift.sides import DriftSide, SliceOffers, Slices, View, compare_sides
 from sortiment.drift.signals import (
     FREE_SIGNALS,
     LABEL_SIGNALS,
@@ -59,16 +59,13 @@ def measure_drift(
     reference: the champion's predictions and the offers of the day of its release; current: its predictions and the
     offers of the new feeds alone. known_categories: the champion's classes; without them the signal `new_categories` is
     left out. Judge all countries in one call: the chance of a false alarm is kept over all slices together.
-    Raises DriftError where a side is empty or lacks columns.
+    Raises DriftError where a side is empty or lacks columns, StorageError where the disk is full.
     """
     out.mkdir(parents=True, exist_ok=True)
-    comparison = Comparison(reference, current, known_categories, settings)
-    try:
+    with compare_sides(reference, current, known_categories, settings, out) as comparison:
         sides: dict[View, tuple[Slices, Slices]] = {
             view: (comparison.read("reference", view), comparison.read("current", view)) for view in VIEWS
         }
-    finally:
-        comparison.close()
     names = sorted({name for pair in sides.values() for side in pair for name in side})
     measured, unjudged = [], []
     views = _choose_views(sides, settings)

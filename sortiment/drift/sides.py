@@ -6,7 +6,9 @@ the mix of all offers.
 """
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +17,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.errors import DriftError
+from sortiment.errors import DriftError, StorageError
 from sortiment.settings import DriftSettings
 
 READ_SIDE = (Path(__file__).parent / "read_side.sql").read_text(encoding="utf-8")
@@ -36,6 +38,7 @@ GROUP BY country, word
 """
 NEEDED = frozenset({"offer_key", "country", "title", "department"})
 MEMORY_LIMIT = "1GB"
+SPILL = ".spill"
 
 View = Literal["labels", "predictions"]
 # The slice of an offer: by the shop's label, or by the predicted department among offers without a label. On the
@@ -94,16 +97,50 @@ class SliceOffers:
 Slices = Mapping[str, SliceOffers]
 
 
+@contextmanager
+def compare_sides(
+    reference: DriftSide, current: DriftSide, known: Collection[str] | None, settings: DriftSettings, out: Path
+) -> Iterator["Comparison"]:
+    """Both sides, opened. What does not fit into memory lies in `out` meanwhile, on at most half of the free room.
+
+    Raises DriftError where a side is empty or lacks columns, StorageError where there is no room.
+    """
+    spill = out / SPILL
+    config: dict[str, Any] = {
+        "memory_limit": MEMORY_LIMIT,
+        "temp_directory": str(spill),
+        "max_temp_directory_size": f"{shutil.disk_usage(out).free // 2}B",
+    }
+    try:
+        with duckdb.connect(config=config) as database:
+            yield Comparison(database, reference, current, known, settings)
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        if not any(sign in str(error) for sign in (str(spill), "max_temp_directory_size")):
+            raise  # about a file that is read, or about memory
+        raise StorageError(
+            "the two sides of the drift comparison found no room",
+            value=str(error),
+            fix="make room on the disk, then materialize drift_report again",
+        ) from error
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
 class Comparison:
-    """Both sides, opened: reads slices of one view after the other."""
+    """Reads slices of one view after the other."""
 
     def __init__(
-        self, reference: DriftSide, current: DriftSide, known: Collection[str] | None, settings: DriftSettings
+        self,
+        database: duckdb.DuckDBPyConnection,
+        reference: DriftSide,
+        current: DriftSide,
+        known: Collection[str] | None,
+        settings: DriftSettings,
     ) -> None:
+        self.database = database
         self.sides = {"reference": reference, "current": current}
         self.known = None if known is None else np.array(sorted(known), dtype=object)
         self.settings = settings
-        self.database = duckdb.connect(config={"memory_limit": MEMORY_LIMIT})
         self.columns = {name: self._columns(name, side) for name, side in self.sides.items()}
         self.split = "split" in self.columns["reference"]
         taught = "split = 'train'" if self.split else "true"
@@ -131,9 +168,6 @@ class Comparison:
         least = 2 if name == "reference" and not self.split else 1
         found = self.database.execute(READ_WORDS.format(side=f"{name}_offers"), {"least": least}).fetchnumpy()
         return self._cut({column: np.ma.asarray(values) for column, values in found.items()})
-
-    def close(self) -> None:
-        self.database.close()
 
     def _columns(self, name: str, side: DriftSide) -> set[str]:
         if not side.predictions or not side.offers:

@@ -70,6 +70,11 @@ def test_a_full_disk_is_a_clear_error_and_the_last_good_artifact_stays(store: Ar
         store.build("offers", recipe(), fill)
 
 
+def test_an_input_that_cannot_be_read_is_not_called_a_full_disk(store: ArtifactStore, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="sample"):
+        store.build("teacher_model", recipe(), lambda folder: {"rows": len((tmp_path / "sample").read_bytes())})
+
+
 def test_only_a_resumable_builder_sees_what_a_killed_one_left(tmp_path: Path, store: ArtifactStore) -> None:
     program = textwrap.dedent(
         """
