@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sortiment.errors import ReleaseError
-from sortiment.release.events import ReleaseEvent
+from sortiment.release.events import ReleaseEvent, parse_model
 from sortiment.release.log import ReleaseLog
 
 STYLE = {"promote": "green", "rollback": "yellow", "refuse": "red"}
@@ -52,14 +53,27 @@ def release_commands(
             out.print(_gates_table(event.decision))
 
     @commands.command("promote")
-    def promote(context: typer.Context, version: Version, reason: Reason, yes: Yes = False) -> None:
+    def promote(
+        context: typer.Context,
+        version: Version,
+        reason: Reason,
+        kept: Annotated[
+            Path | None,
+            typer.Option("--from", help="champion.json, or a release's file, of a damaged log that was moved aside."),
+        ] = None,
+        yes: Yes = False,
+    ) -> None:
         """Put a known model live by hand, whatever the gates said."""
         log = open_log(context)
         champion = log.champion()
-        full = _complete(version, _released(log))
+        if kept is None:
+            full, artifacts = _complete(version, _versions(_released(log))), None
+        else:
+            named, artifacts = _read_model(kept)
+            full = _complete(version, [named])
         if not yes:
             typer.confirm(f"{champion.model_version if champion else 'no champion'} -> {full}?", abort=True)
-        out.print(_event_table(log.promote_by_hand(full, now(), who(), reason)))
+        out.print(_event_table(log.promote_by_hand(full, now(), who(), reason, artifacts)))
 
     @commands.command("rollback")
     def rollback(
@@ -71,7 +85,7 @@ def release_commands(
         """Put the champion before the current one back in its place."""
         log = open_log(context)
         events = _released(log)
-        full = None if to is None else _complete(to, events)
+        full = None if to is None else _complete(to, _versions(events))
         champion = log.champion()
         if not yes:
             live = champion.model_version if champion else "no champion"
@@ -149,9 +163,24 @@ def _figure(value: float | None) -> str:
     return f"{value:,.0f}" if isinstance(value, int) else f"{value:.4f}"
 
 
-def _complete(version: str, events: list[ReleaseEvent]) -> str:
+def _read_model(file: Path) -> tuple[str, dict[str, str]]:
+    """A model's version and artifacts from a file of a release log. Raises ReleaseError where it is not one."""
+    found = parse_model(file.read_bytes()) if file.is_file() else None
+    if found is None:
+        raise ReleaseError(
+            "no model can be read from this file",
+            value=str(file),
+            allowed="champion.json, or a release such as 000001.json, of the folder `releases` that was moved aside",
+        )
+    return found
+
+
+def _versions(events: list[ReleaseEvent]) -> list[str]:
+    return sorted({event.model_version for event in events})
+
+
+def _complete(version: str, known: list[str]) -> str:
     """The one model version that starts so. Raises ReleaseError where none or several do."""
-    known = sorted({event.model_version for event in events})
     found = [name for name in known if name.startswith(version)]
     if version in known:
         return version

@@ -47,6 +47,20 @@ def parse_event(raw: bytes) -> ReleaseEvent | None:
         return None
 
 
+def parse_model(raw: bytes) -> tuple[str, dict[str, str]] | None:
+    """A model's version and its artifacts from the bytes of the pointer's or of an event's file; None where they are
+    neither."""
+    try:
+        content = json.loads(raw)
+        found = content.get("champion", content)
+        version, artifacts = found["model_version"], found["artifacts"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if not isinstance(version, str) or not isinstance(artifacts, dict):
+        return None
+    return version, artifacts
+
+
 def champions_of(events: list[ReleaseEvent]) -> list[Champion]:
     """The champions that a rollback can go back to, the current one last."""
     stack: list[Champion] = []
@@ -65,11 +79,12 @@ def champions_of(events: list[ReleaseEvent]) -> list[Champion]:
 
 
 def withdrawn_of(events: list[ReleaseEvent]) -> dict[str, str]:
-    """Versions that were rolled back and not promoted again since: version to who did it and why."""
+    """Versions that were rolled back and not put live again since, by a promotion or by a rollback to them: version to
+    who did it and why."""
     withdrawn: dict[str, str] = {}
     for event in events:
-        if event.action == "promote":
-            withdrawn.pop(event.model_version, None)
-        elif event.action == "rollback" and event.previous is not None:
+        if event.action == "rollback" and event.previous is not None:
             withdrawn[event.previous] = f"{event.by}: {event.reason}"
+        if event.action != "refuse":
+            withdrawn.pop(event.model_version, None)
     return withdrawn

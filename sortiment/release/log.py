@@ -103,23 +103,29 @@ class ReleaseLog:
             if event is not None:
                 return event
 
-    def promote_by_hand(self, model_version: str, at: datetime, by: str, reason: str) -> ReleaseEvent:
-        """A person overrules the gates or an earlier rollback, for a version that the log knows. The reason is kept."""
+    def promote_by_hand(
+        self, model_version: str, at: datetime, by: str, reason: str, artifacts: Mapping[str, str] | None = None
+    ) -> ReleaseEvent:
+        """A person overrules the gates or an earlier rollback. The reason is kept.
+
+        artifacts: what belongs to the model; without it the log must know the version, or a ReleaseError is raised.
+        """
         while True:
             events = self.events()
             history = champions_of(events)
             if history and history[-1].model_version == model_version:
                 return events[history[-1].number - 1]
             known = [event for event in events if event.model_version == model_version]
-            if not known:
+            if not known and artifacts is None:
                 raise ReleaseError(
                     "the release log does not know this model",
                     value=model_version,
                     allowed=", ".join(sorted({event.model_version for event in events})) or "nothing yet",
                     fix="materialize release_decision for it first",
                 )
-            known_as = known[-1]
-            draft = _Draft("promote", model_version, known_as.artifacts, f"{BY_HAND}: {reason}", known_as.decision)
+            belonging = dict(known[-1].artifacts if artifacts is None else artifacts)
+            decision = known[-1].decision if known else None
+            draft = _Draft("promote", model_version, belonging, f"{BY_HAND}: {reason}", decision)
             event = self._append(events, draft, at, by)
             if event is not None:
                 return event
@@ -276,7 +282,8 @@ def _damaged(what: str, uri: str) -> ReleaseError:
         f"the release log is damaged: {what}",
         value=uri,
         fix=(
-            "restore that file from a backup; or move the folder `releases` aside and promote the live model anew "
-            "(its version is in releases/champion.json; models and artifacts are not touched by either)"
+            "restore that file from a backup; or move the folder `releases` aside and put the live model back: "
+            "`sortiment release promote VERSION --from champion.json --reason ...`, with the champion.json that was "
+            "moved and the version that it names (models and artifacts are not touched by either)"
         ),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 import typer
@@ -79,3 +80,26 @@ def test_promote_takes_the_first_digits_and_keeps_the_reason(run: Run, log: Rele
     assert log.events()[-1].reason == "promoted by hand: it was the shop"
     with pytest.raises(ReleaseError, match="no model of the log"):
         run("promote", "zzz", "--reason", "typo", "--yes")
+
+
+def test_the_advice_for_a_damaged_log_puts_the_live_model_back(
+    run: Run, log: ReleaseLog, two_releases: None, tmp_path: Path
+) -> None:
+    (tmp_path / "releases" / "000001.json").write_text("{")
+    with pytest.raises(ReleaseError, match="damaged") as caught:
+        run("list")
+    assert "sortiment release promote VERSION --from champion.json --reason" in str(caught.value.fix)
+    (tmp_path / "releases").rename(tmp_path / "aside")
+    kept = str(tmp_path / "aside" / "champion.json")
+    with pytest.raises(ReleaseError, match=r"no model of the log.*bbb222"):
+        run("promote", "aaa", "--from", kept, "--reason", "the disk broke", "--yes")
+    run("promote", "bbb", "--from", kept, "--reason", "the disk broke", "--yes")
+    champion = log.champion()
+    assert champion is not None and champion.artifacts == {"compiled_student": "c2"}
+    assert "the disk broke" in run("show", "1")
+
+
+def test_a_file_that_names_no_model_is_refused(run: Run, tmp_path: Path) -> None:
+    for file in (tmp_path / "absent.json", tmp_path):
+        with pytest.raises(ReleaseError, match=r"no model can be read.*champion\.json"):
+            run("promote", "aaa", "--from", str(file), "--reason", "the disk broke", "--yes")

@@ -12,6 +12,7 @@ import pytest
 from sortiment.blobs import LocalBlobs
 from sortiment.errors import ReleaseError
 from sortiment.release import Gate, ReleaseDecision, ReleaseLog
+from sortiment.release.events import parse_model
 
 Passing = Callable[..., ReleaseDecision]
 WHO = "ann"
@@ -97,6 +98,39 @@ def test_what_was_rolled_back_does_not_come_back_by_itself(log: ReleaseLog, pass
     assert live(log) == "m2"
     assert log.events()[-1].artifacts == {"compiled_student": "c-m2"}
     assert log.withdrawn() == {}
+
+
+def test_what_is_live_is_not_withdrawn_however_it_came_back(log: ReleaseLog, passing: Passing, noon: datetime) -> None:
+    promote(log, passing, "m1", "m2")
+    log.promote_by_hand("m1", noon, WHO, "m2 is slow")
+    log.rollback(noon, WHO, "m1 is worse")
+    assert set(log.withdrawn()) == {"m1"}
+    log.rollback(noon, WHO, "m2 is no better")
+    assert live(log) == "m1"
+    assert set(log.withdrawn()) == {"m2"}
+
+
+def test_after_a_damaged_log_was_moved_aside_the_live_model_is_put_back(
+    log: ReleaseLog, passing: Passing, noon: datetime, tmp_path: Path
+) -> None:
+    promote(log, passing, "m1", "m2")
+    (tmp_path / "releases/000001.json").unlink()
+    (tmp_path / "releases").rename(tmp_path / "aside")
+    with pytest.raises(ReleaseError, match="does not know this model"):
+        log.promote_by_hand("m2", noon, WHO, "the log was damaged")
+    model = parse_model((tmp_path / "aside/champion.json").read_bytes())
+    assert model == parse_model((tmp_path / "aside/000002.json").read_bytes()) == ("m2", {"compiled_student": "c-m2"})
+    log.promote_by_hand("m2", noon, WHO, "the log was damaged", model[1])
+    champion = log.champion()
+    assert champion is not None
+    assert (champion.model_version, champion.artifacts, champion.number) == ("m2", {"compiled_student": "c-m2"}, 1)
+    promote(log, passing, "m3")
+    assert log.rollback(noon, WHO, "complaints").model_version == "m2"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"champion": null}', b'{"model_version": 1}'])
+def test_a_file_of_something_else_names_no_model(content: bytes) -> None:
+    assert parse_model(content) is None
 
 
 def test_a_person_can_only_promote_what_the_log_knows(log: ReleaseLog, noon: datetime) -> None:
