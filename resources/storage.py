@@ -4,6 +4,7 @@ Only this module knows S3. Everything else sees `sortiment.blobs.Blobs`: six ope
 """
 
 import shutil
+import uuid
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import urlparse
 import dagster as dg
 
 from sortiment.artifacts import MANIFEST, ArtifactStore
-from sortiment.blobs import Blobs, LocalBlobs, has_size
+from sortiment.blobs import TEMPORARY, Blobs, LocalBlobs, has_size
 from sortiment.errors import StorageError
 from sortiment.sampling.parts import S3Options
 
@@ -76,10 +77,14 @@ class S3Blobs:
         return folder
 
     def _download(self, key: str, target: Path) -> None:
+        """Under a name of its own first: two runs on one machine may fetch the same file at once."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        arriving = target.with_name(f".{target.name}.arriving")
-        self.client.download_file(self.bucket, self._full(key), str(arriving))
-        arriving.rename(target)
+        arriving = target.with_name(f".{target.name}.{uuid.uuid4().hex}{TEMPORARY}")
+        try:
+            self.client.download_file(self.bucket, self._full(key), str(arriving))
+            arriving.replace(target)
+        finally:
+            arriving.unlink(missing_ok=True)
 
     def list(self, prefix: str) -> list[str]:
         return sorted(self._sizes(prefix))

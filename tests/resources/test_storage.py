@@ -1,12 +1,15 @@
 """Storage on S3 behaves as the local folder does; checked against a real server that speaks S3."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
-from resources.storage import StorageResource
+from resources.storage import S3Blobs, StorageResource
 from sortiment.artifacts import ArtifactStore, Recipe, verify
 from sortiment.errors import StorageError
 
@@ -86,6 +89,33 @@ def test_a_fetched_file_that_was_cut_off_is_fetched_again(storage: StorageResour
 def delete(storage: StorageResource, key: str) -> None:
     client = boto3.client("s3", endpoint_url=storage.s3_endpoint)
     client.delete_object(Bucket="sortiment", Key=f"some/prefix/{key}")
+
+
+class Together:
+    """A client whose downloads of two callers end at the same moment."""
+
+    def __init__(self, client: Any) -> None:
+        self.client, self.ended = client, threading.Barrier(2, timeout=30)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def download_file(self, bucket: str, key: str, target: str) -> None:
+        self.client.download_file(bucket, key, target)
+        self.ended.wait()
+
+
+def test_two_runs_that_fetch_the_same_file_at_once_both_get_it(
+    storage: StorageResource, s3_server: str, tmp_path: Path
+) -> None:
+    storage.blobs.write("offers/v1/a.txt", b"a")
+    client = Together(boto3.client("s3", endpoint_url=s3_server))
+    blobs = S3Blobs(client, storage.root, tmp_path / "fresh")
+    with ThreadPoolExecutor(2) as pool:
+        fetched = [pool.submit(blobs.fetch, "offers/v1", {"a.txt": 1}) for _ in range(2)]
+        folders = [each.result() for each in fetched]
+    assert folders == [tmp_path / "fresh" / "offers" / "v1"] * 2
+    assert [file.name for file in folders[0].iterdir()] == ["a.txt"]
 
 
 def test_exactly_one_of_two_writers_creates_an_object(storage: StorageResource) -> None:
