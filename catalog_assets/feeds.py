@@ -94,8 +94,9 @@ def taxonomy(market: MarketResource, storage: StorageResource) -> dg.Materialize
 
 @dg.asset(partitions_def=countries, backfill_policy=one_run, deps=[feed_files], kinds={"parquet"}, **STAGE)
 def offers(context: dg.AssetExecutionContext, storage: StorageResource) -> dg.MaterializeResult[Any]:
-    """A country's offers: the parts that hold them, in order; where an offer repeats, the later part wins."""
-    store = storage.store
+    """A country's offers: the parts that hold them, in order; where an offer repeats, the later part wins. A country
+    that has left the feeds has none."""
+    store, empty = storage.store, []
     parts = read_listing(store.current("feed_files").path, store)
     for country in context.partition_keys:
         mine = {part.version: part.version for part in parts if country in part.countries}
@@ -104,7 +105,15 @@ def offers(context: dg.AssetExecutionContext, storage: StorageResource) -> dg.Ma
             store, "offers", recipe, lambda out, country=country: write_offers(parts, country, out), country
         )
         context.add_asset_metadata(describe_artifact(artifact), partition_key=country)
-    return dg.MaterializeResult(metadata={"feed_files": versions_of({"": store.current("feed_files")})})
+        if not mine:
+            context.log.info(f"{country} has no offers in the feeds any more")
+            empty.append(country)
+    return dg.MaterializeResult(
+        metadata={
+            "feed_files": versions_of({"": store.current("feed_files")}),
+            "without_offers": ", ".join(empty) or "none",
+        }
+    )
 
 
 def earlier_departments(storage: StorageResource) -> dict[str, str]:

@@ -42,9 +42,12 @@ def offer_predictions(
     store, settings = storage.store, market.settings
     live = live_champion(storage)
     tree, model = store.current("taxonomy"), served_engine(storage, live)
-    engine = load_engine(model.path)
+    engine, empty = load_engine(model.path), []
     for country in context.partition_keys:
         parts = read_parts(store.current("offers", country).path)
+        if not parts:
+            context.log.info(f"{country} has no offers: there is nothing to classify")
+            empty.append(country)
         earlier = store.earlier("offer_predictions", country)
         fresh = new_parts(storage, country)
         entries = []
@@ -85,7 +88,7 @@ def offer_predictions(
             store, "offer_predictions", recipe, lambda out, entries=entries: list_predictions(entries, out), country
         )
         context.add_asset_metadata(describe_artifact(listed), partition_key=country)
-    return dg.MaterializeResult(metadata={"model": live.model_version})
+    return dg.MaterializeResult(metadata={"model": live.model_version, "without_offers": ", ".join(empty) or "none"})
 
 
 def live_champion(storage: StorageResource) -> Champion:

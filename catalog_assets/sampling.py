@@ -43,9 +43,13 @@ def offer_census(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
     """How many offers each category has, before and after the caps; shops whose labels contradict the others'."""
-    settings, names = market.settings.sampling, _category_names(storage)
+    settings, names, empty = market.settings.sampling, _category_names(storage), []
     for country in context.partition_keys:
-        loaded = storage.store.current("offers", country)
+        loaded = _offers_of(storage, country)
+        if loaded is None:
+            context.log.info(f"{country} has no offers: there is nothing to count")
+            empty.append(country)
+            continue
         state = open_state(storage, country, loaded, settings, progress.of(context.log))
         recipe = Recipe({"offers": loaded.version}, settings, CODE_VERSION)
         last = storage.store.earlier("offer_census", country)
@@ -58,7 +62,8 @@ def offer_census(
         )
         shown = _show_census(census.path, names, settings.per_category)
         context.add_asset_metadata(describe_artifact(census, shown), partition_key=country)
-    return dg.MaterializeResult(metadata={"countries": len(context.partition_keys)})
+    counted = len(context.partition_keys) - len(empty)
+    return dg.MaterializeResult(metadata={"countries": counted, "without_offers": ", ".join(empty) or "none"})
 
 
 class SampleConfig(dg.Config):
@@ -76,11 +81,12 @@ def training_sample(
     progress: ProgressResource,
 ) -> dg.MaterializeResult[Any]:
     """The offers to learn from and to be tested on: per category and shop at most so many, split by product."""
-    settings, rows, shown = market.settings.sampling, 0, progress.of(context.log)
+    settings, rows, shown, empty = market.settings.sampling, 0, progress.of(context.log), []
     for country, departments in keys_by_country(context.partition_keys).items():
         loaded = _offers_of(storage, country)
         if loaded is None:
             context.log.info(f"{country} has no offers: its samples are not made")
+            empty.append(country)
             continue
         state = open_state(storage, country, loaded, settings, shown)
         for since, names in _group_by_training(storage, country, departments, config.fresh).items():
@@ -91,7 +97,7 @@ def training_sample(
                 storage.store.point(sample)
                 describe_partition(context, key, describe_artifact(sample))
                 rows += sample.summary["rows"]
-    return dg.MaterializeResult(metadata={"offers": rows})
+    return dg.MaterializeResult(metadata={"offers": rows, "without_offers": ", ".join(empty) or "none"})
 
 
 def _draw(
@@ -153,7 +159,9 @@ def open_state(
 
 
 def _offers_of(storage: StorageResource, country: str) -> Artifact | None:
-    return storage.store.current_or_none("offers", country)
+    """None where the country has none: not yet, or not any more."""
+    loaded = storage.store.current_or_none("offers", country)
+    return loaded if loaded is not None and loaded.summary["parts"] else None
 
 
 def _category_names(storage: StorageResource) -> dict[str, str]:

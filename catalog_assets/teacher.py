@@ -21,6 +21,7 @@ from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
 from sortiment.artifacts import Recipe
+from sortiment.errors import StorageError
 from sortiment.teacher import CODE_VERSION
 
 STAGE: dict[str, Any] = {"group_name": "teacher", "owners": OWNERS, "code_version": CODE_VERSION, "pool": "training"}
@@ -95,7 +96,14 @@ def teacher_soft_labels(
 
     store, settings, shown = storage.store, market.settings, progress.of(context.log)
     teacher = store.current("teacher_model")
-    samples = {str(key): store.current("training_sample", str(key)) for key in context.partition_keys}
+    sampled = {str(key): store.current_or_none("training_sample", str(key)) for key in context.partition_keys}
+    samples = {key: sample for key, sample in sampled.items() if sample is not None}
+    if not samples:
+        raise StorageError(
+            "none of these slices has a sample",
+            value=", ".join(sorted(sampled)[:5]),
+            fix="materialize training_sample of them first",
+        )
     asked = settings.teacher.model_dump(mode="json", include={"seed", *LABELLING})
     recipes = {
         key: Recipe({"sample": sample.version, "teacher": teacher.version}, asked, CODE_VERSION)
@@ -111,5 +119,9 @@ def teacher_soft_labels(
         store.point(labels)
         describe_partition(context, key, describe_artifact(labels))
     return dg.MaterializeResult(
-        metadata={"partitions": len(made), "reused": sum(each.reused for each in made.values())}
+        metadata={
+            "partitions": len(made),
+            "reused": sum(each.reused for each in made.values()),
+            "not_sampled_yet": len(sampled) - len(samples),
+        }
     )

@@ -158,9 +158,10 @@ def part_recipe(file: FeedFile, spec: FeedSpec, taxonomy: Taxonomy | None, setti
 
 
 def write_offers(parts: Iterable[OfferPart], country: str, out: Path) -> dict[str, Any]:
-    """Write the country's `parts.json`: its parts in order, later ones win where an offer_key repeats.
+    """Write the country's `parts.json`: its parts in order, later ones win where an offer_key repeats; none where the
+    country has left the feeds.
 
-    Returns the summary. Raises FeedError where no part has an offer of the country.
+    Returns the summary.
     """
     entries = [
         {
@@ -174,8 +175,6 @@ def write_offers(parts: Iterable[OfferPart], country: str, out: Path) -> dict[st
         for part in parts
         if country in part.rows
     ]
-    if not entries:
-        raise FeedError("no feed has an offer of this country", value=country, fix="correct the feeds or the countries")
     write_atomically(out / PARTS_FILE, (json.dumps(entries, indent=1, ensure_ascii=False) + "\n").encode())
     return {"parts": len(entries), "rows": sum(entry["rows"] for entry in entries)}
 
