@@ -60,6 +60,30 @@ def test_a_feed_that_arrives_is_loaded_by_a_run_that_the_real_daemon_starts(
     assert [sum(part.rows.values()) for part in parts if part.feed == "new-shop"] == [2]
 
 
+@pytest.mark.long
+def test_a_load_that_failed_is_carried_out_again_by_the_real_daemon(
+    profile: Profile,
+    run_daemon: Callable[[Profile], AbstractContextManager[Callable[[], str]]],
+    switch_on: Callable[..., None],
+) -> None:
+    feeds = profile.market_folder / "feeds"
+    (feeds / "new").mkdir()
+    (feeds / "new" / "offers.csv").write_text(FEED, encoding="utf-8")
+    spec = feeds / "new-shop.yaml"
+    spec.write_text(yaml.safe_dump(SPEC | {"encoding": "utf-16"}), encoding="utf-8")
+    with run_daemon(profile) as read_log, dg.DagsterInstance.from_config(str(profile.dagster_home)) as instance:
+        switch_on(profile, "new_feed_files")
+        give_up = time.monotonic() + SECONDS_TO_LOAD
+        while not (runs := instance.get_runs()) or runs[0].status is not dg.DagsterRunStatus.FAILURE:
+            assert time.monotonic() < give_up, read_log()[-2000:]
+            time.sleep(0.5)
+        spec.write_text(yaml.safe_dump(SPEC), encoding="utf-8")  # no file has changed: only what is said of it
+        while (run := instance.get_runs(limit=1)[0]).status is not dg.DagsterRunStatus.SUCCESS:
+            assert time.monotonic() < give_up, read_log()[-2000:]
+            time.sleep(0.5)
+    assert run.tags["dagster/run_key"].endswith(" attempt 2")
+
+
 def wait_for_run(instance: dg.DagsterInstance, job: str, read_log: Callable[[], str]) -> dg.DagsterRun:
     """The job's first run, when it has succeeded."""
     give_up = time.monotonic() + SECONDS_TO_LOAD
