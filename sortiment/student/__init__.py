@@ -37,11 +37,11 @@ class StudentReport:
 
     Validation figures are on the labelled offers of the validation split, None where there are none: accuracy and
     macro_f1 against the shops' labels (which may be wrong), teacher_agreement against the teacher's best class,
-    calibration errors before and after calibration (`temperature` by country, `entropy_slope`). names: of categories, transfer_titles: made up and
-    answered by the teacher, both learned beside the offers. overruled_labels: training labels that the teacher's
-    opinion outweighed. losses: mean loss of each epoch. epoch_macro_f1: of each epoch, and best_epoch: the one
-    (from 1) whose weights were kept, only with `student.patience`; stopped_after: epochs, where these were fewer
-    than planned. grown: the head got more outputs than the earlier student had, so its shape changed.
+    calibration errors before and after calibration (`temperature` by country, `entropy_slope`). names: of categories,
+    transfer_titles: made up and answered by the teacher, both learned beside the offers. overruled_labels: training
+    labels that the teacher's opinion outweighed. losses: mean loss of each epoch. epoch_macro_f1: of each epoch, and
+    best_epoch: the one (from 1) whose weights were kept, only with `student.patience`; stopped_after: epochs, where
+    these were fewer than planned. grown: the head got more outputs than the earlier student had, so its shape changed.
     max_tokens: how far a text is read when the student answers.
     encoder_mb, trimmed_encoder_mb: the encoder's weights before and after its vocabulary was trimmed, on disk as in
     memory. changed_titles: share of held-out titles that trimming gives other pieces, changed_titles_cosine: mean
