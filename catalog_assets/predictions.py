@@ -104,7 +104,12 @@ def served_engine(storage: StorageResource, live: Champion) -> Artifact:
     version, target = live.artifacts["compiled_student"], live.artifacts["target"]
     found = storage.store.find("compiled_student", version, target)
     if found is None:
-        raise ReleaseError("the champion's engine is gone", value=version, fix="`sortiment release rollback`")
+        raise ReleaseError(
+            "the champion's engine is gone or damaged",
+            value=version,
+            fix=f"materialize compiled_student of {target} again; where another student was trained since, "
+            "`sortiment release rollback`",
+        )
     return found
 
 

@@ -9,6 +9,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
+from catalog_assets.predictions import live_champion, served_engine
 from catalog_assets.release import champion, find_compared, release_decision
 from resources.profiles import Profile
 from sortiment.artifacts import Artifact, ArtifactStore, Recipe
@@ -122,6 +123,19 @@ def test_an_engine_that_is_gone_is_not_released(profile: Profile) -> None:
     with pytest.raises(ReleaseError, match=f"compiled_student {engine.version}.*student_evaluation and release_decis"):
         materialize_champion(profile)
     assert log.events() == []
+
+
+def test_a_live_engine_that_is_gone_is_compiled_again(profile: Profile) -> None:
+    storage = profile.storage()
+    keep(storage.store, "taxonomy", {})
+    release(storage.store, "1", None)
+    materialize_champion(profile)
+    released = live_champion(storage)
+    shutil.rmtree(served_engine(storage, released).path)
+    with pytest.raises(ReleaseError, match=f"materialize compiled_student of {TARGET} again"):
+        served_engine(storage, released)
+    train(storage.store, "1")
+    assert served_engine(storage, released).version == released.artifacts["compiled_student"]
 
 
 def test_a_decision_that_does_not_name_its_engine_is_made_again_before_it_releases(profile: Profile) -> None:
