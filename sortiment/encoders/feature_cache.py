@@ -4,12 +4,14 @@
     ROOT/<space>/<sha of keys>.safetensors    keys uint64 [n, 2] (blake2b-128 of the text), vectors float16 [n, hidden]
 
 A space is one encoder, its layers, engine, precision and token limit. A shard is written whole or not at all, and its
-name is its content, so two processes that compute the same shard write the same file.
+name is its content, so two processes that compute the same shard write the same file. The keys stay in memory, sorted,
+and are read again when a shard has come or gone; of the vectors only the rows that are asked for are read.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy.typing as npt
 from sortiment.artifacts import content_version
 from sortiment.blobs import write_atomically
 from sortiment.encoders.embedding import Embedder
+from sortiment.encoders.ranking_weights import read_header
 from sortiment.encoders.references import EncoderFolder
 from sortiment.encoders.runners import Vectors, runner_name
 from sortiment.errors import EncoderError
@@ -26,9 +29,29 @@ from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings
 
 Keys = npt.NDArray[np.void]
+Rows = npt.NDArray[np.int64]
+Halves = npt.NDArray[np.float16]
 KEY = np.dtype([("high", "<u8"), ("low", "<u8")])
 TEXTS_PER_SHARD = 2048
 SHARDS_BEFORE_MERGE = 48
+SMALL_TEXTS = SHARDS_BEFORE_MERGE * TEXTS_PER_SHARD  # a shard of so many is not merged again: its bytes stay
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where each text's vector is. offsets: of the first byte of each file's vectors. starts: of each file's rows,
+    counted through all files, and the end of the last one's. keys: of all files, each once, sorted. rows: of each key.
+    """
+
+    files: tuple[Path, ...]
+    offsets: tuple[int, ...]
+    starts: Rows
+    keys: Keys
+    rows: Rows
+
+    def shards_of(self, rows: Rows) -> Rows:
+        """The number of the file that each row is in."""
+        return np.searchsorted(self.starts, rows, side="right") - 1
 
 
 class FeatureCache:
@@ -51,6 +74,7 @@ class FeatureCache:
         }
         address = {name: value for name, value in self.space.items() if name != "reference"}
         self.folder = root / content_version(address)
+        self._index = _read_index(())
 
     def features(self, texts: Sequence[str], progress: Progress) -> Vectors:
         """One row per text, float32 [n, hidden], rounded to float16. `texts`: with their prompt in front."""
@@ -63,14 +87,17 @@ class FeatureCache:
             found[missing] = self._compute([texts[row] for row in first_row[missing]], unique[missing], progress)
         return found[inverse].astype(np.float32)
 
-    def _look_up(self, keys: Keys) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
-        known_keys, known_vectors = self._read()
-        at = _positions(keys, known_keys)
+    def _look_up(self, keys: Keys) -> tuple[Halves, npt.NDArray[np.bool_]]:
+        index = self._current_index()
+        at = _positions(keys, index.keys)
         found = np.zeros((len(keys), self.space["hidden"]), np.float16)
-        found[at >= 0] = known_vectors[at[at >= 0]]
+        try:
+            found[at >= 0] = self._read_rows(index, index.rows[at[at >= 0]])
+        except FileNotFoundError:  # another process merged the shard just now
+            return self._look_up(keys)
         return found, at >= 0
 
-    def _compute(self, texts: Sequence[str], keys: Keys, progress: Progress) -> npt.NDArray[np.float16]:
+    def _compute(self, texts: Sequence[str], keys: Keys, progress: Progress) -> Halves:
         """Embed texts that no shard holds, and write them shard by shard."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / "space.json", (json.dumps(self.space, indent=1) + "\n").encode())
@@ -84,10 +111,10 @@ class FeatureCache:
                 self._write(keys[part], vectors[part])
         return vectors
 
-    def _write(self, keys: Keys, vectors: npt.NDArray[np.float16]) -> Path:
+    def _write(self, keys: Keys, vectors: Halves) -> Path:
         from safetensors.numpy import save
 
-        order = np.argsort(keys)
+        order = _sorting(keys)
         plain = np.ascontiguousarray(keys[order]).view("<u8").reshape(-1, 2)
         name = hashlib.sha256(plain.tobytes()).hexdigest()[:16]
         data = save({"keys": plain, "vectors": np.ascontiguousarray(vectors[order])})
@@ -95,32 +122,74 @@ class FeatureCache:
         write_atomically(file, data)
         return file
 
-    def _read(self) -> tuple[Keys, npt.NDArray[np.float16]]:
-        """Everything in the space, sorted by key. Many small shards are merged into one on the way."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+    def _current_index(self) -> Index:
+        """That of the last call, unless a shard has come or gone. Many small shards are merged into one on the way."""
+        files = tuple(sorted(self.folder.glob("*.safetensors")))
+        if files == self._index.files:
+            return self._index
+        try:
+            index = _read_index(files)
+            small = np.flatnonzero(np.diff(index.starts) < SMALL_TEXTS)
+            if len(small) > SHARDS_BEFORE_MERGE:
+                self._merge(index, small)
+                return self._current_index()
+        except FileNotFoundError:  # another process merged it just now
+            return self._current_index()
+        self._index = index
+        return index
 
-        files = sorted(self.folder.glob("*.safetensors"))
-        keys, vectors = [np.empty(0, KEY)], [np.empty((0, self.space["hidden"]), np.float16)]
-        for file in files:
+    def _merge(self, index: Index, shards: Rows) -> None:
+        mine = np.isin(index.shards_of(index.rows), shards)
+        merged = self._write(index.keys[mine], self._read_rows(index, index.rows[mine]))
+        for shard in shards:
+            if index.files[shard] != merged:
+                index.files[shard].unlink(missing_ok=True)
+
+    def _read_rows(self, index: Index, rows: Rows) -> Halves:
+        """The vectors of some rows, [rows, hidden], of no others. Raises FileNotFoundError where a shard is gone."""
+        vectors = np.empty((len(rows), self.space["hidden"]), np.float16)
+        shard_of_row = index.shards_of(rows)
+        for shard in np.unique(shard_of_row):
+            mine, start, end = shard_of_row == shard, index.starts[shard], index.starts[shard + 1]
+            file, offset, shape = index.files[shard], index.offsets[shard], (int(end - start), vectors.shape[1])
             try:
-                shard = load_file(file)
-            except FileNotFoundError:  # another process merged it just now
-                return self._read()
-            except (SafetensorError, OSError) as error:
-                raise EncoderError(
-                    "a shard of cached embeddings is damaged", value=str(file), fix=f"delete it: rm {file}"
-                ) from error
-            keys.append(np.ascontiguousarray(shard["keys"]).view(KEY).reshape(-1))
-            vectors.append(shard["vectors"])
-        all_keys, rows = np.unique(np.concatenate(keys), return_index=True)
-        all_vectors = np.concatenate(vectors)[rows]
-        if len(files) > SHARDS_BEFORE_MERGE:
-            merged = self._write(all_keys, all_vectors)
-            for file in files:
-                if file != merged:
-                    file.unlink(missing_ok=True)
-        return all_keys, all_vectors
+                stored = np.memmap(file, "<f2", mode="r", offset=offset, shape=shape)
+            except FileNotFoundError:
+                raise
+            except (ValueError, OSError) as error:  # shorter than it was
+                raise _damaged(file) from error
+            vectors[mine] = stored[rows[mine] - start]
+        return vectors
+
+
+def _read_index(files: Sequence[Path]) -> Index:
+    """Reads the keys alone. Raises FileNotFoundError where a shard is gone."""
+    from safetensors import SafetensorError, safe_open
+
+    keys, offsets = [np.empty(0, KEY)], []
+    for file in files:
+        try:
+            with safe_open(file, "numpy") as shard:
+                keys.append(np.ascontiguousarray(shard.get_tensor("keys")).view(KEY).reshape(-1))
+            offsets += [tensor.offset for tensor in read_header(file) if tensor.name == "vectors"]
+        except FileNotFoundError:
+            raise
+        except (SafetensorError, OSError) as error:
+            raise _damaged(file) from error
+    every = np.concatenate(keys)
+    rows = _sorting(every)
+    rows = rows[np.append(True, every[rows[1:]] != every[rows[:-1]])] if len(rows) else rows
+    starts = np.cumsum([len(some) for some in keys])
+    return Index(tuple(files), tuple(offsets), starts, every[rows], rows)
+
+
+def _sorting(keys: Keys) -> Rows:
+    """What sorts the keys; equal ones keep their order."""
+    return np.lexsort((keys["low"], keys["high"]))
+
+
+def _damaged(file: Path) -> EncoderError:
+    return EncoderError("a shard of cached embeddings is damaged", value=str(file), fix=f"delete it: rm {file}")
 
 
 def text_keys(texts: Sequence[str]) -> Keys:

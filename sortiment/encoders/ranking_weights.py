@@ -95,12 +95,17 @@ def count_weights(encoder: EncoderFolder, layers: int | None = None) -> tuple[in
 
 
 def read_headers(folder: Path) -> Iterator[StoredTensor]:
-    """Every tensor of the folder's safetensors files. The format: https://huggingface.co/docs/safetensors"""
+    """Every tensor of the folder's safetensors files."""
     for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length))
-        for name, entry in header.items():
-            if name != "__metadata__":
-                first, last = entry["data_offsets"]
-                yield StoredTensor(name, file, entry["dtype"], tuple(entry["shape"]), 8 + length + first, last - first)
+        yield from read_header(file)
+
+
+def read_header(file: Path) -> Iterator[StoredTensor]:
+    """Every tensor of a safetensors file. The format: https://huggingface.co/docs/safetensors"""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+    for name, entry in header.items():
+        if name != "__metadata__":
+            first, last = entry["data_offsets"]
+            yield StoredTensor(name, file, entry["dtype"], tuple(entry["shape"]), 8 + length + first, last - first)

@@ -5,16 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from sortiment.encoders import EncoderFolder, FeatureCache, embed, resolve_encoder
 from sortiment.encoders.embedding import length_batches
-from sortiment.encoders.feature_cache import SHARDS_BEFORE_MERGE
+from sortiment.encoders.feature_cache import SHARDS_BEFORE_MERGE, SMALL_TEXTS, text_keys
 from sortiment.errors import EncoderError
 from sortiment.progress import Step, silent
 from sortiment.settings import EncoderSettings
@@ -104,6 +106,46 @@ def test_many_small_shards_are_merged_and_hold_the_same(encoder: EncoderFolder, 
     counted = Counting()
     np.testing.assert_array_equal(cache.features(texts, counted), one_by_one)
     assert counted.done == 0
+    assert len(list(cache.folder.glob("*.safetensors"))) < 5
+
+
+def test_a_call_costs_what_it_asks_for_and_not_what_the_cache_holds(encoder: EncoderFolder, tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, encoder, FP32)
+    every = cache.features([f"lamp {number}" for number in range(6_000)], silent)
+    few = [f"lamp {number}" for number in range(0, 6_000, 1_000)]
+    cache.features(few, silent)
+    tracemalloc.start()
+    found = cache.features(few, silent)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, every[::1_000])
+    assert peak_bytes < every.nbytes / 10
+
+
+def test_what_another_process_writes_or_merges_is_found(encoder: EncoderFolder, tmp_path: Path) -> None:
+    own, other = FeatureCache(tmp_path, encoder, FP32), FeatureCache(tmp_path, encoder, FP32)
+    texts = [f"lamp {number}" for number in range(SHARDS_BEFORE_MERGE + 2)]
+    own.features(texts[:1], silent)
+    shards = set(own.folder.glob("*.safetensors"))
+    vectors = np.concatenate([other.features([text], silent) for text in texts])
+    other.features(texts, silent)
+    assert not shards & set(own.folder.glob("*.safetensors"))
+    counted = Counting()
+    np.testing.assert_array_equal(own.features(texts, counted), vectors)
+    assert counted.done == 0
+
+
+def test_a_large_shard_is_not_written_again(encoder: EncoderFolder, tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, encoder, FP32)
+    cache.features(["tea"], silent)
+    keys = text_keys([f"lamp {number}" for number in range(SMALL_TEXTS)]).view("<u8").reshape(-1, 2)
+    large = cache.folder / "large.safetensors"
+    save_file({"keys": keys, "vectors": np.zeros((SMALL_TEXTS, encoder.hidden), np.float16)}, large)
+    few = [f"phone {number}" for number in range(SHARDS_BEFORE_MERGE + 1)]
+    for text in few:
+        cache.features([text], silent)
+    cache.features(few, silent)
+    assert large.is_file()
     assert len(list(cache.folder.glob("*.safetensors"))) < 5
 
 
