@@ -112,20 +112,23 @@ def add_transfer_titles(corpus: Corpus, soft_labels: Mapping[str, Path]) -> Corp
     """The corpus and behind it the titles that the teacher was asked about besides. Raises TrainingError where a
     partition's soft labels come without them, which may be none."""
     position = {category: index for index, category in enumerate(corpus.classes)}
+    texts, parts = [], []
     for place, key in enumerate(corpus.partitions):
         made = pq.read_table(_file(soft_labels[key], TRANSFER_FILE))
         count = made.num_rows
-        own = {
-            "labels": np.full(count, NO_CLASS, np.int32),
-            "partition": np.full(count, place, np.int32),
-            "country": np.array([corpus.countries.index(value) for value in made["country"].to_pylist()], np.int32),
-            "split": np.full(count, SPLITS.index("train"), np.int32),
-            "suspect": np.zeros(count, np.bool_),
-            "made_up": np.ones(count, np.bool_),
-            **_read_answers(key, made, _read_classes(soft_labels[key]), position, corpus.top_index.shape[1]),
-        }
-        corpus = _append(corpus, made["text"].to_pylist(), own)
-    return corpus
+        texts += made["text"].to_pylist()
+        parts.append(
+            {
+                "labels": np.full(count, NO_CLASS, np.int32),
+                "partition": np.full(count, place, np.int32),
+                "country": np.array([corpus.countries.index(value) for value in made["country"].to_pylist()], np.int32),
+                "split": np.full(count, SPLITS.index("train"), np.int32),
+                "suspect": np.zeros(count, np.bool_),
+                "made_up": np.ones(count, np.bool_),
+                **_read_answers(key, made, _read_classes(soft_labels[key]), position, corpus.top_index.shape[1]),
+            }
+        )
+    return _append(corpus, texts, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
 def _append(corpus: Corpus, texts: list[str], rows: Mapping[str, npt.NDArray[np.generic]]) -> Corpus:
