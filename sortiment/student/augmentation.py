@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +26,15 @@ LEAST_LETTERS = 4  # shorter words are not mistyped: they would become other wor
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 UMLAUTS_SPELLED = 0.5  # share of the titles without accents whose umlauts are two letters
 WAYS = 32  # of cutting a word
+WORDS_AT_MOST = 100_000
 Pieces = list[int]
 
 
 @dataclass
 class Augmentation:
     """texts: of all offers; only `rows` are ever read. whole: the student's tokenizer; cut: the same without the
-    market's words. max_tokens: longer texts are cut, their last token kept. made_up: (texts,), whose words stay."""
+    market's words. max_tokens: longer texts are cut, their last token kept. made_up: (texts,), whose words stay.
+    known, ways: the pieces of words as shops write them; all are forgotten where they are more than `words_at_most`."""
 
     texts: Sequence[str]
     rows: npt.NDArray[np.int64]
@@ -43,6 +46,7 @@ class Augmentation:
     settings: StudentSettings
     known: tuple[dict[str, Pieces], dict[str, Pieces]] = field(default_factory=lambda: ({}, {}))
     ways: dict[str, list[Pieces]] = field(default_factory=dict)
+    words_at_most: int = WORDS_AT_MOST
 
     @property
     def active(self) -> bool:
@@ -60,7 +64,8 @@ class Augmentation:
         offers: list[Pieces] = [around] * len(self.texts)
         for row in self.rows:
             words = self.texts[row].split()
-            pieces = self._read(words if self.made_up[row] else self._change(words, chance), chance)
+            read = words if self.made_up[row] else self._change(words, chance)
+            pieces = self._read(read, set(words), chance)
             offers[row] = [*first, *pieces[:room], *last]
         lengths = np.fromiter(map(len, offers), np.int64, len(offers))
         flat = np.fromiter((piece for offer in offers for piece in offer), np.int32, int(lengths.sum()))
@@ -83,12 +88,12 @@ class Augmentation:
             for place in np.flatnonzero(kept)
         ]
 
-    def _read(self, words: list[str], chance: np.random.Generator) -> Pieces:
-        """Each word as a whole or as the encoder's pieces."""
+    def _read(self, words: list[str], own: set[str], chance: np.random.Generator) -> Pieces:
+        """Each word as a whole or as the encoder's pieces. own: as the shop writes them; others hardly come again."""
         as_pieces = chance.random(len(words)) < self.settings.piece_share
         pieces: Pieces = []
         for word, cut in zip(words, as_pieces, strict=True):
-            pieces += self._cut(word, chance) if cut else self._pieces(word, in_pieces=False)
+            pieces += self._cut(word, word in own, chance) if cut else self._pieces(word, word in own, in_pieces=False)
         return pieces
 
     @cached_property
@@ -96,22 +101,31 @@ class Augmentation:
         """None where words are always cut the same way."""
         return read_lattice(self.cut) if self.settings.piece_sharpness < 1 else None
 
-    def _cut(self, word: str, chance: np.random.Generator) -> Pieces:
+    def _cut(self, word: str, keep: bool, chance: np.random.Generator) -> Pieces:
         """The word as the encoder's pieces, cut one of `WAYS` ways: which these are, word and seed decide alone."""
         if self._lattice is None:
-            return self._pieces(word, in_pieces=True)
-        if word not in self.ways:
+            return self._pieces(word, keep, in_pieces=True)
+        ways = self.ways.get(word)
+        if ways is None:
             own = np.random.default_rng([self.settings.seed, zlib.crc32(word.encode())])
-            self.ways[word] = self._lattice.sample(word, WAYS, self.settings.piece_sharpness, own)
-        ways = self.ways[word]
+            ways = self._lattice.sample(word, WAYS, self.settings.piece_sharpness, own)
+            if keep:
+                self._remember(self.ways, word, ways)
         return ways[int(chance.integers(len(ways)))]
 
-    def _pieces(self, word: str, in_pieces: bool) -> Pieces:
-        known = self.known[in_pieces]
-        if word not in known:
+    def _pieces(self, word: str, keep: bool, in_pieces: bool) -> Pieces:
+        pieces = self.known[in_pieces].get(word)
+        if pieces is None:
             tokenizer = self.cut if in_pieces else self.whole
-            known[word] = tokenizer.encode(word, add_special_tokens=False).ids
-        return known[word]
+            pieces = tokenizer.encode(word, add_special_tokens=False).ids
+            if keep:
+                self._remember(self.known[in_pieces], word, pieces)
+        return pieces
+
+    def _remember(self, words: dict[str, Any], word: str, found: Any) -> None:
+        if len(words) >= self.words_at_most:
+            words.clear()
+        words[word] = found
 
 
 def mistype(word: str, chance: np.random.Generator) -> str:

@@ -119,6 +119,25 @@ def test_seed_and_epoch_decide_alone() -> None:
     assert drawn(first, 3) != drawn(first, 4)
 
 
+def test_words_that_no_shop_wrote_are_not_remembered() -> None:
+    made = augmentation(typo_share=1.0, piece_share=0.5, piece_sharpness=0.2)
+    for epoch in range(10):
+        made.draw(1, epoch)
+    plain = augmentation(typo_share=1.0, piece_share=1.0)
+    plain.draw(1, 0)
+    assert {*made.ways, *made.known[0], *plain.known[1]} <= {word for text in TEXTS for word in text.split()}
+
+
+def test_what_is_remembered_is_bounded_and_decides_nothing() -> None:
+    shares = {"typo_share": 0.2, "piece_share": 0.5, "piece_sharpness": 0.2}
+    made, forgetful = augmentation(**shares), augmentation(**shares)
+    forgetful.words_at_most = 1
+    for epoch in range(10):
+        assert drawn(made, epoch) == drawn(forgetful, epoch)
+    assert len(made.ways) == len(made.known[0]) == 4
+    assert len(forgetful.ways) == len(forgetful.known[0]) == 1
+
+
 def test_a_longer_text_is_cut_and_keeps_its_last_token() -> None:
     made = augmentation(typo_share=0.01)
     made.max_tokens = 4
