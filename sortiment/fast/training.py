@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from sortiment.fast.classifier import CLASSES_FILE, FAST_FILE, WEIGHTS_FILE, WOR
 from sortiment.fast.features import Features, collect_features
 from sortiment.fast.naming import Prior, fit_prior
 from sortiment.fast.network import DenseLayers, FastNetwork, Floats, Tables
-from sortiment.fast.solving import Solution, solve_ridge
+from sortiment.fast.solving import NUMBERS_AT_MOST, Ridge, Solution
 from sortiment.fast.words import count_words
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings, FastSettings, StudentSettings
@@ -29,10 +29,13 @@ from sortiment.student.alignment import Embeddings, read_embeddings
 from sortiment.student.calibration import best_temperature
 from sortiment.student.corpus import NO_CLASS, Corpus, add_names, add_transfer_titles, read_corpus
 from sortiment.student.directory import write_json
-from sortiment.student.measures import measure_validation
+from sortiment.student.measures import choose_calibrated, measure_validation
 from sortiment.student.targets import Targets, weigh_targets
 from sortiment.student.tokens import usual_length
 from sortiment.teacher.names import CategoryNames, NameTexts, write_names
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 SMALLEST_WEIGHT = 1e-3
 EXPECTED_TEMPERATURES = (0.4, 0.9)  # of class scores and layers, where validation offers are few
@@ -121,22 +124,37 @@ def _texts(corpus: Corpus, rows: npt.NDArray[np.int64]) -> list[str]:
 
 
 def _solve(
-    features: Features, named: NameTexts | None, wanted: Floats, settings: FastSettings, progress: Progress
+    features: Features, named: NameTexts | None, wanted: "csr_matrix", settings: FastSettings, progress: Progress
 ) -> tuple[Solution, Prior | None]:
     """The class scores of the offers' targets `wanted`, pulled towards what the names say."""
     weights = _balance(wanted, settings.class_balance)
     solver: dict[str, Any] = {"tolerance": settings.tolerance, "iterations": settings.iterations}
-    solves, offers = 1 if named is None else 2, len(wanted)
-    with progress("distill the fast student", total=solves * settings.iterations, unit="iterations") as step:
+    solves, (offers, classes) = 1 if named is None else 2, wanted.shape
+    total = solves * settings.iterations * classes
+    with progress("distill the fast student", total=total, unit="iterations of a class") as step:
         prior = None
         if named is not None:
             penalty = settings.name_regularization
             some = replace(features, texts=features.texts[: offers + len(named.texts)])
             prior = fit_prior(some, named, wanted, weights, regularization=penalty, **solver, step=step)
-        left = wanted if prior is None else wanted - prior.answers
-        own = replace(features, texts=features.texts[:offers])
-        solved = solve_ridge(own, left, weights, regularization=settings.regularization, **solver, step=step)
-    return solved if prior is None else prior.joined(solved), prior
+        ridge = Ridge(replace(features, texts=features.texts[:offers]), weights, settings.regularization)
+        rows = np.zeros((features.table_rows, classes), np.float32)
+        runs = np.zeros((features.runs.size, classes), np.float32)
+
+        def left_for(block: slice) -> Floats:
+            dense: Floats = wanted[:, block].toarray()
+            return dense if prior is None else dense - prior.answer(ridge.features.texts, block)
+
+        def keep(block: slice, solution: Floats) -> None:
+            of_rows, of_runs = ridge.spread(solution)
+            rows[:, block], runs[:, block] = of_rows[: len(rows)], of_runs
+            if prior is not None:
+                of_rows, of_runs = prior.spread(block)
+                rows[:, block] += of_rows[: len(rows)]
+                runs[:, block] += of_runs
+
+        residual, iterations = ridge.solve(left_for, classes, keep, **solver, step=step)
+    return Solution(rows, runs, residual, iterations), prior
 
 
 def _teach(
@@ -175,7 +193,7 @@ def _join(
     kept = features.table_rows
     vectors, run_vectors = (averaging.rows, averaging.runs) if averaging else (solved.rows[:0, :0], solved.runs[:0, :0])
     tables = Tables(
-        table=torch.from_numpy(solved.rows[:kept]).half(),
+        table=torch.from_numpy(solved.rows).half(),
         spelling=torch.from_numpy(solved.runs).half(),
         vectors=torch.from_numpy(vectors).half(),
         run_vectors=torch.from_numpy(run_vectors).half(),
@@ -191,6 +209,7 @@ def _join(
         return tables
     network = FastNetwork(features.words, tables, averaging.layers, max_words)
     rows = corpus.labelled_rows("validation")
+    rows = rows[choose_calibrated(len(rows), len(corpus.classes))]
     temperatures = [
         best_temperature(opinion.numpy(), corpus.labels[rows], expected)
         for opinion, expected in zip(network.listen(_texts(corpus, rows)), EXPECTED_TEMPERATURES, strict=True)
@@ -199,27 +218,35 @@ def _join(
     return replace(tables, temperatures=torch.tensor(temperatures))
 
 
-def _as_matrix(targets: Targets, train: npt.NDArray[np.int64], classes: int) -> Floats:
-    """The targets of the training offers, [offers, classes]; mass of classes that the teacher did not name is left."""
+def _as_matrix(targets: Targets, train: npt.NDArray[np.int64], classes: int) -> "csr_matrix":
+    """The targets of the training offers, sparse [offers, classes]; mass of classes that the teacher did not name is
+    left."""
+    from scipy.sparse import csr_matrix
+
     index, probability, _ = targets.of(train)
-    wanted = np.zeros((len(train), classes), np.float32)
     named = index >= 0
-    np.add.at(wanted, (np.nonzero(named)[0], index[named]), probability[named])
-    return wanted
+    return csr_matrix((probability[named], (np.nonzero(named)[0], index[named])), shape=(len(train), classes))
 
 
-def _balance(wanted: Floats, balance: float) -> Floats:
+def _balance(wanted: "csr_matrix", balance: float) -> Floats:
     """Weight of each offer, mean 1: the size of its likeliest class to the power of minus `balance`."""
-    sizes = wanted.sum(0, dtype=np.float64)
-    weights = np.maximum(sizes[wanted.argmax(1)], 1.0) ** -balance
+    at_once = max(NUMBERS_AT_MOST // wanted.shape[1], 1)
+    parts = (wanted[start : start + at_once].toarray() for start in range(0, wanted.shape[0], at_once))
+    likeliest = np.concatenate([part.argmax(1) for part in parts])
+    weights = np.maximum(_sizes(wanted)[likeliest], 1.0) ** -balance
     scaled: Floats = np.maximum(weights / weights.mean(), SMALLEST_WEIGHT).astype(np.float32)
     return scaled
 
 
-def _lift_small(wanted: Floats, emphasis: float) -> Tensor:
+def _lift_small(wanted: "csr_matrix", emphasis: float) -> Tensor:
     """What is added to each class's logit: minus `emphasis` times the logarithm of its share of the offers."""
-    sizes = np.maximum(wanted.sum(0, dtype=np.float64), 1.0)
+    sizes = np.maximum(_sizes(wanted), 1.0)
     return torch.from_numpy((-emphasis * np.log(sizes / sizes.sum())).astype(np.float32))
+
+
+def _sizes(wanted: "csr_matrix") -> npt.NDArray[np.float64]:
+    """Of the classes: the sum of their targets."""
+    return np.bincount(wanted.indices, wanted.data, minlength=wanted.shape[1]).astype(np.float64)
 
 
 def _write_weights(out: Path, tables: Tables, layers: DenseLayers | None) -> None:
