@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -262,6 +263,16 @@ def test_equal_texts_are_left_out_together_and_every_class_is_in_every_fold() ->
     assert (fold[::2] == fold[1::2]).all()
     assert all(set(fold[labels == label]) == {0, 1, 2} for label in range(3))
     assert np.bincount(fold).tolist() == [20, 20, 20]
+
+
+def test_one_long_text_does_not_make_all_texts_long() -> None:
+    texts = [f"offer {number}" for number in range(2_000)] + ["long " * 2_000]
+    tracemalloc.start()
+    fold = deal_folds(texts, np.zeros(len(texts), np.int64), 3, seed=0)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.bincount(fold).tolist() == [667, 667, 667]
+    assert peak_bytes < 2_000_000
 
 
 def test_a_mistake_inside_the_department_costs_less_and_small_classes_count_more() -> None:
