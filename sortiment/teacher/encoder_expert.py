@@ -5,6 +5,7 @@ width, and one kernel width fits all encoders. Compared with logistic regression
 docs/experiments.md. What it knows of the categories' names is a ridge regression on the names alone, its prior.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from sortiment.teacher.ridge import (
 )
 
 ROWS_PER_BLOCK = 1024
+NUMBERS_AT_MOST = 50_000_000  # scores that are held at once, of each expert
 FILE = "encoder_expert.safetensors"
 
 
@@ -126,6 +128,14 @@ def _fit_prior(
     rows = (names.vectors - center) * scale
     fit = fit_exact(gaussian_kernel(rows, rows, width), names.classes, classes, names.weights, regularization)
     return EncoderExpert(center, scale, rows, fit.coefficients, width)
+
+
+def split_offers(offers: int, classes: int, numbers_at_most: int = NUMBERS_AT_MOST) -> Iterator[slice]:
+    """So many offers in parts whose scores fit into memory. Parts of whole blocks: scores are the same to the last bit,
+    whatever the parts."""
+    blocks = max(numbers_at_most // (classes * ROWS_PER_BLOCK), 1)
+    for start in range(0, offers, blocks * ROWS_PER_BLOCK):
+        yield slice(start, min(start + blocks * ROWS_PER_BLOCK, offers))
 
 
 def gaussian_kernel(left: Floats, right: Floats, width: float) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sortiment.progress import Progress
 from sortiment.settings import TeacherSettings
-from sortiment.teacher.combining import MIN_OFFERS, Link, fit_link_with_names
+from sortiment.teacher.combining import MIN_OFFERS, Link, fit_link_with_names, rows_to_fit
 from sortiment.teacher.encoder_expert import EncoderExpert, fit_encoder_expert
 from sortiment.teacher.folds import Folds, fit_folds
 from sortiment.teacher.names import NameFeatures, NameTexts
@@ -106,16 +106,20 @@ def fit_experts_link(
     """Fitted on validation offers; where these are few, also on training offers as if not seen. Also: how strongly
     each expert takes its names, and on what the link was fitted."""
     rows = np.flatnonzero((labelled.split == VALIDATION) & (labels >= 0))
-    scores, added = (score_offers(each, labelled, features, rows) for each in (fitted.experts, fitted.added))
+    classes = len(lift)
     if len(rows) >= MIN_OFFERS:
+        rows = rows[rows_to_fit(len(rows), classes)]
+        scores, added = (score_offers(each, labelled, features, rows) for each in (fitted.experts, fitted.added))
         return *fit_link_with_names(scores, added, labels[rows], lift), VALIDATION
-    own, more = (score_offers(each, labelled, features, train) for each in (fitted.experts, fitted.added))
-    every = np.arange(len(train))
-    for name, seen in own.items():
-        scores[name] = np.concatenate([scores[name], training.unseen(name, seen, every)])
-    for name, seen in more.items():
-        added[name] = np.concatenate([added[name], training.unseen_added(name, seen, every)])
-    both = labels[np.concatenate([rows, train])]
+    chosen = rows_to_fit(len(rows) + len(train), classes)
+    rows, seen = rows[chosen[chosen < len(rows)]], chosen[chosen >= len(rows)] - len(rows)
+    both = labels[np.concatenate([rows, train[seen]])]
+    scores, added = (score_offers(each, labelled, features, rows) for each in (fitted.experts, fitted.added))
+    own, more = (score_offers(each, labelled, features, train[seen]) for each in (fitted.experts, fitted.added))
+    for name, some in own.items():
+        scores[name] = np.concatenate([scores[name], training.unseen(name, some, seen)])
+    for name, some in more.items():
+        added[name] = np.concatenate([added[name], training.unseen_added(name, some, seen)])
     return *fit_link_with_names(scores, added, both, lift), f"{VALIDATION} and left-out {TRAIN}"
 
 

@@ -12,6 +12,17 @@ from sortiment.teacher.combining import Link
 from sortiment.teacher.offers import TEST, VALIDATION, Offers
 from sortiment.teacher.ridge import Floats, Ints
 
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the held-out offers were taken for. best: of the teacher and of each expert alone, the class of each offer,
+    int64 [offers]. confidence: the logarithm of the teacher's probability of its best class."""
+
+    best: Mapping[str, Ints]
+    confidence: Floats
+
 
 @dataclass(frozen=True)
 class TeacherReport:
@@ -56,8 +67,7 @@ def report_training(
     training_weight: Floats,
     classes: tuple[str, ...],
     untaught: tuple[str, ...],
-    scores: Mapping[str, Floats],
-    together: Floats,
+    judged: Judged,
     link: Link,
     strengths: Mapping[str, float],
     linked_on: str,
@@ -65,15 +75,15 @@ def report_training(
     countries_without_labels: Sequence[str],
     tuning: dict[str, Any] | None,
 ) -> TeacherReport:
-    """labels, scores, together: of the held-out offers. taught, training_weight: classes and weights of the others."""
+    """labels, judged: of the held-out offers. taught, training_weight: classes and weights of the others."""
     split_scores: dict[str, dict[str, dict[str, Any]]] = {}
     for split in (VALIDATION, TEST):
         rows = np.flatnonzero(held_out.split == split)
         if len(rows):
             truth = [str(held_out.labels[row]) for row in rows]
             split_scores[split] = {
-                name: score(truth, np.array(classes)[answers[rows].argmax(1)], {}, EvaluationSettings())["overall"]
-                for name, answers in {"teacher": together, **scores}.items()
+                name: score(truth, np.array(classes)[best[rows]], {}, EvaluationSettings())["overall"]
+                for name, best in judged.best.items()
             }
     counts = np.bincount(taught, minlength=len(classes))
     test = np.flatnonzero(held_out.split == TEST)
@@ -88,7 +98,7 @@ def report_training(
         names=dict(strengths),
         scores=split_scores,
         calibration_error=(
-            calibration_error(np.exp(together[test].max(1)), together[test].argmax(1) == labels[test])
+            calibration_error(np.exp(judged.confidence[test]), judged.best[TEACHER][test] == labels[test])
             if len(test)
             else None
         ),

@@ -20,10 +20,11 @@ from sortiment.errors import TrainingError
 from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, TeacherSettings
 from sortiment.teacher.combining import Link, lift_classes
+from sortiment.teacher.encoder_expert import split_offers
 from sortiment.teacher.fitting import LEAST_WEIGHT, Experts, fit_experts, fit_experts_link, join_names, score_offers
 from sortiment.teacher.names import CategoryNames, NameTexts, write_names
 from sortiment.teacher.offers import TEST, TRAIN, Offers, read_offers
-from sortiment.teacher.report import TeacherReport, report_training
+from sortiment.teacher.report import TEACHER, Judged, TeacherReport, report_training
 from sortiment.teacher.ridge import Floats, Ints
 from sortiment.teacher.shares import Lifts, Shares, correct_lifts, group_offers, spread_evenly
 from sortiment.teacher.teacher import (
@@ -92,7 +93,6 @@ def train_teacher(
     answering = _Answering(experts, link, lift)
     lifts = answering.learn_lifts(offers, vectors, train, training, unlabelled, embed, settings)
     held_out = np.flatnonzero(offers.split != TRAIN)
-    scores = score_offers(experts, offers, vectors, held_out)
     report = report_training(
         offers.take(held_out),
         labels[held_out],
@@ -100,8 +100,7 @@ def train_teacher(
         offers.training_weight[train],
         classes,
         untaught,
-        scores,
-        link.log_probabilities(scores, lifts.of([offers.countries[row] for row in held_out])),
+        answering.judge(offers, vectors, held_out, lifts),
         link,
         strengths,
         linked_on,
@@ -194,6 +193,19 @@ class _Answering:
             scores = score_offers(self.experts, offers, embed(offers), np.arange(len(offers)))
             seen[name] = self._mean(scores, len(rows))
         return correct_lifts(self.lift, expected, seen)
+
+    def judge(self, labelled: Offers, features: Floats | None, rows: Ints, lifts: Lifts) -> Judged:
+        """Some offers' best classes, a part of the offers at a time."""
+        best = {name: np.zeros(len(rows), np.int64) for name in (TEACHER, *self.experts)}
+        confidence = np.zeros(len(rows), np.float32)
+        for part in split_offers(len(rows), len(self.lift)):
+            scores = score_offers(self.experts, labelled, features, rows[part])
+            lift = lifts.of([labelled.countries[row] for row in rows[part]])
+            answers = self.link.log_probabilities(scores, lift)
+            for name, each in {TEACHER: answers, **scores}.items():
+                best[name][part] = each.argmax(1)
+            confidence[part] = answers.max(1)
+        return Judged(best, confidence)
 
     def _mean(self, scores: Mapping[str, Floats], of: int) -> Shares:
         answers = self.link.log_probabilities(scores, self.lift)

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from sortiment.errors import TrainingError
-from sortiment.teacher.combining import fit_link
-from sortiment.teacher.encoder_expert import fit_encoder_expert, gaussian_kernel
+from sortiment.teacher.combining import fit_link, rows_to_fit
+from sortiment.teacher.encoder_expert import EncoderExpert, fit_encoder_expert, gaussian_kernel, split_offers
+from sortiment.teacher.fitting import Fitted, fit_experts_link
 from sortiment.teacher.ngram_expert import NgramExpert, fit_ngram_expert
+from sortiment.teacher.offers import VALIDATION, Offers
 from sortiment.teacher.ridge import class_weights, fit_exact, fit_on_landmarks, group_landmarks, leave_one_out
+from sortiment.teacher.teacher import TrainingOffers
 
 CLASSES = 4
 
@@ -96,6 +99,47 @@ def test_few_landmarks_answer_nearly_as_well_as_all_offers() -> None:
     right = [(expert.scores(probes).argmax(1) == truth).mean() for expert in (every, few)]
     assert right[0] > 0.6
     assert right[1] > right[0] - 0.05
+
+
+def test_scores_in_parts_are_those_of_the_whole_to_the_last_bit() -> None:
+    points, labels = draw(3_000)
+    shared = {"regularization": 0.1, "name_regularization": 0.1, "width": 1.0, "seed": 0}
+    weights = class_weights(labels, CLASSES, 0.0)
+    expert, _, _ = fit_encoder_expert(points, labels, CLASSES, weights, exact_offers=10, landmarks=100, **shared)
+    parts = list(split_offers(3_000, CLASSES, 5_000))
+    assert [(part.start, part.stop) for part in parts] == [(0, 1024), (1024, 2048), (2048, 3000)]
+    assert list(split_offers(3_000, CLASSES)) == [slice(0, 3_000)]
+    in_parts = np.concatenate([expert.scores(points[part]) for part in parts])
+    np.testing.assert_array_equal(in_parts, expert.scores(points))
+
+
+def test_the_link_asks_for_no_more_scores_than_it_is_fitted_on() -> None:
+    class Counting(EncoderExpert):
+        asked = 0
+
+        def scores(self, features: np.ndarray) -> np.ndarray:
+            self.asked += len(features)
+            return super().scores(features)
+
+    offers, classes = 700, 8_000
+    rng = np.random.default_rng(0)
+    features, landmarks = rng.normal(size=(offers, 2)), rng.normal(size=(3, 2))
+    coefficients = rng.random((3, classes))
+    expert = Counting(*(np.float32(part) for part in (np.zeros(2), np.ones(2), landmarks, coefficients)), width=1.0)
+    held_out = Offers(
+        keys=np.arange(offers, dtype=np.uint64),
+        texts=[""] * offers,
+        countries=["DE"] * offers,
+        labels=["a"] * offers,
+        split=np.array([VALIDATION] * offers, object),
+        training_weight=np.ones(offers, np.float32),
+    )
+    fitted = Fitted({"encoder": expert}, {}, {}, None)
+    none = np.zeros(0, np.int64)
+    training = TrainingOffers(none.astype(np.uint64), none, {})
+    labels, lift = rng.integers(0, classes, offers), np.zeros(classes, np.float32)
+    fit_experts_link(fitted, training, held_out, features.astype(np.float32), labels, none, lift)
+    assert expert.asked == len(rows_to_fit(offers, classes)) == 500
 
 
 def test_balance_gives_rare_classes_more_weight() -> None:
