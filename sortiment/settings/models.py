@@ -113,7 +113,13 @@ class TeacherSettings(StageSettings):
         10_000, ge=10, le=50_000, description="up to so many training offers the experts are solved exactly"
     )
     landmarks: int = Field(
-        4_000, ge=10, le=50_000, description="beyond, on about so many means of a few offers of a category"
+        4_000,
+        ge=10,
+        le=50_000,
+        description="beyond, on about so many means of a few offers of a category; on two of each category or more",
+    )
+    kernel_mb: int = Field(
+        6_000, ge=1, description="so many landmarks or category names that their equations take more memory are refused"
     )
     share_offers: int = Field(
         2_000,
@@ -142,11 +148,14 @@ class TeacherSettings(StageSettings):
 
     @model_serializer(mode="wrap")
     def _without_idle_knobs(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A frozen encoder's teacher does not depend on how it would have been tuned: nor do versions."""
+        """A frozen encoder's teacher does not depend on how it would have been tuned, and none on a limit that nobody
+        set: nor do versions."""
         content: dict[str, Any] = write(self)
         if self.fine_tuning == "none":
             for name in ("fine_tuning", "tuning"):
                 content.pop(name, None)
+        if self.kernel_mb == type(self).model_fields["kernel_mb"].default:
+            content.pop("kernel_mb", None)
         return content
 
 

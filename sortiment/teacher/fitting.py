@@ -14,7 +14,15 @@ from sortiment.teacher.folds import Folds, fit_folds
 from sortiment.teacher.names import NameFeatures, NameTexts
 from sortiment.teacher.ngram_expert import NgramExpert, fit_ngram_expert
 from sortiment.teacher.offers import TRAIN, VALIDATION, Offers
-from sortiment.teacher.ridge import Floats, Ints, class_weights
+from sortiment.teacher.ridge import (
+    BYTES_EXACT,
+    BYTES_ON_LANDMARKS,
+    Floats,
+    Ints,
+    class_weights,
+    landmarks_per_class,
+    refuse_large_kernel,
+)
 from sortiment.teacher.teacher import ENCODER, TrainingOffers
 from sortiment.teacher.tuning import Tuned
 
@@ -31,6 +39,18 @@ class Fitted:
     leverage: dict[str, Floats]
     added: dict[str, EncoderExpert | NgramExpert]
     folds: Folds | None
+
+
+def refuse_large_kernels(labels: Ints, named: NameTexts | None, settings: TeacherSettings) -> None:
+    """Raises TrainingError where categories are so many that what they ask for does not fit into memory, whatever the
+    settings' other limits. labels: of the training offers."""
+    if len(labels) > settings.exact_offers:
+        count = int(landmarks_per_class(labels, settings.landmarks).sum())
+        fix = "lower teacher.landmarks, or train on fewer categories: each has two landmarks or more"
+        refuse_large_kernel(count, "landmarks", BYTES_ON_LANDMARKS, settings.kernel_mb, fix)
+    if named is not None:
+        fix = "lower teacher.name_landmarks, or train on fewer categories: each has a name"
+        refuse_large_kernel(len(named.classes), "category names", BYTES_EXACT, settings.kernel_mb, fix)
 
 
 def fit_experts(

@@ -6,7 +6,7 @@ contradicts a label that is wrong. Beside the offers it answers for titles that 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from sortiment.blobs import write_atomically
 from sortiment.progress import Progress, Step, silent
 from sortiment.settings import TeacherSettings
+from sortiment.teacher.encoder_expert import NUMBERS_AT_MOST, split_offers
 from sortiment.teacher.ngram_expert import NgramExpert
 from sortiment.teacher.offers import COLUMNS, Offers, offers_of, sample_file
 from sortiment.teacher.ridge import Floats, Ints
@@ -38,15 +39,18 @@ SCHEMA = pa.schema([("offer_key", pa.uint64()), *ANSWER])
 TRANSFER_SCHEMA = pa.schema([("text", pa.string()), ("country", pa.string()), *ANSWER])
 
 
+# each offer's best classes, their log probabilities, both [n, k], and the others' mass, [n]
+Answers = tuple[Ints, Floats, Floats]
+
+
 @dataclass(frozen=True)
 class Shard:
-    """Some offers of one partition and the titles made of them, each with the teacher's log probabilities
-    [n, classes]."""
+    """Some offers of one partition and the titles made of them, each with what is stored of the teacher's answer."""
 
     offers: Offers
-    answers: Floats
+    answers: Answers
     titles: TransferTitles
-    title_answers: Floats
+    title_answers: Answers
 
 
 Shards = Iterator[Shard]
@@ -89,7 +93,7 @@ def label_samples(
     _embed_samples(teacher, [samples[key] for key in waiting], settings, progress)
     rows = {key: pq.ParquetFile(sample_file(samples[key])).metadata.num_rows for key in waiting}
     with progress("label with the teacher", total=sum(rows.values())) as step:
-        for group in _gather_small(rows, _offers_per_shard(teacher, settings)):
+        for group in _gather_small(rows, _offers_together(teacher, settings)):
             answered = _answer_together if len(group) > 1 else _answer_in_shards
             for key, shards in zip(group, answered(teacher, [samples[key] for key in group], settings), strict=True):
                 _write_labels(teacher, shards, out[key], settings, step)
@@ -113,7 +117,7 @@ def _answer_in_shards(teacher: Teacher, samples: list[Path], settings: TeacherSe
 
     def answer(sample: Path) -> Shards:
         for offers in _read_shards(teacher, sample, settings):
-            yield _answer_shard(teacher, offers, _titles_of(teacher, offers, settings))
+            yield _answer_shard(teacher, offers, _titles_of(teacher, offers, settings), settings)
 
     for sample in samples:
         yield answer(sample)
@@ -134,7 +138,7 @@ def _answer_together(teacher: Teacher, samples: list[Path], settings: TeacherSet
         middle, end = start + len(each), start + len(each) + len(made)
         own = (None, None) if scores is None else (scores[start:middle], scores[middle:end])
         start = end
-        yield iter([_answer_shard(teacher, each, made, *own)] if len(each) else [])
+        yield iter([_answer_shard(teacher, each, made, settings, *own)] if len(each) else [])
 
 
 def _titles_of(teacher: Teacher, offers: Offers, settings: TeacherSettings) -> TransferTitles:
@@ -152,17 +156,43 @@ def _offers_per_shard(teacher: Teacher, settings: TeacherSettings) -> int:
     return max(1, int(TEXTS_PER_SHARD / (1 + _titles_per_offer(teacher, settings))))
 
 
+def _offers_together(teacher: Teacher, settings: TeacherSettings) -> int:
+    """The same for partitions that are answered together, whose scores of all classes are held at once."""
+    texts = min(TEXTS_PER_SHARD, NUMBERS_AT_MOST // len(teacher.classes))
+    return max(1, int(texts / (1 + _titles_per_offer(teacher, settings))))
+
+
 def _answer_shard(
     teacher: Teacher,
     offers: Offers,
     titles: TransferTitles,
+    settings: TeacherSettings,
     offer_scores: Floats | None = None,
     title_scores: Floats | None = None,
 ) -> Shard:
     """offer_scores, title_scores: what the n-grams' expert says, where it has been asked already."""
-    answers = teacher.log_probabilities(offers, silent, offer_scores)
-    title_answers = teacher.log_probabilities_of(titles, silent, title_scores) if len(titles) else answers[:0]
-    return Shard(offers, answers, titles, title_answers)
+
+    def of_offers(part: slice) -> Floats:
+        some = offers.take(np.arange(len(offers))[part])
+        return teacher.log_probabilities(some, silent, None if offer_scores is None else offer_scores[part])
+
+    def of_titles(part: slice) -> Floats:
+        some = TransferTitles(titles.texts[part], titles.countries[part])
+        return teacher.log_probabilities_of(some, silent, None if title_scores is None else title_scores[part])
+
+    classes, top_k = len(teacher.classes), settings.label_top_k
+    answers = answer_in_parts(len(offers), classes, top_k, of_offers)
+    return Shard(offers, answers, titles, answer_in_parts(len(titles), classes, top_k, of_titles))
+
+
+def answer_in_parts(
+    count: int, classes: int, top_k: int, answer: Callable[[slice], Floats], numbers_at_most: int = NUMBERS_AT_MOST
+) -> Answers:
+    """What is stored of so many answers. answer: log probabilities of a part, [n, classes], which are not kept."""
+    parts = [top_classes(answer(part), top_k) for part in split_offers(count, classes, numbers_at_most)]
+    parts = parts or [top_classes(np.zeros((0, classes), np.float32), top_k)]
+    index, logit, outside = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return index, logit, outside
 
 
 def _write_labels(teacher: Teacher, shards: Shards, out: Path, settings: TeacherSettings, step: Step) -> None:
@@ -179,9 +209,9 @@ def _write_labels(teacher: Teacher, shards: Shards, out: Path, settings: Teacher
             offers = shard.offers
             if not len(offers):
                 continue
-            index, logit, outside = top_classes(shard.answers, settings.label_top_k)
+            index, logit, outside = shard.answers
             writer.write_table(_as_table(SCHEMA, [pa.array(offers.keys, pa.uint64())], index, logit, outside))
-            transfer_writer.write_table(_transfer_table(shard, settings))
+            transfer_writer.write_table(_transfer_table(shard))
             truth = labels_as_classes(offers.labels, teacher.classes)
             count, made = count + len(offers), made + len(shard.titles)
             labelled += sum(label is not None for label in offers.labels)
@@ -240,7 +270,7 @@ def _columns(teacher: Teacher) -> list[str]:
     return [*COLUMNS, *(name for name in teacher.encoder_settings.inputs if name not in COLUMNS)]
 
 
-def top_classes(log_probabilities: Floats, top_k: int) -> tuple[Ints, Floats, Floats]:
+def top_classes(log_probabilities: Floats, top_k: int) -> Answers:
     """Of each offer the best classes, best first (ties: the lower class), their log probabilities, the others' mass."""
     k = min(top_k, log_probabilities.shape[1])
     index = np.argsort(-log_probabilities, axis=1, kind="stable")[:, :k]
@@ -249,10 +279,10 @@ def top_classes(log_probabilities: Floats, top_k: int) -> tuple[Ints, Floats, Fl
     return index, logit, np.clip(1.0 - inside, 0.0, 1.0).astype(np.float32)
 
 
-def _transfer_table(shard: Shard, settings: TeacherSettings) -> pa.Table:
+def _transfer_table(shard: Shard) -> pa.Table:
     titles = shard.titles
     first = [pa.array(titles.texts, pa.string()), pa.array(titles.countries, pa.string())]
-    return _as_table(TRANSFER_SCHEMA, first, *top_classes(shard.title_answers, settings.label_top_k))
+    return _as_table(TRANSFER_SCHEMA, first, *shard.title_answers)
 
 
 def _as_table(schema: pa.Schema, first: list[pa.Array], index: Ints, logit: Floats, outside: Floats) -> pa.Table:

@@ -31,6 +31,8 @@ Blocks = Callable[[int, int], Floats]
 FIRST_STEP, GROWTH_STEPS = 1e-9, 7
 JITTER = 1e-5  # of the mean diagonal: landmarks that nearly coincide leave single precision nothing to solve
 ROWS_PER_BLOCK = 2048
+BYTES_ON_LANDMARKS = 20  # of an entry of the kernel: itself, and twice in double precision
+BYTES_EXACT = 8  # itself, and coefficients of as many classes
 EXACT_IN_DOUBLE = 3000  # beyond so many offers single precision halves the time and changes no answer
 
 
@@ -138,8 +140,7 @@ def group_landmarks(labels: Ints, limit: int, seed: int) -> Ints:
     About `limit` groups; a class of two offers or more keeps at least two.
     """
     order: Ints = np.lexsort((np.random.default_rng(seed).random(len(labels)), labels))
-    counts = np.bincount(labels)
-    wanted = np.maximum(np.round(counts * min(1.0, limit / len(labels))).astype(np.int64), np.minimum(counts, 2))
+    counts, wanted = np.bincount(labels), landmarks_per_class(labels, limit)
     first = np.r_[0, wanted.cumsum()[:-1]]
     starts = np.r_[0, counts.cumsum()[:-1]]
     ordered = labels[order]
@@ -147,6 +148,25 @@ def group_landmarks(labels: Ints, limit: int, seed: int) -> Ints:
     groups = np.empty(len(labels), np.int64)
     groups[order] = first[ordered] + within % wanted[ordered]
     return groups
+
+
+def landmarks_per_class(labels: Ints, limit: int) -> Ints:
+    """How many groups `group_landmarks` makes of each class."""
+    counts = np.bincount(labels)
+    in_proportion = np.round(counts * min(1.0, limit / len(labels))).astype(np.int64)
+    return np.maximum(in_proportion, np.minimum(counts, 2))
+
+
+def refuse_large_kernel(rows: int, what: str, bytes_per_entry: int, most_mb: int, fix: str) -> None:
+    """Raises TrainingError where the equations of so many rows take more memory."""
+    needed_mb = bytes_per_entry * rows**2 / 1e6
+    if needed_mb > most_mb:
+        raise TrainingError(
+            f"the teacher's equations would not fit into memory: {what} are too many",
+            value=f"{rows:,}, which take about {needed_mb:,.0f} MB",
+            allowed=f"{most_mb:,} MB, by teacher.kernel_mb",
+            fix=f"raise teacher.kernel_mb where the machine has the memory; else {fix}",
+        )
 
 
 def _times_indicators(inverse: npt.NDArray[Any], labels: Ints, classes: int) -> npt.NDArray[Any]:

@@ -21,7 +21,15 @@ from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, TeacherSettings
 from sortiment.teacher.combining import Link, lift_classes
 from sortiment.teacher.encoder_expert import split_offers
-from sortiment.teacher.fitting import LEAST_WEIGHT, Experts, fit_experts, fit_experts_link, join_names, score_offers
+from sortiment.teacher.fitting import (
+    LEAST_WEIGHT,
+    Experts,
+    fit_experts,
+    fit_experts_link,
+    join_names,
+    refuse_large_kernels,
+    score_offers,
+)
 from sortiment.teacher.names import CategoryNames, NameTexts, write_names
 from sortiment.teacher.offers import TEST, TRAIN, Offers, read_offers
 from sortiment.teacher.report import TEACHER, Judged, TeacherReport, report_training
@@ -56,8 +64,8 @@ def train_teacher(
     embedded is not embedded again; a tuning that was killed goes on in `out` from its last whole epoch. names: each
     category's paths; what they say helps most where offers are few.
     Raises TrainingError for fewer than two categories with training offers, and where no labelled offer is left to
-    test on: nothing that follows could be judged, so it is said before hours are spent on it; and what `tune_encoder`
-    raises.
+    test on: nothing that follows could be judged, so it is said before hours are spent on it; where categories are so
+    many that the equations would not fit into memory; and what `tune_encoder` raises.
     """
     offers = read_offers(samples, encoder_settings.inputs)
     has_label = np.array([label is not None for label in offers.labels], bool)
@@ -68,6 +76,7 @@ def train_teacher(
     named = write_names(names or {}, classes, settings.name_landmarks)
     train = np.flatnonzero(offers.split == TRAIN)
     train = train[np.argsort(offers.keys[train], kind="stable")]
+    refuse_large_kernels(labels[train], named, settings)
     vectors = name_vectors = tuned = None
     if ENCODER in settings.experts:
         if settings.fine_tuning != "none":

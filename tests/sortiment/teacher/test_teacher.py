@@ -13,6 +13,7 @@ from sortiment.errors import TrainingError
 from sortiment.progress import silent
 from sortiment.settings import EncoderSettings, TeacherSettings
 from sortiment.teacher import Teacher, TeacherReport, label_samples, load_teacher, train_teacher
+from sortiment.teacher.labelling import answer_in_parts, top_classes
 from sortiment.teacher.transfer import TransferTitles
 from tests.sortiment.teacher.samples import write_sample
 
@@ -190,6 +191,43 @@ def test_beyond_the_limit_of_landmarks_a_teacher_still_teaches(
     teacher = load_teacher(tmp_path / "teacher", encoder, FP32, home / "features")
     made = label_samples(teacher, samples, {"DE|all": tmp_path / "labels"}, few)
     assert made["DE|all"]["left_out"] == 144
+
+
+def test_categories_too_many_for_the_memory_are_refused_before_anything_is_embedded(
+    encoder: EncoderFolder, tmp_path: Path
+) -> None:
+    rows: list[tuple[str, str | None, str]] = [
+        (f"thing {number} {split}", f"{number:012d}", split)
+        for number in range(150)
+        for split in ("train", "train", "test")
+    ]
+    samples = {"GB|many": write_sample(tmp_path / "many", "GB", rows, 1)}
+    names = {f"{number:012d}": [("Things", f"thing {number}"), ("Dinge", f"ding {number}")] for number in range(150)}
+    small = SETTINGS.model_copy(update={"exact_offers": 100, "landmarks": 10, "kernel_mb": 1})
+    share = (samples, encoder, FP32)
+    told = r"landmarks are too many; seen: '300, which take about 2 MB'; allowed: 1 MB, by teacher\.kernel_mb"
+    with pytest.raises(TrainingError, match=told):
+        train_teacher(*share, small, tmp_path / "teacher", tmp_path / "features")
+    exact = small.model_copy(update={"exact_offers": 300, "name_landmarks": 1_000})
+    with pytest.raises(TrainingError, match=r"category names are too many.*lower teacher\.name_landmarks"):
+        train_teacher(*share, exact, tmp_path / "teacher", tmp_path / "features", names=names)
+    assert not (tmp_path / "features").exists() and not (tmp_path / "teacher").exists()
+
+
+def test_answers_in_parts_are_stored_as_those_of_the_whole() -> None:
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(7), 2_500)
+    answers = np.log(probabilities).astype(np.float32)
+    asked: list[slice] = []
+
+    def answer(part: slice) -> np.ndarray:
+        asked.append(part)
+        return answers[part]
+
+    found = answer_in_parts(2_500, 7, 3, answer, numbers_at_most=7 * 1_100)
+    assert len(asked) == 3
+    for part, whole in zip(found, top_classes(answers, 3), strict=True):
+        np.testing.assert_array_equal(part, whole)
+    assert [part.shape for part in answer_in_parts(0, 7, 3, answer)] == [(0, 3), (0, 3), (0,)]
 
 
 def test_without_validation_offers_the_link_is_fitted_on_left_out_training_offers(

@@ -251,6 +251,9 @@ def test_who_does_not_ask_for_tuning_gets_the_same_settings_and_files_as_ever(
     assert not {"fine_tuning", "tuning"} & set(idle.model_dump(mode="json"))
     assert {"fine_tuning", "tuning"} < set(tuning("top").model_dump(mode="json"))
     assert TeacherSettings.model_validate(tuning("top").model_dump(mode="json")) == tuning("top")
+    limited = TeacherSettings(kernel_mb=9)
+    assert "kernel_mb" not in TeacherSettings().model_dump(mode="json")
+    assert TeacherSettings.model_validate(limited.model_dump(mode="json")) == limited
     assert "tuning" not in frozen.summary()
     heads = {f"{name}.safetensors" for name in ("encoder_expert", "lifts", "training_offers")}
     assert {file.name for file in (home / "frozen").iterdir()} == {"classes.json", "teacher.json", *heads}
