@@ -1,4 +1,4 @@
-"""Validation offers are scored a part at a time, the figures are those of all of them, and missing where there are none."""
+"""Validation offers are scored a part at a time; the figures are those of all, and missing where there are none."""
 
 from pathlib import Path
 from typing import Any
