@@ -22,6 +22,7 @@ from resources.progress import ProgressResource
 from resources.storage import StorageResource
 from sortiment.artifacts import Recipe
 from sortiment.errors import StorageError
+from sortiment.settings import TeacherSettings
 from sortiment.teacher import CODE_VERSION
 
 STAGE: dict[str, Any] = {"group_name": "teacher", "owners": OWNERS, "code_version": CODE_VERSION, "pool": "training"}
@@ -104,10 +105,8 @@ def teacher_soft_labels(
             value=", ".join(sorted(sampled)[:5]),
             fix="materialize training_sample of them first",
         )
-    asked = settings.teacher.model_dump(mode="json", include={"seed", *LABELLING})
     recipes = {
-        key: Recipe({"sample": sample.version, "teacher": teacher.version}, asked, CODE_VERSION)
-        for key, sample in samples.items()
+        key: recipe_of_labels(sample.version, teacher.version, settings.teacher) for key, sample in samples.items()
     }
 
     def write(folders: dict[str, Path]) -> dict[str, dict[str, Any]]:
@@ -125,3 +124,9 @@ def teacher_soft_labels(
             "not_sampled_yet": len(sampled) - len(samples),
         }
     )
+
+
+def recipe_of_labels(sample: str, teacher: str, settings: TeacherSettings) -> Recipe:
+    """What a slice's labels are made from: the versions of its sample and of the teacher, and what that is asked."""
+    asked = settings.model_dump(mode="json", include={"seed", *LABELLING})
+    return Recipe({"sample": sample, "teacher": teacher}, asked, CODE_VERSION)

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from catalog_assets.teacher import recipe_of_labels
 from resources.profiles import Profile
 from sortiment.artifacts import ArtifactStore, Recipe
 from sortiment.blobs import write_atomically
@@ -16,8 +17,7 @@ from sortiment.predictions import CODE_VERSION as PREDICTIONS_VERSION
 from sortiment.predictions import read_predictions
 from sortiment.progress import silent
 from sortiment.release import ReleaseLog
-from sortiment.settings import EngineSettings, PredictionSettings
-from sortiment.teacher import CODE_VERSION as TEACHER_VERSION
+from sortiment.settings import EngineSettings, PredictionSettings, TeacherSettings
 from tests.sortiment.engines.conftest import write_tiny_student
 
 SPEC = b"path: '*.csv'\ncolumns: {offer_id: id, country: land, title: title, category: path}\n"
@@ -74,7 +74,7 @@ def test_labels_are_made_of_the_slices_that_have_a_sample(profile: Profile, make
     for key, sample in samples.items():  # labelled before, so that no real teacher is needed
         store.build(
             "teacher_soft_labels",
-            Recipe({"sample": sample.version, "teacher": teacher.version}, {}, TEACHER_VERSION),
+            recipe_of_labels(sample.version, teacher.version, TeacherSettings()),
             lambda out: {},
             key,
         )
