@@ -15,7 +15,7 @@ from catalog_assets.results import OWNERS, build_and_point, describe_artifact, d
 from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
-from sortiment.artifacts import Artifact, Recipe
+from sortiment.artifacts import Artifact, Recipe, content_version
 from sortiment.feeds import PART_ASSET, offers_file, read_parts
 from sortiment.progress import Progress
 from sortiment.release import ReleaseLog
@@ -51,7 +51,7 @@ def offer_census(
             empty.append(country)
             continue
         state = open_state(storage, country, loaded, settings, progress.of(context.log))
-        recipe = Recipe({"offers": loaded.version}, settings, CODE_VERSION)
+        recipe = Recipe(_inputs_of(loaded, state), settings, CODE_VERSION)
         last = storage.store.earlier("offer_census", country)
         census = build_and_point(
             storage.store,
@@ -90,7 +90,7 @@ def training_sample(
             continue
         state = open_state(storage, country, loaded, settings, shown)
         for since, names in _group_by_training(storage, country, departments, config.fresh).items():
-            inputs = {"offers": loaded.version} | ({"fresh_since": since} if since else {})
+            inputs = _inputs_of(loaded, state) | ({"fresh_since": since} if since else {})
             write = partial(_draw, storage, country, since, state, settings, shown)
             recipes = {f"{country}|{name}": Recipe(inputs, settings, CODE_VERSION) for name in names}
             for key, sample in storage.store.build_many("training_sample", recipes, write).items():
@@ -156,6 +156,12 @@ def open_state(
     store, versions = storage.store, [part["version"] for part in read_parts(loaded.path)]
     parts = [OfferPart(f"{store.uri(PART_ASSET, version)}/{offers_file(country)}", version) for version in versions]
     return keep_state(store, country, parts, settings, s3=storage.s3_options(), progress=progress)
+
+
+def _inputs_of(loaded: Artifact, state: State) -> dict[str, str]:
+    """What a census or a sample is made from: the offers, and which parts were read where that is not all of them."""
+    read = {"parts": content_version([part.identity for part in state.parts])} if state.skipped else {}
+    return {"offers": loaded.version, **read}
 
 
 def _offers_of(storage: StorageResource, country: str) -> Artifact | None:

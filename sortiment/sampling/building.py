@@ -26,7 +26,7 @@ from sortiment.sampling.state import (
 from sortiment.settings import SamplingSettings
 
 ASSET = "sample_state"
-CODE_VERSION = "8"
+CODE_VERSION = "9"
 
 
 def keep_state(
@@ -43,6 +43,8 @@ def keep_state(
 
     Where the parts of an earlier state are the first of these, only the others are read. Otherwise (another order, a
     part gone, other settings) all are. The artifacts `sample_state` are kept: later ones name what earlier ones hold.
+    Where the settings say to skip a part that cannot be read, the state is that of the other parts, under their
+    version, and `skipped` says why; every part is tried again the next time.
     Raises SamplingError where there is nothing to read, UnreadablePart for a part that cannot be read.
     """
     if not parts:
@@ -52,30 +54,42 @@ def keep_state(
             allowed="at least one loaded part",
             fix=f"load a feed that has offers in {country}, or take the country out of the market",
         )
-    versions = _chain(parts, settings)
-    found = store.find(ASSET, _recipe(versions[-1], settings).version, country)
-    if found is None:
-        earlier = _longest_prefix(store, country, parts, versions, settings)
-        done, before = (0, None) if earlier is None else earlier
+    readable, skipped = list(parts), list[str]()
+    strict = settings.model_copy(update={"on_unreadable_part": "fail"})
 
+    def build(parts: Sequence[OfferPart], recipe: Recipe, done: int, before: State | None) -> Artifact:
         def write(folder: Path) -> dict[str, Any]:
-            state = build_state(
-                parts[done:], settings, folder, before=before, s3=s3, threads=threads, progress=progress
-            )
+            new = parts[done:]
+            state = build_state(new, strict, folder, before=before, s3=s3, threads=threads, progress=progress)
             return {
                 "parts": [part.identity for part in parts],
-                "new_parts": len(parts) - done,
+                "new_parts": len(new),
                 "rows": state.rows,
                 "offers": state.offers,
                 "categories": len(state.category_ids) - 1,
                 "shops": len(state.shop_ids) - 1,
-                "skipped": list(state.skipped),
                 "refills": state.refills,
             }
 
-        found = store.build(ASSET, _recipe(versions[-1], settings), write, partition=country)
+        return store.build(ASSET, recipe, write, partition=country)
+
+    while True:
+        versions = _chain(readable)
+        recipe = _recipe(versions[-1], settings)
+        found = store.find(ASSET, recipe.version, country)
+        if found is not None:
+            break
+        done, before = _longest_prefix(store, country, readable, versions, settings) or (0, None)
+        try:
+            found = build(readable, recipe, done, before)
+            break
+        except UnreadablePart as error:
+            new = readable[done:]
+            skipped.append(_leave_out(error, new, settings))
+            readable = readable[:done] + new
+            _refuse_nothing(readable, skipped)
     store.point(found)
-    return _named(store, country, found, parts)
+    return replace(_named(store, country, found, readable), skipped=tuple(skipped))
 
 
 def build_state(
@@ -114,17 +128,27 @@ def build_state(
                 progress=progress,
             )
         except UnreadablePart as error:
-            if settings.on_unreadable_part == "fail" or error.part not in wanted:
-                raise
-            wanted.remove(error.part)
-            skipped.append(f"{error.part.uri}: {error.reason}")
-            if not wanted and before is None:
-                raise SamplingError(
-                    "no offer part can be read",
-                    value=skipped[0],
-                    allowed="at least one readable part",
-                    fix="load the feed files again",
-                ) from error
+            skipped.append(_leave_out(error, wanted, settings))
+            if before is None:
+                _refuse_nothing(wanted, skipped)
+
+
+def _leave_out(error: UnreadablePart, wanted: list[OfferPart], settings: SamplingSettings) -> str:
+    """Take the part out of the wanted ones, and say why. Raises the error where the settings do not allow it."""
+    if settings.on_unreadable_part == "fail" or error.part not in wanted:
+        raise error
+    wanted.remove(error.part)
+    return f"{error.part.uri}: {error.reason}"
+
+
+def _refuse_nothing(wanted: Sequence[OfferPart], skipped: Sequence[str]) -> None:
+    if not wanted:
+        raise SamplingError(
+            "no offer part can be read",
+            value=skipped[0],
+            allowed="at least one readable part",
+            fix="load the feed files again",
+        )
 
 
 def merge_states(
@@ -158,10 +182,10 @@ def merge_states(
     )
 
 
-def _chain(parts: Sequence[OfferPart], settings: SamplingSettings) -> list[str]:
+def _chain(parts: Sequence[OfferPart]) -> list[str]:
     """The version of each prefix of the parts."""
     versions = []
-    version = content_version({"code": CODE_VERSION, "on_unreadable_part": settings.on_unreadable_part})
+    version = content_version({"code": CODE_VERSION})
     for part in parts:
         version = content_version([version, part.identity])
         versions.append(version)
@@ -177,7 +201,7 @@ def _longest_prefix(
 ) -> tuple[int, State] | None:
     """How many of the first parts the last state holds, and that state."""
     current = store.earlier(ASSET, country)
-    if current is None or current.summary["skipped"]:
+    if current is None:
         return None
     done = len(current.summary["parts"])
     if done >= len(parts) or current.version != _recipe(versions[done - 1], settings).version:

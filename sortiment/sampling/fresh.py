@@ -46,15 +46,16 @@ def build_fresh_state(
     """The state of the parts that came since the last training, for `draw_sample(fresh=...)`.
 
     parts: in their order, the last ones of all: no older part may come after them. folder: empty; it is needed as long
-    as the state is. Raises SamplingError where there is nothing to read, UnreadablePart for a part that cannot be read.
+    as the state is. Raises SamplingError where there is nothing to read, UnreadablePart for a part that cannot be read,
+    whatever the settings say: the country's state has read it, and so the sample's version says.
     """
     return build_state(parts, _fresh_settings(settings), folder, s3=s3, threads=threads, progress=progress)
 
 
 def _fresh_settings(settings: SamplingSettings) -> SamplingSettings:
-    """As a draw of new offers asks: so many of each category, none without a label."""
+    """As a draw of new offers asks: so many of each category, none without a label; all parts."""
     changed = {"per_category": settings.fresh_per_category, "policy": "cap", "unlabelled_per_country": 0}
-    return settings.model_copy(update=changed)
+    return settings.model_copy(update={**changed, "on_unreadable_part": "fail"})
 
 
 def join_fresh(

@@ -68,6 +68,37 @@ def test_the_rest_is_unaffected_when_the_setting_allows_it(
     assert report.skipped == state.skipped
 
 
+def test_a_part_that_can_be_read_again_is_in_the_next_state(
+    good: OfferPart, write_part: WritePart, tmp_path: Path
+) -> None:
+    store = ArtifactStore(LocalBlobs(tmp_path / "store"), tmp_path / "scratch")
+    late = write_part([Offer(key(number)) for number in range(1_000, 1_050)])
+    away = Path(late.uri).rename(tmp_path / "away.parquet")
+    without = keep_state(store, "DE", [good, late], SKIP)
+    version = store.current("sample_state", "DE").version
+    assert (without.offers, len(without.skipped)) == (50, 1)
+    assert store.current("sample_state", "DE").summary["parts"] == [good.identity]
+    away.rename(late.uri)
+    whole = keep_state(store, "DE", [good, late], SKIP)
+    assert (whole.offers, whole.skipped) == (100, ())
+    assert store.current("sample_state", "DE").summary["new_parts"] == 1
+    again = keep_state(store, "DE", [good], SETTINGS)
+    assert again.offers == 50 and store.current("sample_state", "DE").version == version
+
+
+def test_a_skipped_part_is_named_each_time_as_long_as_it_cannot_be_read(
+    good: OfferPart, cut: OfferPart, write_part: WritePart, tmp_path: Path
+) -> None:
+    store = ArtifactStore(LocalBlobs(tmp_path / "store"), tmp_path / "scratch")
+    later = write_part([Offer(key(number)) for number in range(3_000, 3_050)])
+    for parts in ([good, cut], [good, cut], [good, cut, later]):
+        state = keep_state(store, "DE", parts, SKIP)
+        assert [cut.uri in reason for reason in state.skipped] == [True]
+        assert state.offers == 50 * (len(parts) - 1)
+    with pytest.raises(SamplingError, match="no offer part can be read"):
+        keep_state(store, "AT", [cut], SKIP)
+
+
 def test_only_unreadable_parts_are_an_error_even_then(cut: OfferPart, tmp_path: Path) -> None:
     with pytest.raises(SamplingError, match="no offer part can be read"):
         build_state([cut], SKIP, tmp_path / "state")
