@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sortiment.fast.classifier import FastClassifier
     from sortiment.teacher import CategoryNames
 
-CODE_VERSION = "8"
+CODE_VERSION = "9"
 OF_THIS_RUN = ("seconds", "offers_per_s")
 
 __all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier", "passes_for", "shaping_of"]
@@ -29,12 +29,14 @@ class FastReport:
     """What a training run gave. max_words: how far a text is read. words, pairs: rows of the table. runs: of
     characters, for words that it does not have. iterations, residual: of the solver. name_strength: how far the
     categories' names are believed, 0 to 1; None without names. losses: of each pass of the averaging network.
-    opinion_temperatures: of the class scores and of the network, whose probabilities are averaged. Validation figures
-    as in StudentReport."""
+    opinion_temperatures: of the class scores and of the network, whose probabilities are averaged. Validation figures,
+    left_out_offers and kept_repeats as in StudentReport."""
 
     offers: int
     transfer_titles: int
     labelled_offers: int
+    left_out_offers: int
+    kept_repeats: int
     classes: int
     max_words: int
     words: int

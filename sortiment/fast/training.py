@@ -97,6 +97,8 @@ def run_fast_distillation(
         offers=len(train),
         transfer_titles=len(made_up),
         labelled_offers=int((corpus.labels[train] != NO_CLASS).sum()),
+        left_out_offers=corpus.left_out_offers,
+        kept_repeats=corpus.kept_repeats,
         classes=len(corpus.classes),
         max_words=max_words,
         words=len(features.words),

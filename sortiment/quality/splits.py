@@ -1,6 +1,7 @@
 """Splits of a feed by near-duplicate groups into train, validation and test, one per seed; few-label regimes.
 
-The platform's own splitter (`sortiment.sampling.splits`) decides each country's sides. The seed is mixed into the
+The platform's own splitter (`sortiment.sampling.splits`) decides each country's sides; training offers that repeat
+another country's held-out offer are left out, as the platform leaves them out of training. The seed is mixed into the
 groups' keys, so equal and nearly equal titles stay on one side in every split; seed 0 is the platform's split itself.
 
 With `labels_per_class`, so many labelled offers of each category keep their label in training and as many in
@@ -26,6 +27,7 @@ from sortiment.errors import SamplingError
 from sortiment.quality import CODE_VERSION
 from sortiment.quality.offers import FeedOffers
 from sortiment.sampling import SAMPLE_FILE
+from sortiment.sampling.abroad import leave_out
 from sortiment.sampling.order import mask_of_seed
 from sortiment.sampling.policy import SLICES, slice_categories
 from sortiment.sampling.reserve import Reserve
@@ -118,12 +120,13 @@ def category_codes(offers: FeedOffers) -> Codes:
 
 
 def _draw_sides(offers: FeedOffers, seed: int, settings: SamplingSettings) -> Sides:
-    """Index into SPLITS; -1 for offers that are left out as near duplicates of another side."""
+    """Index into SPLITS; -1 for offers that are left out as near duplicates of another side, or as repeats abroad."""
     codes, labelled = category_codes(offers), offers.labelled
     table = offers.table
     countries = np.array(table["country"].to_pylist(), dtype=object)
     salt = np.uint64(mask_of_seed(seed))
     sides = np.full(len(offers), -1, np.int8)
+    product, gtin, title = same = np.zeros((3, len(offers)), np.uint64)
     for country in sorted(set(countries)):
         rows = np.flatnonzero(countries == country)
         part = table.take(pa.array(rows))
@@ -143,6 +146,12 @@ def _draw_sides(offers: FeedOffers, seed: int, settings: SamplingSettings) -> Si
         )
         split = split_offers(reserve, labelled[rows], settings)
         sides[rows] = np.where(split.kept, split.sides, np.int8(-1))
+        product[rows], gtin[rows], title[rows] = keys.product, keys.gtin, keys.title
+    rows = np.flatnonzero(sides >= 0)
+    _, country_codes = np.unique(countries[rows].astype(str), return_inverse=True)
+    keys_of = [column[rows] for column in same]
+    abroad, _ = leave_out(keys_of, country_codes, np.where(labelled, codes, 0)[rows], sides[rows] == TRAIN)
+    sides[rows[abroad]] = -1
     return sides
 
 
@@ -228,7 +237,9 @@ def _write_samples(
 
 def _as_sample(offers: FeedOffers, rows: Codes, labelled: npt.NDArray[np.bool_], sides: Sides, slices: Any) -> pa.Table:
     """The columns of docs/contracts.md, "training_sample"."""
-    part = offers.table.take(pa.array(rows)).drop_columns(["product_id", "gtin"])
+    part = offers.table.take(pa.array(rows))
+    keys = key_offers(*(part[name].combine_chunks() for name in ("title", "product_id", "gtin")))
+    part = part.drop_columns(["product_id", "gtin"])
     unknown = pa.scalar(None, pa.string())
     for name in ("category_id", "department"):
         visible = pc.if_else(pa.array(labelled), part[name], unknown)
@@ -240,6 +251,8 @@ def _as_sample(offers: FeedOffers, rows: Codes, labelled: npt.NDArray[np.bool_],
         "inclusion_probability": pa.array(np.ones(count)),
         "suspect": pa.array(np.zeros(count, np.bool_)),
         "training_weight": pa.array(np.ones(count)),
+        "product_key": pa.array(keys.product, mask=keys.product == 0),
+        "gtin_key": pa.array(keys.gtin, mask=keys.gtin == 0),
     }
     for name, column in more.items():
         part = part.append_column(name, column)

@@ -3,8 +3,10 @@
 state = keep_state(store, "DE", parts, settings)           reads what is new, once
 report = take_census(state, settings, folder)              census.parquet and the tables beside it
 report = draw_sample(state, settings, {"garden": folder})  sample.parquet per department
+repeats = find_repeats_abroad({"DE|garden": folder, ...})   what not to learn where countries are learned together
 """
 
+from sortiment.sampling.abroad import RepeatsAbroad, find_repeats_abroad
 from sortiment.sampling.building import build_state, keep_state, merge_states
 from sortiment.sampling.census import CensusReport, take_census
 from sortiment.sampling.fresh import build_fresh_state
@@ -15,7 +17,7 @@ from sortiment.sampling.state import UNLABELLED_DEPARTMENT, State, read_state
 from sortiment.sampling.verdicts import VERDICTS
 from sortiment.sampling.views import balanced_weights, live_weights
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 """Raise it when the same inputs and settings would give another census or sample."""
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "VERDICTS",
     "CensusReport",
     "OfferPart",
+    "RepeatsAbroad",
     "S3Options",
     "SampleReport",
     "SliceReport",
@@ -34,6 +37,7 @@ __all__ = [
     "build_fresh_state",
     "build_state",
     "draw_sample",
+    "find_repeats_abroad",
     "keep_state",
     "live_weights",
     "mask_of_seed",

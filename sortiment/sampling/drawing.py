@@ -16,7 +16,7 @@ from sortiment.sampling.eligible import ReserveRows, draw_rows
 from sortiment.sampling.fresh import join_fresh
 from sortiment.sampling.horizons import Demand
 from sortiment.sampling.ledger import UNLABELLED
-from sortiment.sampling.order import rank_keys
+from sortiment.sampling.order import Keys, rank_keys
 from sortiment.sampling.parts import S3Options
 from sortiment.sampling.payload import Segment, describe_entries
 from sortiment.sampling.policy import ask_of, slice_categories
@@ -33,7 +33,7 @@ class Draw:
     """One entry per drawn offer, ordered by offer key.
 
     entries: the drawn offers; segments: what they point into. kept: False for what the settings leave out after the
-    draw (near duplicates, suspects).
+    draw (near duplicates, suspects). product, gtin: their keys (`text_keys.py`), 0 where there is none.
     conflicts: of the labelled offers only, in the same order. asked, offers, slices, drawn: by category code.
     binding: the (category, shop) pairs whose cap cut offers.
     """
@@ -42,6 +42,8 @@ class Draw:
     segments: tuple[Segment, ...]
     categories: npt.NDArray[np.uint32]
     shops: npt.NDArray[np.uint32]
+    product: Keys
+    gtin: Keys
     probability: npt.NDArray[np.float64]
     split: Split
     suspect: Mask
@@ -131,6 +133,8 @@ def plan_draw(
         segments=segments,
         categories=categories,
         shops=entries.shops,
+        product=drawn.product,
+        gtin=drawn.gtin,
         probability=probability,
         split=split,
         suspect=suspect,

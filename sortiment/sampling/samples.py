@@ -1,7 +1,7 @@
 """Writing the drawn offers: one `sample.parquet` per department, as docs/contracts.md says.
 
-Beyond the contract's columns each row has `training_weight`: 1, or the setting `suspect_weight` for a suspect label
-where those are down-weighted.
+`training_weight` is 1, or the setting `suspect_weight` for a suspect label where those are down-weighted. `product_key`
+and `gtin_key` say which offers of other countries are the same product (`abroad.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,6 +47,8 @@ COLUMNS = (
     "inclusion_probability",
     "suspect",
     "training_weight",
+    "product_key",
+    "gtin_key",
 )
 REPEATING = ["country", "shop_id", "brand", "shop_category", "category_id", "department", "feed", "split", "slice"]
 ROWS_PER_WRITE = 65_536
@@ -172,6 +174,8 @@ def _sample_table(state: State, draw: Draw, rows: Rows, texts: pa.Table) -> pa.T
         "inclusion_probability": pa.array(draw.probability[rows], pa.float64()),
         "suspect": pa.array(draw.suspect[rows], pa.bool_()),
         "training_weight": pa.array(draw.training_weight[rows], pa.float64()),
+        "product_key": pa.array(draw.product[rows], pa.uint64(), mask=draw.product[rows] == 0),
+        "gtin_key": pa.array(draw.gtin[rows], pa.uint64(), mask=draw.gtin[rows] == 0),
     }
     columns |= {name: texts[name] for name in texts.column_names}
     return pa.table({name: columns[name] for name in COLUMNS})

@@ -70,15 +70,34 @@ def key_offers(titles: pa.Array, product_ids: pa.Array, gtins: pa.Array) -> Text
     return TextKeys(product, gtin, title, group, signature)
 
 
+def key_titles(titles: pa.Array) -> U64:
+    """The `title` key of each offer, without the others."""
+    keys = np.empty(len(titles), dtype=np.uint64)
+    for first in range(0, len(titles), TITLES_AT_ONCE):
+        folded = fold_titles(titles.slice(first, TITLES_AT_ONCE))
+        keys[first : first + TITLES_AT_ONCE] = _hash_folded(folded)
+    return keys
+
+
 def _key_titles(titles: pa.Array) -> tuple[U64, U64, Signatures]:
     """Title, near-title key and signature of so few titles that all stays in the processor's cache."""
     folded = fold_titles(titles)
     signature = sign_titles(folded)
     near = mix(band_key(signature, 0, GROUP_VALUES) ^ TITLE_SALT)
-    blank = folded.lengths < 2
+    blank = _is_blank(folded)
     if blank.any():
         near[blank] = mix(hash_strings(titles.filter(pa.array(blank))) ^ TITLE_SALT)
-    return np.where(blank, np.uint64(0), mix(_hash_texts(folded) ^ TITLE_SALT)), near, signature
+    return _hash_folded(folded), near, signature
+
+
+def _hash_folded(folded: Texts) -> U64:
+    return np.where(_is_blank(folded), np.uint64(0), mix(_hash_texts(folded) ^ TITLE_SALT))
+
+
+def _is_blank(folded: Texts) -> npt.NDArray[np.bool_]:
+    """Whether nothing is left of a title."""
+    blank: npt.NDArray[np.bool_] = folded.lengths < 2
+    return blank
 
 
 def mix(values: U64) -> U64:

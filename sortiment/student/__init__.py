@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sortiment.student.classifier import StudentClassifier
     from sortiment.teacher import CategoryNames
 
-CODE_VERSION = "10"
+CODE_VERSION = "11"
 OF_THIS_RUN = ("seconds", "offers_per_s", "resumed_epochs")
 
 __all__ = [
@@ -38,10 +38,12 @@ class StudentReport:
     Validation figures are on the labelled offers of the validation split, None where there are none: accuracy and
     macro_f1 against the shops' labels (which may be wrong), teacher_agreement against the teacher's best class,
     calibration errors before and after calibration (`temperature` by country, `entropy_slope`). names: of categories,
-    transfer_titles: made up and answered by the teacher, both learned beside the offers. overruled_labels: training
-    labels that the teacher's opinion outweighed. losses: mean loss of each epoch. epoch_macro_f1: of each epoch, and
-    best_epoch: the one (from 1) whose weights were kept, only with `student.patience`; stopped_after: epochs, where
-    these were fewer than planned. grown: the head got more outputs than the earlier student had, so its shape changed.
+    transfer_titles: made up and answered by the teacher, both learned beside the offers. left_out_offers: training
+    offers that repeat a held-out offer of another country, not learned; kept_repeats: that do too, and are
+    (`sampling/abroad.py`). overruled_labels: training labels that the teacher's opinion outweighed. losses: mean loss
+    of each epoch. epoch_macro_f1: of each epoch, and best_epoch: the one (from 1) whose weights were kept, only with
+    `student.patience`; stopped_after: epochs, where these were fewer than planned. grown: the head got more outputs
+    than the earlier student had, so its shape changed.
     max_tokens: how far a text is read when the student answers.
     encoder_mb, trimmed_encoder_mb: the encoder's weights before and after its vocabulary was trimmed, on disk as in
     memory. changed_titles: share of held-out titles that trimming gives other pieces, changed_titles_cosine: mean
@@ -52,6 +54,8 @@ class StudentReport:
     names: int
     transfer_titles: int
     labelled_offers: int
+    left_out_offers: int
+    kept_repeats: int
     overruled_labels: int
     classes: int
     new_classes: int

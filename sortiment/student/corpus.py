@@ -6,7 +6,7 @@ a drift only the drifted partition is labelled again) meet in the student's own 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from sortiment.encoders import offer_texts
 from sortiment.errors import TrainingError
-from sortiment.teacher import SOFT_LABELS_FILE, TRANSFER_FILE
+from sortiment.sampling import find_repeats_abroad
+from sortiment.teacher import SOFT_LABELS_FILE, SOURCES, TRANSFER_FILE
 
 if TYPE_CHECKING:
     from sortiment.teacher.names import NameTexts
@@ -32,6 +33,7 @@ SPLITS = ("train", "validation", "test")
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
+U64 = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Corpus:
     top_index, top_probability: (offers, k), the teacher's best classes in the student's order, -1 and 0 as padding.
     rest: the teacher's probability for all other classes that it knows.
     known: (classes,), whether any teacher of these soft labels knows the class.
+    left_out: by partition, the keys of training offers that are no rows here, since they repeat a held-out offer of
+    another country; kept_repeats: those that are rows all the same (`sampling/abroad.py`).
     """
 
     classes: tuple[str, ...]
@@ -60,9 +64,16 @@ class Corpus:
     top_probability: Floats
     rest: Floats
     known: Bools
+    left_out: Mapping[str, U64] = field(default_factory=dict, repr=False)
+    kept_repeats: int = 0
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def left_out_offers(self) -> int:
+        """How many training offers are left out."""
+        return sum(map(len, self.left_out.values()))
 
     @property
     def is_name(self) -> Bools:
@@ -109,12 +120,12 @@ def add_names(corpus: Corpus, names: "NameTexts | None") -> Corpus:
 
 
 def add_transfer_titles(corpus: Corpus, soft_labels: Mapping[str, Path]) -> Corpus:
-    """The corpus and behind it the titles that the teacher was asked about besides. Raises TrainingError where a
-    partition's soft labels come without them, which may be none."""
+    """The corpus and behind it the titles that the teacher was asked about besides, but for those made from an offer
+    that is left out. Raises TrainingError where a partition's soft labels come without them, which may be none."""
     position = {category: index for index, category in enumerate(corpus.classes)}
     texts, parts = [], []
     for place, key in enumerate(corpus.partitions):
-        made = pq.read_table(_file(soft_labels[key], TRANSFER_FILE))
+        made = _read_titles(key, soft_labels[key], corpus.left_out.get(key))
         count = made.num_rows
         texts += made["text"].to_pylist()
         parts.append(
@@ -129,6 +140,21 @@ def add_transfer_titles(corpus: Corpus, soft_labels: Mapping[str, Path]) -> Corp
             }
         )
     return _append(corpus, texts, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+def _read_titles(key: str, soft_labels: Path, left_out: U64 | None) -> pa.Table:
+    made = pq.read_table(_file(soft_labels, TRANSFER_FILE))
+    if not set(SOURCES) <= set(made.column_names):
+        raise TrainingError(
+            f"the soft labels of {key} do not say what their titles were made from",
+            value=", ".join(made.column_names),
+            allowed=", ".join(SOURCES),
+            fix=f"materialize teacher_soft_labels of {key} again: an earlier version wrote them",
+        )
+    if left_out is None or not len(left_out):
+        return made
+    sources = [np.isin(made[name].to_numpy(), left_out) for name in SOURCES]
+    return made.filter(pa.array(~np.logical_or(*sources)))
 
 
 def _append(corpus: Corpus, texts: list[str], rows: Mapping[str, npt.NDArray[np.generic]]) -> Corpus:
@@ -171,10 +197,22 @@ def read_corpus(
             fix="sample more departments, or label offers of a second category",
         )
     position = {category: index for index, category in enumerate(classes)}
+    repeats = find_repeats_abroad({key: _file(samples[key], SAMPLE_FILE) for key in keys})
     width = max((_largest_top(table) for table in labels.values()), default=0)
     countries = sorted({str(value) for table in offers.values() for value in table["country"].unique().to_pylist()})
     parts = [
-        _read_partition(key, index, offers[key], labels[key], own_classes[key], position, width, countries, inputs)
+        _read_partition(
+            key,
+            index,
+            offers[key],
+            labels[key],
+            repeats.left_out[key],
+            own_classes[key],
+            position,
+            width,
+            countries,
+            inputs,
+        )
         for index, key in enumerate(keys)
     ]
     if not sum(len(part["texts"]) for part in parts):
@@ -190,6 +228,8 @@ def read_corpus(
         countries=tuple(countries),
         texts=[text for part in parts for text in part["texts"]],
         known=np.array([category in known_ids for category in classes]),
+        left_out={key: offers[key]["offer_key"].to_numpy()[rows] for key, rows in repeats.left_out.items()},
+        kept_repeats=repeats.kept,
         **stacked,
     )
 
@@ -199,6 +239,7 @@ def _read_partition(
     index: int,
     offers: pa.Table,
     soft: pa.Table,
+    left_out: Bools,
     own_classes: list[str],
     position: Mapping[str, int],
     width: int,
@@ -213,6 +254,8 @@ def _read_partition(
             allowed="the same offer_key column in both",
             fix=f"materialize teacher_soft_labels of {key} again",
         )
+    offers, soft = (table.filter(pa.array(~left_out)) for table in (offers, soft))
+    count = offers.num_rows
     return {
         "texts": offer_texts({name: offers[name].to_pylist() for name in inputs}, inputs),
         "labels": np.array([position.get(value, NO_CLASS) for value in offers["category_id"].to_pylist()], np.int32),

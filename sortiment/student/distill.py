@@ -121,6 +121,8 @@ def run_distillation(
         names=int(corpus.is_name[rows].sum()),
         transfer_titles=int(corpus.made_up[rows].sum()),
         labelled_offers=int((corpus.labels[offers] != NO_CLASS).sum()),
+        left_out_offers=corpus.left_out_offers,
+        kept_repeats=corpus.kept_repeats,
         overruled_labels=int((targets.label_kept[offers] < 0.5).sum()),
         classes=len(corpus.classes),
         new_classes=len(corpus.classes) - len(earlier) if start_from else 0,

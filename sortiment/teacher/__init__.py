@@ -3,17 +3,18 @@
 Importing this is cheap: encoders, solvers and vectorizers are imported when they are first used.
 """
 
-from sortiment.teacher.labelling import SOFT_LABELS_FILE, TRANSFER_FILE, LabelReport, label_samples
+from sortiment.teacher.labelling import SOFT_LABELS_FILE, SOURCES, TRANSFER_FILE, LabelReport, label_samples
 from sortiment.teacher.names import CategoryNames, names_of
 from sortiment.teacher.report import TeacherReport
 from sortiment.teacher.teacher import Teacher, load_teacher
 from sortiment.teacher.training import train_teacher
 
-CODE_VERSION = "10"
+CODE_VERSION = "11"
 
 __all__ = [
     "CODE_VERSION",
     "SOFT_LABELS_FILE",
+    "SOURCES",
     "TRANSFER_FILE",
     "CategoryNames",
     "LabelReport",

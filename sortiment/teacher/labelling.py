@@ -36,7 +36,11 @@ ANSWER: list[tuple[str, pa.DataType]] = [
     ("rest_mass", pa.float32()),
 ]
 SCHEMA = pa.schema([("offer_key", pa.uint64()), *ANSWER])
-TRANSFER_SCHEMA = pa.schema([("text", pa.string()), ("country", pa.string()), *ANSWER])
+SOURCES = ("first_key", "second_key")
+"""The offers that a title was made from."""
+TRANSFER_SCHEMA = pa.schema(
+    [("text", pa.string()), ("country", pa.string()), *((name, pa.uint64()) for name in SOURCES), *ANSWER]
+)
 
 
 # each offer's best classes, their log probabilities, both [n, k], and the others' mass, [n]
@@ -177,7 +181,7 @@ def _answer_shard(
         return teacher.log_probabilities(some, silent, None if offer_scores is None else offer_scores[part])
 
     def of_titles(part: slice) -> Floats:
-        some = TransferTitles(titles.texts[part], titles.countries[part])
+        some = TransferTitles(titles.texts[part], titles.countries[part], titles.sources[part])
         return teacher.log_probabilities_of(some, silent, None if title_scores is None else title_scores[part])
 
     classes, top_k = len(teacher.classes), settings.label_top_k
@@ -243,21 +247,17 @@ def _embed_samples(teacher: Teacher, samples: list[Path], settings: TeacherSetti
     """Fill the feature cache, a bounded number of offers at a time."""
     if ENCODER not in teacher.experts or not samples:
         return
-    waiting: list[TransferTitles] = []
+    texts, countries = list[str](), list[str]()
     for sample in samples:
         for offers in _read_shards(teacher, sample, settings):
             made = _titles_of(teacher, offers, settings)
-            waiting.append(TransferTitles(offers.texts + made.texts, offers.countries + made.countries))
-            if sum(map(len, waiting)) >= EMBEDDED_TOGETHER:
-                _embed(teacher, waiting, progress)
-                waiting = []
-    if waiting:
-        _embed(teacher, waiting, progress)
-
-
-def _embed(teacher: Teacher, parts: list[TransferTitles], progress: Progress) -> None:
-    texts = [text for part in parts for text in part.texts]
-    teacher.embed(texts, [country for part in parts for country in part.countries], progress)
+            texts += offers.texts + made.texts
+            countries += offers.countries + made.countries
+            if len(texts) >= EMBEDDED_TOGETHER:
+                teacher.embed(texts, countries, progress)
+                texts, countries = [], []
+    if texts:
+        teacher.embed(texts, countries, progress)
 
 
 def _read_shards(teacher: Teacher, sample: Path, settings: TeacherSettings) -> Iterator[Offers]:
@@ -281,7 +281,9 @@ def top_classes(log_probabilities: Floats, top_k: int) -> Answers:
 
 def _transfer_table(shard: Shard) -> pa.Table:
     titles = shard.titles
-    first = [pa.array(titles.texts, pa.string()), pa.array(titles.countries, pa.string())]
+    sources = np.array(titles.sources, dtype=np.uint64).reshape(-1, len(SOURCES))
+    texts = [pa.array(titles.texts, pa.string()), pa.array(titles.countries, pa.string())]
+    first = [*texts, *(pa.array(column) for column in sources.T)]
     return _as_table(TRANSFER_SCHEMA, first, *shard.title_answers)
 
 

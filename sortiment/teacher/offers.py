@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from sortiment.encoders import offer_texts
 from sortiment.errors import TrainingError
+from sortiment.sampling import RepeatsAbroad
 
 SAMPLE_FILE = "sample.parquet"
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -43,10 +44,14 @@ class Offers:
         )
 
 
-def read_offers(samples: Mapping[str, Path], inputs: Sequence[str]) -> Offers:
-    """All partitions' offers, partitions in the order of their keys. `samples`: sample.parquet or its folder."""
+def read_offers(samples: Mapping[str, Path], inputs: Sequence[str], repeats: RepeatsAbroad) -> Offers:
+    """All partitions' offers but for the repeats that are left out, partitions in the order of their keys. `samples`:
+    sample.parquet or its folder."""
     columns = [*COLUMNS, *(name for name in inputs if name not in COLUMNS)]
-    tables = [pq.read_table(sample_file(samples[key]), columns=columns) for key in sorted(samples)]
+    tables = [
+        pq.read_table(sample_file(samples[key]), columns=columns).filter(pa.array(~repeats.left_out[key]))
+        for key in sorted(samples)
+    ]
     if not tables:
         raise TrainingError("there are no samples to train a teacher on", fix="materialize training_sample first")
     return offers_of(pa.concat_tables(tables, promote_options="permissive"), inputs)

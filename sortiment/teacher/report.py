@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sortiment.evaluation import calibration_error, score
+from sortiment.sampling import RepeatsAbroad
 from sortiment.settings import EvaluationSettings
 from sortiment.teacher.combining import Link
 from sortiment.teacher.offers import TEST, VALIDATION, Offers
@@ -35,7 +36,8 @@ class TeacherReport:
     each expert alone) to `{offers, accuracy, macro_f1, ...}`; offers of an untaught category count as wrong.
     calibration_error: of the teacher on the test offers. unlabelled_offers: read for how often classes occur.
     countries_without_labels: of those offers; they are answered for otherwise (`shares`). tuning: what of the encoder
-    was tuned, and its mean loss in each epoch; None where it stayed as it was.
+    was tuned, and its mean loss in each epoch; None where it stayed as it was. left_out_offers: training offers that
+    repeat a held-out offer of another country, not learned; kept_repeats: that do too, and are (`sampling/abroad.py`).
     """
 
     training_offers: int
@@ -50,6 +52,8 @@ class TeacherReport:
     calibration_error: float | None
     unlabelled_offers: int
     countries_without_labels: tuple[str, ...]
+    left_out_offers: int
+    kept_repeats: int
     tuning: dict[str, Any] | None = None
 
     def summary(self) -> dict[str, Any]:
@@ -74,6 +78,7 @@ def report_training(
     unlabelled_offers: int,
     countries_without_labels: Sequence[str],
     tuning: dict[str, Any] | None,
+    repeats: RepeatsAbroad,
 ) -> TeacherReport:
     """labels, judged: of the held-out offers. taught, training_weight: classes and weights of the others."""
     split_scores: dict[str, dict[str, dict[str, Any]]] = {}
@@ -104,5 +109,7 @@ def report_training(
         ),
         unlabelled_offers=unlabelled_offers,
         countries_without_labels=tuple(countries_without_labels),
+        left_out_offers=repeats.count,
+        kept_repeats=repeats.kept,
         tuning=tuning,
     )

@@ -2,7 +2,7 @@
 
 Where the settings ask for it, the encoder is tuned first. Each expert is fitted in closed form, the link that joins
 them on the validation offers; both splits that the experts did not see are scored. A category without training offers
-cannot be taught: it is left out, and reported.
+cannot be taught: it is left out, and reported; so are training offers that repeat another country's test.
 """
 
 import json
@@ -18,6 +18,7 @@ from sortiment.blobs import write_atomically
 from sortiment.encoders import EncoderFolder, FeatureCache, prompted
 from sortiment.errors import TrainingError
 from sortiment.progress import Progress, silent
+from sortiment.sampling import find_repeats_abroad
 from sortiment.settings import EncoderSettings, TeacherSettings
 from sortiment.teacher.combining import Link, lift_classes
 from sortiment.teacher.encoder_expert import split_offers
@@ -67,7 +68,8 @@ def train_teacher(
     test on: nothing that follows could be judged, so it is said before hours are spent on it; where categories are so
     many that the equations would not fit into memory; and what `tune_encoder` raises.
     """
-    offers = read_offers(samples, encoder_settings.inputs)
+    repeats = find_repeats_abroad(samples)
+    offers = read_offers(samples, encoder_settings.inputs, repeats)
     has_label = np.array([label is not None for label in offers.labels], bool)
     unlabelled = offers.take(np.flatnonzero(~has_label & (offers.split == TRAIN)))
     offers = offers.take(np.flatnonzero(has_label))
@@ -116,6 +118,7 @@ def train_teacher(
         len(unlabelled),
         sorted(lifts.of_country),
         None if tuned is None else tuned.facts,
+        repeats,
     )
     _save(out, experts, training, lifts, classes, report, encoder, encoder_settings, settings)
     return report

@@ -23,10 +23,12 @@ Words = list[str]
 
 @dataclass(frozen=True)
 class TransferTitles:
-    """texts: made up, each once. countries: of the offers that they were made from."""
+    """texts: made up, each once. countries: of the offers that they were made from; sources: these offers' keys, twice
+    the same where it was one."""
 
     texts: list[str]
     countries: list[str]
+    sources: list[tuple[int, int]]
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -48,22 +50,25 @@ def make_transfer_titles(
     for place, row in enumerate(rows):
         sisters[offers.labels[row]].append(place)
     chance = np.random.default_rng([seed, TRANSFER_STREAM])
-    made: dict[tuple[str, str], None] = {}
+    keys = offers.keys[rows].tolist()
+    made: dict[tuple[str, str], tuple[int, int]] = {}
     labels = [offers.labels[row] for row in rows]
     for place in draw_sources(weigh_sources(labels, balance), round(per_offer * len(rows)), most, chance):
         own = words[place]
         if not own:
             continue
-        kind = int(chance.integers(len(SINGLE) + 2))
+        kind, other = int(chance.integers(len(SINGLE) + 2)), place
         if kind < len(SINGLE):
             changed = SINGLE[kind](own, chance)
         else:
             pool = sisters[offers.labels[rows[place]]] if kind == len(SINGLE) else range(len(rows))
-            changed = _join(own, words[pool[int(chance.integers(len(pool)))]], chance)
-        made[" ".join(changed), offers.countries[rows[place]]] = None
+            other = pool[int(chance.integers(len(pool)))]
+            changed = _join(own, words[other], chance)
+        made.setdefault((" ".join(changed), offers.countries[rows[place]]), (keys[place], keys[other]))
     known = set(written)
     kept = [key for key in made if key[0] not in known]
-    return TransferTitles([text for text, _ in kept], [country for _, country in kept])
+    texts, countries = [text for text, _ in kept], [country for _, country in kept]
+    return TransferTitles(texts, countries, [made[key] for key in kept])
 
 
 def weigh_sources(labels: Sequence[str | None], balance: float) -> npt.NDArray[np.float64]:

@@ -118,12 +118,21 @@ def make_market(
     words: dict[str, list[str]] | None = None,
     countries: tuple[str, ...] = COUNTRIES,
 ) -> TinyMarket:
-    """Artifact folders of a market whose teacher is right on what it knows, and gives 5 % to other classes."""
+    """Artifact folders of a market whose teacher is right on what it knows, and gives 5 % to other classes. No title
+    is in two countries."""
     words = words or WORDS
     departments = departments or DEPARTMENTS
     classes = teacher_knows or sorted(WORDS)
     draw = np.random.default_rng(5)
     samples, soft_labels = {}, {}
+    elsewhere: dict[str, str] = {}
+
+    def write_title(name: str, country: str) -> str:
+        while True:
+            title = " ".join(draw.permutation([draw.choice(words[name]), *draw.choice(NOISE_WORDS, 2)]))
+            if elsewhere.setdefault(title, country) == country:
+                return title
+
     for country in countries:
         for department, members in [
             *departments.items(),
@@ -132,9 +141,7 @@ def make_market(
             key = f"{country}|{department}"
             count = unlabelled if department == "unlabelled" else per_category
             truth = [name for name in members for _ in range(count)]
-            titles = [
-                " ".join(draw.permutation([draw.choice(words[name]), *draw.choice(NOISE_WORDS, 2)])) for name in truth
-            ]
+            titles = [write_title(name, country) for name in truth]
             splits = (
                 ["train"] * len(truth)
                 if department == "unlabelled"
@@ -167,6 +174,8 @@ def write_sample(folder: Path, country: str, titles: list[str], labels: list[str
         "slice": empty,
         "inclusion_probability": np.ones(count),
         "suspect": np.zeros(count, bool),
+        "product_key": pa.nulls(count, pa.uint64()),
+        "gtin_key": pa.nulls(count, pa.uint64()),
     }
     pq.write_table(pa.table(table), folder / "sample.parquet")
     return folder

@@ -248,6 +248,20 @@ def test_without_vectors_the_class_scores_stand_alone(tiny_market: Any, tmp_path
     assert [classifier.classes[index] for index in classifier.classify(TITLES).index] == TRUTH
 
 
+def test_what_repeats_another_countrys_test_is_not_learned(workshop: Any, tmp_path: Path) -> None:
+    truth = ["tea", "coffee"] * 20
+    titles = {country: [f"{name} {country} {row}" for row, name in enumerate(truth)] for country in ("at", "de")}
+    splits = [("train", "train", "train", "validation", "test")[row % 5] for row in range(len(truth))]
+    titles["at"][0] = titles["de"][4]  # training here, test there
+    samples = {
+        f"{country}|food": workshop.sample(tmp_path / country, country.upper(), own, truth, splits)
+        for country, own in titles.items()
+    }
+    soft = {key: workshop.soft_labels(tmp_path / key, samples[key], truth, ["coffee", "tea"]) for key in samples}
+    report = distill_fast(samples, soft, ["coffee", "tea"], FastSettings(alignment=0.0), tmp_path / "out")
+    assert (report.offers, report.left_out_offers, report.kept_repeats) == (2 * 24 - 1, 1, 0)
+
+
 def test_beyond_the_most_weights_rare_words_lose_their_rows_and_are_spelled(tiny_market: Any, tmp_path: Path) -> None:
     report = _distill(tiny_market, tmp_path, most_weights=600 * (len(tiny_market.classes) + FastSettings().width))
     assert report.words + report.pairs + report.runs <= 600

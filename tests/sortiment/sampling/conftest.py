@@ -45,6 +45,7 @@ class Offer:
     product_id: str | None = None
     gtin: str | None = None
     withdrawn: bool = False
+    country: str = "DE"
 
     def row(self) -> dict[str, object]:
         labelled = self.category_id is not None
@@ -52,7 +53,6 @@ class Offer:
             **vars(self),
             "title": self.title or f"offer {self.offer_key:x} of {self.shop_id}",
             "department": self.department if labelled else None,
-            "country": "DE",
             "offer_id": str(self.offer_key),
             "price": 1.0,
             "feed": "test",

@@ -114,6 +114,7 @@ def test_samples_have_the_contract_s_columns_in_key_order(
     assert table.column_names == [
         *("offer_key", "country", "shop_id", "title", "brand", "description", "shop_category", "price", "category_id"),
         *("department", "feed", "split", "slice", "inclusion_probability", "suspect", "training_weight"),
+        *("product_key", "gtin_key"),
     ]
     keys = table["offer_key"].to_pylist()
     assert keys == sorted(keys)

@@ -20,6 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from sortiment.errors import TrainingError
 from sortiment.settings import StudentSettings
 from sortiment.student import StudentReport, epochs_for, load_classifier
+from sortiment.student.corpus import add_transfer_titles, read_corpus
 from sortiment.student.tokens import LEAST_READ
 from sortiment.teacher.labelling import TRANSFER_SCHEMA
 from tests.sortiment.student.distilling import distill, hashes_of, market_of
@@ -80,7 +81,8 @@ def test_made_up_titles_teach_what_no_offer_says_and_count_as_no_offer(
     texts = [f"{word} {noise}" for word in ("cactus", "ficus") for noise in ("red", "new", "set", "pro", "xl", "mini")]
     lamps = [classes.index("lamps")] * len(texts)
     answers = {"top_index": [[best] for best in lamps], "top_logit": [[-0.05]] * len(texts)}
-    columns = {"text": texts, "country": ["DE"] * len(texts), **answers, "rest_mass": [1 - np.exp(-0.05)] * len(texts)}
+    own = {"text": texts, "country": ["DE"] * len(texts), "first_key": [1] * len(texts), "second_key": [2] * len(texts)}
+    columns = {**own, **answers, "rest_mass": [1 - np.exp(-0.05)] * len(texts)}
     made = pa.table(columns, schema=TRANSFER_SCHEMA)
     pq.write_table(made, soft["DE|home"] / "transfer_labels.parquet")
     market = market_of(tiny_market.samples, soft, classes)
@@ -91,12 +93,42 @@ def test_made_up_titles_teach_what_no_offer_says_and_count_as_no_offer(
     assert [classes[best] for best in found.index] == ["lamps", "lamps"]
 
 
+def test_what_repeats_another_countrys_test_is_not_learned_nor_what_was_made_of_it(
+    tiny_encoder: Path, quick_settings: StudentSettings, workshop: Any, tmp_path: Path
+) -> None:
+    truth = ["tea", "coffee"] * 20
+    titles = {country: [f"{name} {country} {row}" for row, name in enumerate(truth)] for country in ("at", "de")}
+    splits = [("train", "train", "train", "validation", "test")[row % 5] for row in range(len(truth))]
+    titles["at"][0], titles["at"][1] = titles["de"][4].upper(), titles["de"][3]  # training here, held out there
+    samples, soft = {}, {}
+    for country, own in titles.items():
+        key = f"{country.upper()}|food"
+        samples[key] = workshop.sample(tmp_path / "sample" / country, country.upper(), own, truth, splits)
+        soft[key] = workshop.soft_labels(tmp_path / "soft" / country, samples[key], truth, ["coffee", "tea"])
+    made = {"text": ["tea one", "tea two", "tea three"], "country": ["AT"] * 3, "rest_mass": [0.0] * 3}
+    made |= {"first_key": [0, 2, 2], "second_key": [5, 1, 5], "top_index": [[1]] * 3, "top_logit": [[0.0]] * 3}
+    pq.write_table(pa.table(made, schema=TRANSFER_SCHEMA), soft["AT|food"] / "transfer_labels.parquet")
+    market = market_of(samples, soft, ["coffee", "tea"])
+    corpus = add_transfer_titles(read_corpus(samples, soft, market.classes, ["title"]), soft)
+    train = [corpus.texts[row] for row in corpus.rows("train")]
+    assert not {titles["at"][0], titles["at"][1], "tea one", "tea two"} & set(train)
+    assert {titles["at"][2], titles["de"][0], "tea three"} < set(train)
+    assert len(corpus.rows("test")) == 16
+    report = distill(market, tiny_encoder, quick_settings, tmp_path / "out")
+    assert (report.offers, report.left_out_offers, report.kept_repeats) == (2 * 24 - 2, 2, 0)
+    assert report.transfer_titles == 1
+
+
 def test_soft_labels_of_an_earlier_version_are_refused(
     tiny_market: Any, tiny_encoder: Path, quick_settings: StudentSettings, tmp_path: Path
 ) -> None:
     soft = {key: shutil.copytree(folder, tmp_path / "soft" / key) for key, folder in tiny_market.soft_labels.items()}
-    (soft["DE|home"] / "transfer_labels.parquet").unlink()
+    file = soft["DE|home"] / "transfer_labels.parquet"
+    pq.write_table(TRANSFER_SCHEMA.empty_table().drop_columns(["first_key", "second_key"]), file)
     market = market_of(tiny_market.samples, soft, tiny_market.classes)
+    with pytest.raises(TrainingError, match=r"what their titles were made from.*materialize teacher_soft_labels"):
+        distill(market, tiny_encoder, quick_settings, tmp_path / "out")
+    file.unlink()
     with pytest.raises(TrainingError, match=r"transfer_labels\.parquet is missing.*materialize the artifact again"):
         distill(market, tiny_encoder, quick_settings, tmp_path / "out")
 

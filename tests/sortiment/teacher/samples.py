@@ -21,6 +21,8 @@ def write_sample(folder: Path, country: str, rows: list[Row], first_key: int) ->
             "category_id": pa.array([label for _, label, _ in rows], pa.string()),
             "split": [split for _, _, split in rows],
             "training_weight": np.ones(len(rows)),
+            "product_key": pa.nulls(len(rows), pa.uint64()),
+            "gtin_key": pa.nulls(len(rows), pa.uint64()),
         }
     )
     pq.write_table(table, folder / "sample.parquet")

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -39,7 +40,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         rows: list[tuple[str, str | None, str]] = []
         for label, words in WORDS.items():
             for number in range(60):
-                title = " ".join(draw.permutation([draw.choice(words.split()), *draw.choice(["red", "new", "set"], 2)]))
+                own = [draw.choice(words.split()), *draw.choice(["red", "new", "set"], 2)]
+                title = " ".join([*draw.permutation(own), country.lower()])
                 wrong = number == 0  # a training offer with the next category's label
                 shown = list(WORDS)[(list(WORDS).index(label) + 1) % 4] if wrong else label
                 rows.append((title, shown, ("train", "train", "train", "validation", "test")[number % 5]))
@@ -73,6 +75,23 @@ def test_categories_with_training_offers_are_taught_and_the_others_are_named(rep
     assert report.classes == 5
     assert report.untaught == (TEST_ONLY,)
     assert report.single_offer_classes == 1
+
+
+def test_a_training_offer_that_repeats_another_countrys_test_is_not_learned(
+    samples: dict[str, Path], encoder: EncoderFolder, home: Path, tmp_path: Path
+) -> None:
+    held_out = pq.read_table(samples["DE|all"] / "sample.parquet").filter(pc.field("split") == "test")
+    title, label = held_out["title"][0].as_py(), held_out["category_id"][0].as_py()
+    rows: list[tuple[str, str | None, str]] = [(title.upper(), label, "train"), ("tea from here", label, "train")]
+    lent = samples | {
+        "AT|all": write_sample(tmp_path / "all", "AT", rows, 200_000),
+        "AT|unlabelled": write_sample(tmp_path / "none", "AT", [(title, None, "train")], 300_000),
+    }
+    report = train_teacher(lent, encoder, FP32, SETTINGS, tmp_path / "teacher", home / "features")
+    assert (report.left_out_offers, report.kept_repeats) == (2, 0)
+    teacher = load_teacher(tmp_path / "teacher", encoder, FP32, home / "features")
+    assert teacher.training.find(np.array([200_000, 200_001], np.uint64))[0].tolist() == [1]
+    assert report.unlabelled_offers == 4
 
 
 def test_both_held_out_splits_are_scored(report: TeacherReport) -> None:
@@ -129,7 +148,7 @@ def test_made_up_titles_get_the_answer_that_the_teacher_gives_such_a_title(
         assert {word for text in texts for word in text.split()} <= {word for text in train for word in text.split()}
         assert not set(texts) & set(train)
         if made.num_rows:
-            asked = teacher.log_probabilities_of(TransferTitles(texts, made["country"].to_pylist()), silent)
+            asked = teacher.log_probabilities_of(TransferTitles(texts, made["country"].to_pylist(), []), silent)
             logits = np.array(made["top_logit"].to_pylist())
             np.testing.assert_allclose(logits, -np.sort(-asked, 1)[:, :3], atol=1e-3)
             found = np.take_along_axis(asked, np.array(made["top_index"].to_pylist()), 1)

@@ -41,6 +41,14 @@ def test_titles_are_made_of_training_offers_words_and_are_nobodys() -> None:
     assert {"GB", "DE"} == set(made.countries)
 
 
+def test_a_title_names_the_offers_that_it_was_made_from() -> None:
+    made = make_transfer_titles(offers(), per_offer=20, seed=0)
+    assert len(made.sources) == len(made)
+    for text, (first, second) in zip(made.texts, made.sources, strict=True):
+        assert set(text.split()) <= set(f"{TRAINED[first][0]} {TRAINED[second][0]}".split())
+    assert any(first != second for first, second in made.sources)
+
+
 def test_a_title_may_hold_words_of_two_offers_and_its_words_may_stand_in_another_order() -> None:
     made = [text.split() for text in make_transfer_titles(offers(), per_offer=100, seed=0).texts]
     assert any({"brass", "desk"} & set(words) and "reading" in words for words in made)
