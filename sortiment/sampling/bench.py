@@ -26,8 +26,12 @@ from sortiment.sampling.bench_offers import BenchMarket, write_parts
 from sortiment.sampling.parts import run_in_order
 from sortiment.settings import SamplingSettings
 
-BYTES_PER_ROW = 100
-"""Of a generated part on disk, about; used to refuse what will not fit."""
+OFFER_BYTES = 86
+"""Of a generated offer on disk, in its part and the part's index; measured at 3 and at 100 million rows."""
+WORK_BYTES = 40
+"""Of an offer, for what the measurements write: indexes written anew, states and samples."""
+WORK_ROOM = 2**30
+"""Besides, for the windows' spill, which stops at half of what is free."""
 ROWS_THAT_FIT = 3_000_000
 """Up to so many rows pandas and polars are asked too."""
 REFERENCE_ROWS = 4_500_000_000
@@ -132,17 +136,19 @@ def run_bench(
 
     now: when it is run. parts: files; by default one per million rows. memory_mb: DuckDB's limit for the window
     functions, which may spill to disk. window_timeout_s: when to stop one; by default after 20 times what the sample
-    took. folder: where the offers go; by default the system's temporary folder. keep: a folder where the generated
-    offers stay, and are found again by the next run that asks for the same.
-    Raises SamplingError where the disk is too small or a measurement fails.
+    took. folder: where all is written, by default the system's temporary folder. keep: a folder where the generated
+    offers go instead and stay; the next run that asks for the same finds them.
+    Raises SamplingError where a disk is too small or a measurement fails.
     """
     knobs = settings or SamplingSettings(seed=seed)
     files = parts or max(1, rows // 1_000_000)
     base = folder or Path(tempfile.gettempdir())
-    _check_disk(base, rows)
+    market = BenchMarket(categories, zipf, shops_per_part, seed)
+    kept = keep is not None and _find_generated(keep, market, rows, files) is not None
+    new = {} if kept else {keep or base: int(rows * (1 + 2 * INCREMENT_SHARE) * OFFER_BYTES)}
+    _refuse_full_disks(rows, new, {base: rows * WORK_BYTES + WORK_ROOM})
     with tempfile.TemporaryDirectory(prefix="sortiment-bench-", dir=base) as temporary:
         work = Path(temporary)
-        market = BenchMarket(categories, zipf, shops_per_part, seed)
         made = _generate(work if keep is None else keep, market, rows, files, threads, progress)
         common = {
             "threads": threads,
@@ -184,14 +190,27 @@ class _Generated:
     known_shops: str
 
 
+def _asked(market: BenchMarket, rows: int, files: int) -> dict[str, Any]:
+    return {"market": vars(market), "rows": rows, "files": files, "layout": LAYOUT_VERSION}
+
+
+def _find_generated(work: Path, market: BenchMarket, rows: int, files: int) -> dict[str, Any] | None:
+    """What a folder that holds just these offers says of them."""
+    made = work / KEPT_FILE
+    if not made.is_file():
+        return None
+    content: dict[str, Any] = json.loads(made.read_text(encoding="utf-8"))
+    return content if content["asked"] == _asked(market, rows, files) else None
+
+
 def _generate(work: Path, market: BenchMarket, rows: int, files: int, threads: int, progress: Progress) -> _Generated:
     """Write the offers, or find them: a folder that holds them says, last of all, what was asked for.
 
     Indexes that an earlier loader wrote are written anew.
     """
-    asked = {"market": vars(market), "rows": rows, "files": files, "layout": LAYOUT_VERSION}
     made = work / KEPT_FILE
-    if made.is_file() and (content := json.loads(made.read_text(encoding="utf-8")))["asked"] == asked:
+    content = _find_generated(work, market, rows, files)
+    if content is not None:
         found = _Generated(
             [str(work / "parts" / name) for name in content["parts"]],
             *(str(work / content[name]) for name in ("new_shops", "known_shops")),
@@ -214,7 +233,12 @@ def _generate(work: Path, market: BenchMarket, rows: int, files: int, threads: i
     )
     generated = _Generated(parts, next(own).uri, next(spread).uri)
     names = {"new_shops": Path(generated.new_shops).name, "known_shops": Path(generated.known_shops).name}
-    content = {"asked": asked, "loader": LOADER_VERSION, "parts": [Path(part).name for part in parts], **names}
+    content = {
+        "asked": _asked(market, rows, files),
+        "loader": LOADER_VERSION,
+        "parts": [Path(part).name for part in parts],
+        **names,
+    }
     write_atomically(made, json.dumps(content).encode())
     return generated
 
@@ -365,17 +389,30 @@ def _measure(task: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
     return found
 
 
-def _check_disk(folder: Path, rows: int) -> None:
-    """Parts, two ledgers and the spill of a window function must fit."""
-    needed = rows * (BYTES_PER_ROW + 40) + 2**30
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise SamplingError(
-            "the disk is too small for so many offers",
-            value=f"{free / 2**30:.0f} GiB free in {folder}",
-            allowed=f"at least {needed / 2**30:.0f} GiB for {rows:,} offers",
-            fix="pass fewer --rows, or --folder on a larger disk",
-        )
+def _refuse_full_disks(rows: int, offers: Mapping[Path, int], work: Mapping[Path, int]) -> None:
+    """offers, work: bytes that will be written into a folder, which need not exist yet; folders may share a disk."""
+    wanted: dict[int, int] = {}
+    for folder, size in (*offers.items(), *work.items()):
+        wanted[_disk_of(folder)] = wanted.get(_disk_of(folder), 0) + size
+    for folder in (*offers, *work):
+        free, needed = shutil.disk_usage(_existing(folder)).free, wanted[_disk_of(folder)]
+        if free < needed:
+            raise SamplingError(
+                "the disk is too small for so many offers",
+                value=f"{free / 2**30:,.1f} GiB free in {folder}",
+                allowed=f"at least {needed / 2**30:,.1f} GiB there for {rows:,} offers: {OFFER_BYTES} bytes each "
+                f"where they are generated, {WORK_BYTES} and a GiB for what the measurements write",
+                fix="pass fewer --rows, --keep on a larger disk for the offers, or --folder for the rest",
+            )
+
+
+def _disk_of(folder: Path) -> int:
+    return _existing(folder).stat().st_dev
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
 def _machine() -> dict[str, Any]:

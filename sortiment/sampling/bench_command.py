@@ -11,13 +11,15 @@ from rich.table import Table
 from sortiment.errors import SettingsError
 from sortiment.markdown import write_figures
 from sortiment.progress import LogProgress
-from sortiment.sampling.bench import INCREMENT_SHARE, BenchResult, run_bench
+from sortiment.sampling.bench import INCREMENT_SHARE, OFFER_BYTES, BenchResult, run_bench
 from sortiment.sampling.bench_figures import format_figures
 from sortiment.settings import SamplingSettings
 
 
 def sampling(
-    rows: Annotated[float, typer.Option(help="Offers to generate, such as 1e6; about 80 bytes of disk each.")] = 1e6,
+    rows: Annotated[
+        float, typer.Option(help=f"Offers to generate, such as 1e6; about {OFFER_BYTES} bytes of disk each.")
+    ] = 1e6,
     zipf: Annotated[float, typer.Option(min=0.0, max=3.0, help="Exponent of the category sizes.")] = 1.0,
     categories: Annotated[int, typer.Option(min=1, max=1_000_000, help="Categories of the market.")] = 3_000,
     per_category: Annotated[int, typer.Option(min=1, help="Offers asked of a category.")] = 200,
@@ -26,7 +28,9 @@ def sampling(
     memory_mb: Annotated[int, typer.Option(min=64, help="DuckDB's memory limit for the window functions.")] = 1_000,
     window: Annotated[bool, typer.Option(help="Run the window functions too; the slowest part.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of the offers and of the draw.")] = 0,
-    folder: Annotated[Path | None, typer.Option(help="Where the offers go; default the temporary folder.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where all is written, but for what --keep keeps; default the temporary folder.")
+    ] = None,
     keep: Annotated[
         Path | None, typer.Option(help="Keep the generated offers in this folder, and find them there again.")
     ] = None,

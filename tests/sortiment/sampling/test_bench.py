@@ -13,7 +13,7 @@ from sortiment.errors import SamplingError
 from sortiment.feeds.offer_index import rows_address
 from sortiment.progress import silent
 from sortiment.sampling import build_state
-from sortiment.sampling.bench import KEPT_FILE, LOADER_VERSION, _generate, run_bench
+from sortiment.sampling.bench import KEPT_FILE, LAYOUT_VERSION, LOADER_VERSION, _generate, run_bench
 from sortiment.sampling.bench_command import sampling
 from sortiment.sampling.bench_offers import BenchMarket, write_parts
 from sortiment.sampling.bench_tasks import WINDOW_FILE, window_same_offers
@@ -98,3 +98,25 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path
     with pytest.raises(SamplingError, match="disk is too small"):
         run_bench(10**13, now=datetime(2026, 1, 1, tzinfo=UTC), folder=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_disk_that_is_looked_at_is_the_one_that_is_written_to(tmp_path: Path) -> None:
+    keep, now, rows = tmp_path / "keep" / "here", datetime(2026, 1, 1, tzinfo=UTC), 10**10
+    memory = Path("/dev/shm")  # noqa: S108
+    other = memory if memory.is_dir() and memory.stat().st_dev != tmp_path.stat().st_dev else None
+
+    def needed(**folders: Path) -> str:
+        with pytest.raises(SamplingError, match="disk is too small") as caught:
+            run_bench(rows, now=now, **folders)
+        return f"{caught.value.value} {caught.value.allowed}"
+
+    assert f"{rows * (1.02 * 86 + 40) / 2**30 + 1:,.1f} GiB" in needed(folder=tmp_path)
+    assert f"{rows * (1.02 * 86 + 40) / 2**30 + 1:,.1f} GiB" in needed(folder=tmp_path, keep=keep)
+    if other is not None:
+        found = needed(folder=other, keep=keep)
+        assert f"in {keep}" in found and f"{rows * 1.02 * 86 / 2**30:,.1f} GiB" in found
+    keep.mkdir(parents=True)
+    asked = {"market": vars(BenchMarket(3_000, 1.0, 50, 0)), "rows": rows, "files": 10_000, "layout": LAYOUT_VERSION}
+    (keep / KEPT_FILE).write_text(json.dumps({"asked": asked}))
+    found = needed(folder=tmp_path, keep=keep)
+    assert f"in {tmp_path} " in found and f"{rows * 40 / 2**30 + 1:,.1f} GiB" in found
