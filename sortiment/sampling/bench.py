@@ -27,11 +27,11 @@ from sortiment.sampling.parts import run_in_order
 from sortiment.settings import SamplingSettings
 
 OFFER_BYTES = 86
-"""Of a generated offer on disk, in its part and the part's index; measured at 3 and at 100 million rows."""
-WORK_BYTES = 40
-"""Of an offer, for what the measurements write: indexes written anew, states and samples."""
+"""Of a generated offer on disk, in its part and the part's index; measured."""
+WORK_BYTES = 20
+"""Of an offer, for the indexes that are written anew to be timed."""
 WORK_ROOM = 2**30
-"""Besides, for the windows' spill, which stops at half of what is free."""
+"""For states and samples. The windows' spill stops at half of what is free."""
 ROWS_THAT_FIT = 3_000_000
 """Up to so many rows pandas and polars are asked too."""
 REFERENCE_ROWS = 4_500_000_000
@@ -401,7 +401,7 @@ def _refuse_full_disks(rows: int, offers: Mapping[Path, int], work: Mapping[Path
                 "the disk is too small for so many offers",
                 value=f"{free / 2**30:,.1f} GiB free in {folder}",
                 allowed=f"at least {needed / 2**30:,.1f} GiB there for {rows:,} offers: {OFFER_BYTES} bytes each "
-                f"where they are generated, {WORK_BYTES} and a GiB for what the measurements write",
+                f"where they are generated, {WORK_BYTES} and a GiB where they are measured",
                 fix="pass fewer --rows, --keep on a larger disk for the offers, or --folder for the rest",
             )
 

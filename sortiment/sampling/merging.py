@@ -39,7 +39,14 @@ from sortiment.sampling.ledger import (
 from sortiment.sampling.membership import is_among
 from sortiment.sampling.order import HIGHEST_RANK, Keys, rank_keys
 from sortiment.sampling.parts import Addresses
-from sortiment.sampling.payload import SegmentWriter, fetch_offers, read_text_keys, read_texts, too_many
+from sortiment.sampling.payload import (
+    SegmentWriter,
+    entries_at_once,
+    fetch_offers,
+    read_text_keys,
+    read_texts,
+    too_many,
+)
 from sortiment.sampling.reserve import Entries, empty_entries, merge_entries
 from sortiment.sampling.row_files import PartRows, RowReader
 from sortiment.sampling.state import State, write_state
@@ -98,8 +105,11 @@ def combine(
     )
     with SegmentWriter(folder, "texts-0.parquet") as writer:
         if too_many(state.segments, state.reserve):
-            texts = read_texts(state.segments, state.reserve, threads=threads)
-            writer.append(state.reserve, read_text_keys(state.segments, state.reserve), texts)
+            at_once = entries_at_once(state.segments, state.reserve)
+            for first in range(0, len(state.reserve), at_once):
+                some = state.reserve.at(np.arange(first, min(first + at_once, len(state.reserve))))
+                texts = read_texts(state.segments, some, threads=threads)
+                writer.append(some, read_text_keys(state.segments, some), texts)
             state = replace(state, reserve=empty_entries(), segments=())
         if counted_only:
             new = state.ledger.parts[len(ledger.parts) :]

@@ -46,6 +46,8 @@ REPEATING = ["country", "brand", "shop_category", "feed"]
 ROWS_PER_GROUP = 32_768
 KEYS_AT_ONCE = 8_192
 SEGMENTS_KEPT = 32
+TEXT_BYTES_AT_ONCE = 2**28
+"""So much text of a country is in memory at once, about."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +140,16 @@ def fetch_offers(
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts as they lie in their segments, repeating ones by number, and the row of each entry among them."""
+    """Texts as they lie in their segments, repeating ones by number, and the row of each entry among them.
+
+    Columns are 64-bit strings, since those of many offers may be longer than 2 GiB.
+    """
 
     table: pa.Table
     rows: Positions
 
     def at(self, entries: slice | Positions) -> pa.Table:
-        """The texts of these entries, in the entries' order."""
+        """The texts of these entries, so few that they are shorter than 2 GiB, in the entries' order."""
         taken = self.table.take(pa.array(self.rows[entries]))
         return taken.cast(pa.schema([SCHEMA.field(name) for name in taken.column_names]))
 
@@ -152,8 +157,8 @@ class Texts:
 def open_texts(segments: Sequence[Segment], entries: Entries, columns: Sequence[str] = (), threads: int = 2) -> Texts:
     """The texts of the entries; of all columns by default. Opens only row groups that hold one."""
     names = list(columns or SCHEMA.names)
-    numbered = {name: pa.dictionary(pa.int32(), pa.string()) for name in REPEATING}
-    tables = [pa.schema([(name, numbered.get(name, SCHEMA.field(name).type)) for name in names]).empty_table()]
+    held = pa.schema([(name, _held_type(name)) for name in names])
+    tables = [held.empty_table()]
     rows, first = np.zeros(len(entries), dtype=np.int64), 0
     for index, segment in enumerate(segments):
         mine = np.flatnonzero(entries.segment == index)
@@ -161,10 +166,28 @@ def open_texts(segments: Sequence[Segment], entries: Entries, columns: Sequence[
             mine = mine[np.argsort(entries.row[mine])]
             for count, (table, place) in zip(*_read_segment(segment, entries.row[mine], names, threads), strict=True):
                 here, mine = mine[:count], mine[count:]
-                tables.append(table)
+                tables.append(table.cast(held))
                 rows[here] = place + first
                 first += table.num_rows
     return Texts(_combine(tables), rows)
+
+
+def _held_type(name: str) -> pa.DataType:
+    if name in REPEATING:
+        return pa.dictionary(pa.int32(), pa.string())
+    kind = SCHEMA.field(name).type
+    return pa.large_string() if kind == pa.string() else kind
+
+
+def entries_at_once(segments: Sequence[Segment], entries: Entries, text_bytes: int = TEXT_BYTES_AT_ONCE) -> int:
+    """How many of the entries' texts fit into so many bytes, at the mean length of their segments' texts."""
+    total = 0.0
+    for segment, count in zip(segments, np.bincount(entries.segment, minlength=len(segments)).tolist(), strict=True):
+        if count:
+            metadata = pq.read_metadata(segment.folder / segment.file)
+            size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+            total += size / max(metadata.num_rows, 1) * count
+    return max(1, int(text_bytes / max(total, 1.0) * len(entries)))
 
 
 def _combine(tables: list[pa.Table]) -> pa.Table:

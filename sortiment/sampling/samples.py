@@ -4,9 +4,11 @@
 and `gtin_key` say which offers of other countries are the same product (`abroad.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from sortiment.progress import Progress, silent
 from sortiment.sampling.drawing import Draw, plan_draw, take_rows
 from sortiment.sampling.ledger import UNLABELLED
 from sortiment.sampling.parts import S3Options, run_in_order
-from sortiment.sampling.payload import Segment, Texts, open_texts
+from sortiment.sampling.payload import TEXT_BYTES_AT_ONCE, Segment, Texts, entries_at_once, open_texts
 from sortiment.sampling.policy import SLICES
 from sortiment.sampling.reserve import Entries
 from sortiment.sampling.splits import SPLITS, TRAIN
@@ -93,6 +95,7 @@ def draw_sample(
     before: Path | None = None,
     keep: Path | None = None,
     s3: S3Options | None = None,
+    text_bytes: int = TEXT_BYTES_AT_ONCE,
     threads: int = 2,
     progress: Progress = silent,
 ) -> SampleReport:
@@ -102,47 +105,112 @@ def draw_sample(
     file. fresh: the state of the last parts, whose offers are drawn with more weight (`fresh.py`); s3: how those parts
     are read. before: verdicts that an earlier draw kept, which make this one faster (`verdicts.py`); keep: a folder for
     those of this one. The bytes depend neither on them nor on which other departments are asked for.
+    text_bytes: how much text is held at once, about; what is more is read in several goes, with the same bytes.
     Raises SamplingError where the country has no offer or the state was kept for other settings.
     """
     codes = {department: np.flatnonzero([name == department for name in state.departments]) for department in out}
     wanted = np.zeros(len(state.category_ids), dtype=np.bool_)
     wanted[np.concatenate([np.empty(0, dtype=np.int64), *codes.values()])] = True
 
-    def open_wanted(entries: Entries, segments: Sequence[Segment]) -> tuple[Entries, Texts]:
+    def open_wanted(entries: Entries, segments: Sequence[Segment]) -> tuple[Entries, Texts] | None:
         entries = entries.at(np.flatnonzero(wanted[entries.categories]))
+        if entries_at_once(segments, entries, text_bytes) < len(entries):
+            return None
         return entries, open_texts(segments, entries, threads=1)
 
     with ThreadPoolExecutor(1) as pool:
-        # most row groups of the reserve's texts hold a drawn offer: they are read at once
+        # most row groups of the reserve's texts hold a drawn offer: where there is room for all, they are read at once
         early = pool.submit(open_wanted, state.reserve, state.segments) if fresh is None else None
         taken = take_rows(state, settings, fresh, s3)
         opening = early or pool.submit(open_wanted, taken.entries, taken.segments)
         draw = plan_draw(state, settings, threads, taken=taken, before=before)
         found, similarity = draw.split.verdicts, settings.near_duplicate_similarity
         keeping = None if keep is None else pool.submit(write_verdicts, found, similarity, keep)
-        opened, texts = opening.result()
-        place = _places(taken.segments, opened, taken.entries)
         drawn = _rows_by_department(taken.entries.categories, list(codes.values()), len(state.category_ids))
         inside = dict(zip(out, drawn, strict=True))
-
-        def write(department: str) -> SliceReport:
-            out[department].mkdir(parents=True, exist_ok=True)
-            rows = inside[department][draw.kept[inside[department]]]
-            _write(_sample_table(state, draw, rows, texts.at(place[rows])), out[department] / SAMPLE_FILE)
-            return _report(state, draw, department, codes[department], inside[department], rows)
-
-        reports = {}
-        with progress("write samples", total=len(out), unit="departments") as step:
-            for report in run_in_order(write, out, threads):
-                reports[report.department] = report
-                step.advance(note=report.department)
+        rows = {department: mine[draw.kept[mine]] for department, mine in inside.items()}
+        opened, most = opening.result(), sum(map(len, rows.values()))
+        texts = None
+        if opened is None:
+            most = entries_at_once(draw.segments, draw.entries, text_bytes)
+        else:
+            texts = _DrawnTexts(opened[1], _places(draw.segments, opened[0], draw.entries))
+        _write_departments(state, draw, rows, out, texts, most, threads, progress)
         if keeping is not None:
             keeping.result()
+    reports = {
+        department: _report(state, draw, department, codes[department], inside[department], rows[department])
+        for department in out
+    }
     return SampleReport(reports, draw.split.lent, draw.split.moved)
 
 
+@dataclass(frozen=True)
+class _DrawnTexts:
+    """Texts, and where among them each drawn offer's is; of no meaning for one that is not there."""
+
+    texts: Texts
+    place: Rows
+
+
+def _write_departments(
+    state: State,
+    draw: Draw,
+    rows: Mapping[str, Rows],
+    out: Mapping[str, Path],
+    texts: _DrawnTexts | None,
+    most: int,
+    threads: int,
+    progress: Progress,
+) -> None:
+    """rows: of each department. texts: of all of them, or they are opened for about `most` rows at once."""
+    writers: dict[str, pq.ParquetWriter] = {}
+
+    def write(held: _DrawnTexts, pieces: tuple[str, list[Rows]]) -> tuple[str, int]:
+        department, groups = pieces
+        for piece in groups:
+            table = _sample_table(state, draw, piece, held.texts.at(held.place[piece]))
+            if department not in writers:
+                out[department].mkdir(parents=True, exist_ok=True)
+                writers[department] = files.enter_context(_open_writer(out[department] / SAMPLE_FILE, table.schema))
+            writers[department].write_table(table, row_group_size=ROWS_PER_WRITE)
+        return department, sum(map(len, groups))
+
+    def write_some(some: Mapping[str, list[Rows]]) -> Iterator[tuple[str, int]]:
+        held = texts or _open_drawn(draw, [piece for groups in some.values() for piece in groups], threads)
+        yield from run_in_order(partial(write, held), some.items(), threads)
+
+    with ExitStack() as files, progress("write samples", total=sum(map(len, rows.values()))) as step:
+        for some in _cut_rows(rows, most):
+            for department, count in write_some(some):
+                step.advance(count, note=department)
+
+
+def _open_drawn(draw: Draw, pieces: Sequence[Rows], threads: int) -> _DrawnTexts:
+    rows = np.concatenate(pieces)
+    place = np.zeros(len(draw.entries), dtype=np.int64)
+    place[rows] = np.arange(len(rows))
+    return _DrawnTexts(open_texts(draw.segments, draw.entries.at(rows), threads=threads), place)
+
+
+def _cut_rows(rows: Mapping[str, Rows], most: int) -> Iterator[dict[str, list[Rows]]]:
+    """The row groups of departments, so many together that they have at most `most` rows, but one at least."""
+    group: dict[str, list[Rows]] = {}
+    size = 0
+    for department, mine in rows.items():
+        for first in range(0, max(len(mine), 1), ROWS_PER_WRITE):
+            piece = mine[first : first + ROWS_PER_WRITE]
+            if group and size + len(piece) > most:
+                yield group
+                group, size = {}, 0
+            group.setdefault(department, []).append(piece)
+            size += len(piece)
+    if group:
+        yield group
+
+
 def _places(segments: Sequence[Segment], opened: Entries, drawn: Entries) -> Rows:
-    """Where each drawn entry is among the opened ones; of no meaning for one that is not."""
+    """Where each drawn entry is among the opened ones."""
     firsts = np.cumsum([0, *(segment.rows for segment in segments)])
     place = np.zeros(firsts[-1], dtype=np.int64)
     place[firsts[opened.segment] + opened.row] = np.arange(len(opened))
@@ -181,8 +249,8 @@ def _sample_table(state: State, draw: Draw, rows: Rows, texts: pa.Table) -> pa.T
     return pa.table({name: columns[name] for name in COLUMNS})
 
 
-def _write(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, compression="snappy", use_dictionary=REPEATING, row_group_size=ROWS_PER_WRITE)
+def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="snappy", use_dictionary=REPEATING)
 
 
 def _report(state: State, draw: Draw, department: str, codes: Rows, inside: Rows, rows: Rows) -> SliceReport:

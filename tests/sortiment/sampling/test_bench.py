@@ -101,7 +101,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path
 
 
 def test_the_disk_that_is_looked_at_is_the_one_that_is_written_to(tmp_path: Path) -> None:
-    keep, now, rows = tmp_path / "keep" / "here", datetime(2026, 1, 1, tzinfo=UTC), 10**10
+    keep, now, rows = tmp_path / "keep" / "here", datetime(2026, 1, 1, tzinfo=UTC), 10**13
     memory = Path("/dev/shm")  # noqa: S108
     other = memory if memory.is_dir() and memory.stat().st_dev != tmp_path.stat().st_dev else None
 
@@ -110,13 +110,13 @@ def test_the_disk_that_is_looked_at_is_the_one_that_is_written_to(tmp_path: Path
             run_bench(rows, now=now, **folders)
         return f"{caught.value.value} {caught.value.allowed}"
 
-    assert f"{rows * (1.02 * 86 + 40) / 2**30 + 1:,.1f} GiB" in needed(folder=tmp_path)
-    assert f"{rows * (1.02 * 86 + 40) / 2**30 + 1:,.1f} GiB" in needed(folder=tmp_path, keep=keep)
+    assert f"{rows * (1.02 * 86 + 20) / 2**30 + 1:,.1f} GiB" in needed(folder=tmp_path)
+    assert f"{rows * (1.02 * 86 + 20) / 2**30 + 1:,.1f} GiB" in needed(folder=tmp_path, keep=keep)
     if other is not None:
         found = needed(folder=other, keep=keep)
         assert f"in {keep}" in found and f"{rows * 1.02 * 86 / 2**30:,.1f} GiB" in found
     keep.mkdir(parents=True)
-    asked = {"market": vars(BenchMarket(3_000, 1.0, 50, 0)), "rows": rows, "files": 10_000, "layout": LAYOUT_VERSION}
+    asked = {"market": vars(BenchMarket(3_000, 1.0, 50, 0)), "rows": rows, "files": 10**7, "layout": LAYOUT_VERSION}
     (keep / KEPT_FILE).write_text(json.dumps({"asked": asked}))
     found = needed(folder=tmp_path, keep=keep)
-    assert f"in {tmp_path} " in found and f"{rows * 40 / 2**30 + 1:,.1f} GiB" in found
+    assert f"in {tmp_path} " in found and f"{rows * 20 / 2**30 + 1:,.1f} GiB" in found

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from sortiment.artifacts import ArtifactStore
@@ -20,6 +21,7 @@ from sortiment.sampling import (
     read_state,
     take_census,
 )
+from sortiment.sampling.payload import SCHEMA, entries_at_once, open_texts
 from sortiment.settings import SamplingSettings
 from tests.sortiment.sampling.conftest import Offer, copy_part
 from tests.sortiment.sampling.test_mergeable import write
@@ -134,6 +136,22 @@ def test_a_slice_drawn_alone_is_the_same_as_drawn_with_all(
     state, files = at_once
     draw_sample(state, SETTINGS, {"living": tmp_path / "living"})
     assert (tmp_path / "living" / "sample.parquet").read_bytes() == files["living/sample.parquet"]
+
+
+def test_texts_that_are_too_long_to_be_held_at_once_give_the_same_bytes(
+    at_once: tuple[State, dict[str, bytes]], tmp_path: Path
+) -> None:
+    state, files = at_once
+    for text_bytes in (1, 2_000):
+        folder = tmp_path / str(text_bytes)
+        draw_sample(state, SETTINGS, {name: folder / name for name in DEPARTMENTS}, text_bytes=text_bytes)
+        for name in DEPARTMENTS:
+            assert (folder / name / "sample.parquet").read_bytes() == files[f"{name}/sample.parquet"]
+    texts = open_texts(state.segments, state.reserve)
+    assert texts.table["title"].type == texts.table["description"].type == pa.large_string()
+    assert texts.at(slice(0, 3)).schema == SCHEMA
+    assert entries_at_once(state.segments, state.reserve) >= len(state.reserve)
+    assert entries_at_once(state.segments, state.reserve, text_bytes=1) == 1
 
 
 def test_the_store_advances_from_the_last_state_and_rebuilds_when_a_part_goes(
