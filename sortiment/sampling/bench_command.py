@@ -78,7 +78,14 @@ def show_result(result: BenchResult, console: Console) -> None:
     for name, found in result.measured.items():
         note = " (out of memory)" if found.get("out_of_memory") else " (stopped)" if found.get("stopped") else ""
         read = found.get("bytes_read")
-        rows = int(result.rows * INCREMENT_SHARE) if name.endswith("shops") else result.rows
+        share = (
+            INCREMENT_SHARE
+            if name.endswith("shops")
+            else 1 / result.arguments["parts"]
+            if name.endswith("again")
+            else 1
+        )
+        rows = int(result.rows * share)
         table.add_row(
             name + note,
             f"{found['seconds']:.2f}",

@@ -15,6 +15,7 @@ LABELS = {
     "census, DuckDB": "census by category alone, DuckDB, from the parts",
     "one percent, new shops": "1 % more offers, of new shops",
     "one percent, known shops": "1 % more offers, of known shops",
+    "one part again": "one of the parts again, every offer of it known",
     "census tables": "the census tables of the kept state",
     "window per category": "`row_number()` per category, no caps, no split",
     "windows, same offers": "windows that draw the same offers",

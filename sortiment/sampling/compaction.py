@@ -29,7 +29,7 @@ def is_mostly_dead(ledger: Ledger) -> bool:
 def keep_living(state: State, folder: Path, reader: RowReader) -> Ledger:
     """Write the living rows of a state into `folder`: a ledger of them alone."""
     ledger = state.ledger
-    living = [int((~ledger.dead_at(part.first_row + np.arange(part.rows))).sum()) for part in ledger.parts]
+    living = [ledger.living_in(part) for part in ledger.parts]
     total, done = sum(living), 0
     kept = []
     with Path(rows_address(str(folder / LIVING_FILE))).open("wb") as stream:

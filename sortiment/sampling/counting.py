@@ -1,14 +1,16 @@
 """The census of new parts: their indexes' counts added up, in the codes of a state. No row is read."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from sortiment.codebook import CodeBook
 from sortiment.errors import SamplingError
 from sortiment.feeds.offer_index import WITHDRAWN
 from sortiment.progress import Progress
-from sortiment.sampling.counts import PairCounter, PairCounts, pair_codes
-from sortiment.sampling.ledger import Ledger, Positions, find_repeats, make_ledger, read_rows
+from sortiment.sampling.counts import PairCounter, PairCounts, pair_codes, sum_pairs
+from sortiment.sampling.ledger import Ledger, Positions, find_repeats, make_ledger, read_dead
 from sortiment.sampling.parts import Addresses, OfferPart, run_in_order
 from sortiment.sampling.reserve import empty_entries
 from sortiment.sampling.row_files import PartRows, RowReader, read_index_counts
@@ -65,13 +67,22 @@ def count_parts(
     )
 
 
-def bury(ledger: Ledger, counts: PairCounts, positions: Positions, reader: RowReader) -> tuple[Ledger, PairCounts]:
-    """The ledger with these rows dead, the counts without those of them that were offers. `positions` ascend."""
-    if not len(positions):
+def bury(
+    ledger: Ledger, counts: PairCounts, found: Iterable[Positions], reader: RowReader
+) -> tuple[Ledger, PairCounts]:
+    """The ledger with the rows dead that are found, some millions at a time; the counts without those of them that were
+    offers. Of rows that were found no more is kept than a bit."""
+    buried = ledger
+    for positions in found:
+        buried = buried.with_dead(positions)
+    if buried is ledger:
         return ledger, counts
-    _, categories, shops = read_rows(ledger, positions, reader)
-    live = categories != WITHDRAWN
-    return ledger.with_dead(positions), counts.minus(pair_codes(categories[live], shops[live]))
+    lost = PairCounter()
+    for categories, shops in read_dead(buried.died_since(ledger), reader):
+        live = categories != WITHDRAWN
+        gone = sum_pairs(pair_codes(categories[live], shops[live]), np.ones(int(live.sum()), dtype=np.int64))
+        lost.add(gone.pairs, gone.offers)
+    return buried, counts.minus(lost.total())
 
 
 def _bury_repeats(ledger: Ledger, counts: PairCounts, reader: RowReader, threads: int) -> tuple[Ledger, PairCounts]:

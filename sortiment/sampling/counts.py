@@ -40,9 +40,9 @@ class PairCounts:
         """The sum of both, entry by entry; entries that come to nothing are gone."""
         return sum_pairs(np.concatenate([self.pairs, other.pairs]), np.concatenate([self.offers, other.offers]))
 
-    def minus(self, pairs: Pairs) -> "PairCounts":
-        """One offer less for each pair in the list. Raises SamplingError where a count would fall below zero."""
-        return self.plus(PairCounts(pairs, np.full(len(pairs), -1, dtype=np.int64)))
+    def minus(self, other: "PairCounts") -> "PairCounts":
+        """So many offers less. Raises SamplingError where a count would fall below zero."""
+        return self.plus(PairCounts(other.pairs, -other.offers))
 
     def by_category(self, categories: int) -> Offers:
         """Living offers of each category code."""

@@ -59,9 +59,12 @@ class Ledger:
 
     @property
     def dead_count(self) -> int:
-        whole = len(self.dead) // 8 * 8
-        words, rest = self.dead[:whole].view(np.uint64), self.dead[whole:]
-        return int(np.bitwise_count(words).sum()) + int(np.bitwise_count(rest).sum())
+        return _count_bits(self.dead)
+
+    def living_in(self, part: PartRows) -> int:
+        """Rows of one of the parts that are not dead."""
+        first = part.first_row // 8
+        return part.rows - _count_bits(self.dead[first : first + -(-part.rows // 8)])
 
     @property
     def rows(self) -> int:
@@ -94,6 +97,10 @@ class Ledger:
         np.bitwise_or.at(dead, positions >> 3, (1 << (positions & 7)).astype(np.uint8))
         return replace(self, dead=dead)
 
+    def died_since(self, before: "Ledger") -> "Ledger":
+        """The same rows, of which only those are dead that were not in `before`."""
+        return replace(self, dead=self.dead & ~before.dead)
+
     def move_parts(self, here: Mapping[str, OfferPart]) -> "Ledger":
         """The same rows; each part at the address that `here` has for its identity, where it has one."""
         return replace(
@@ -123,19 +130,25 @@ def make_ledger(parts: Sequence[PartRows]) -> Ledger:
     return Ledger(tuple(placed), np.zeros(position // 8, dtype=np.uint8))
 
 
-def read_rows(ledger: Ledger, positions: Positions, reader: RowReader) -> tuple[Keys, Codes, Codes]:
-    """Keys, categories and shops of some rows, given ascending. Reads only blocks that hold one."""
-    found: list[tuple[Any, Any, Any]] = [(np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, np.uint32))]
+def read_keys(ledger: Ledger, positions: Positions, reader: RowReader) -> Keys:
+    """Keys of some rows, given ascending. Reads only blocks that hold one."""
+    found: list[Keys] = [np.empty(0, np.uint64)]
     for index, rows, _ in ledger.by_part(positions):
         part = ledger.parts[index]
         for block in cut_rows(part, int(rows[0]) & ~7, int(rows[-1]) + 1):
             low, high = np.searchsorted(rows, [block.start, block.stop])
             if low < high:
-                place = rows[low:high] - block.start
-                keys, categories, shops = reader.columns(part, block.start, block.stop)
-                found.append((keys[place], categories[place], shops[place]))
-    joined = [np.concatenate(column) for column in zip(*found, strict=True)]
-    return joined[0], joined[1], joined[2]
+                found.append(reader.keys(part, block.start, block.stop)[rows[low:high] - block.start])
+    return np.concatenate(found)
+
+
+def read_dead(ledger: Ledger, reader: RowReader) -> Iterator[tuple[Codes, Codes]]:
+    """Categories and shops of the dead rows, a block at a time. Reads only blocks that hold one."""
+    for block in ledger.blocks():
+        rows = np.flatnonzero(ledger.dead_rows(block))
+        if len(rows):
+            where = block.part, block.start + int(rows[0]), block.start + int(rows[-1]) + 1
+            yield reader.categories(*where)[rows - rows[0]], reader.shops(*where)[rows - rows[0]]
 
 
 @dataclass(frozen=True)
@@ -221,7 +234,7 @@ def _scan(ledger: Ledger, wanted: Keys, parts: Sequence[PartRows], reader: RowRe
     return _concatenate(run_in_order(search, ledger.blocks(parts), threads))
 
 
-def find_repeats(ledger: Ledger, parts: Sequence[PartRows], reader: RowReader, threads: int) -> Positions:
+def find_repeats(ledger: Ledger, parts: Sequence[PartRows], reader: RowReader, threads: int) -> Iterator[Positions]:
     """Positions, within the given parts, of rows that a later row of those parts repeats: all but each key's last.
 
     Takes the key space in slices of about four million rows, so memory does not grow with the ledger.
@@ -229,7 +242,6 @@ def find_repeats(ledger: Ledger, parts: Sequence[PartRows], reader: RowReader, t
     rows = sum(part.rows for part in parts)
     slices = max(1, -(-rows // KEYS_AT_ONCE))
     edges = [int(2**64 * index / slices) for index in range(1, slices)]
-    found = []
     for low, high in zip([0, *edges], [*(edge - 1 for edge in edges), 2**64 - 1], strict=True):
         lowest, highest = np.uint64(low), np.uint64(high)
 
@@ -243,8 +255,7 @@ def find_repeats(ledger: Ledger, parts: Sequence[PartRows], reader: RowReader, t
         positions = np.concatenate([rows for _, rows in taken]) if taken else np.empty(0, dtype=np.int64)
         order = np.argsort(keys, kind="stable")
         repeated = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
-        found.append(positions[order[repeated]])
-    return np.sort(np.concatenate(found))
+        yield positions[order[repeated]]
 
 
 def tabulate_parts(parts: Sequence[PartRows], name_living: Mapping[str, str]) -> pa.Table:
@@ -290,6 +301,12 @@ def cut_rows(part: PartRows, start: int, stop: int, rows: int = BLOCK_ROWS) -> I
     """A range of a part's rows in pieces of so many, by default such as are worth a task."""
     for first in range(start, stop, rows):
         yield Block(part, first, min(first + rows, stop))
+
+
+def _count_bits(dead: npt.NDArray[np.uint8]) -> int:
+    whole = len(dead) // 8 * 8
+    words, rest = dead[:whole].view(np.uint64), dead[whole:]
+    return int(np.bitwise_count(words).sum()) + int(np.bitwise_count(rest).sum())
 
 
 def _concatenate(found: Iterator[Positions]) -> Positions:

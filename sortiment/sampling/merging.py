@@ -31,9 +31,11 @@ from sortiment.sampling.ledger import (
     ROWS_AT_ONCE,
     UNLABELLED,
     Ledger,
+    Mask,
+    Positions,
     WantedKeys,
     find_keys,
-    read_rows,
+    read_keys,
     want_keys,
 )
 from sortiment.sampling.membership import is_among
@@ -73,7 +75,7 @@ def combine(
     counted_only: `later` has no reserve yet; just its rows within the union's horizons are fetched.
     """
     reader = RowReader(later.category_ids, later.shop_ids, addresses)
-    replaced, ledger, counts = _bury_replaced(base, later, reader, threads)
+    alive, ledger, counts = _bury_replaced(base, later, reader, threads)
     size = len(later.category_ids)
     doubtful = np.ones(size, dtype=np.bool_)
     lost = np.zeros(size, dtype=np.bool_)
@@ -91,8 +93,8 @@ def combine(
         doubtful[UNLABELLED] = True
     else:
         changed = doubtful
-    kept = _within(base.reserve, horizons, changed, replaced, settings.seed)
-    kept_later = _within(later.reserve, horizons, changed, replaced[:0], settings.seed)
+    kept = _within(base.reserve, horizons, changed, alive, settings.seed)
+    kept_later = _within(later.reserve, horizons, changed, np.ones(len(later.reserve), dtype=np.bool_), settings.seed)
     state = replace(
         later,
         ledger=ledger.joined(later.ledger),
@@ -168,19 +170,27 @@ def _map_shops(part: PartRows, shop_map: Codes) -> PartRows:
     return replace(part, shops=tuple(sorted(int(shop_map[shop]) for shop in part.shops)))
 
 
-def _bury_replaced(base: State, later: State, reader: RowReader, threads: int) -> tuple[Keys, Ledger, PairCounts]:
-    """Keys of the base that the later state holds too; the base's ledger with those rows dead, its counts without.
+def _bury_replaced(base: State, later: State, reader: RowReader, threads: int) -> tuple[Mask, Ledger, PairCounts]:
+    """False for entries of the base's reserve that the later state holds too; the base's ledger with all such rows
+    dead, its counts without.
 
-    Only parts that share a shop can share a key, so only those are compared.
+    Only parts that share a shop can share a key, so only those are compared. A few million rows are looked for at a
+    time, and forgotten.
     """
     shops = {shop for part in later.ledger.parts for shop in part.shops}
     sharing = [part for part in base.ledger.parts if not shops.isdisjoint(part.shops)]
     theirs = {shop for part in sharing for shop in part.shops}
     wanted = _living_keys(later.ledger, theirs, reader) if sharing else iter(())
-    positions = [find_keys(base.ledger, keys, sharing, reader, threads) for keys in wanted]
-    found = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *positions]))
-    keys, _, _ = read_rows(base.ledger, found, reader)
-    return np.sort(keys), *bury(base.ledger, base.counts, found, reader)
+    alive = np.ones(len(base.reserve), dtype=np.bool_)
+
+    def find() -> Iterator[Positions]:
+        for keys in wanted:
+            found = np.sort(find_keys(base.ledger, keys, sharing, reader, threads))
+            if len(found):
+                np.logical_and(alive, ~is_among(base.reserve.keys, read_keys(base.ledger, found, reader)), out=alive)
+                yield found
+
+    return alive, *bury(base.ledger, base.counts, find(), reader)
 
 
 def _living_keys(ledger: Ledger, shops: set[int], reader: RowReader) -> Iterator[WantedKeys]:
@@ -208,9 +218,9 @@ def _join_wanted(rows: list[tuple[Keys, Codes]]) -> WantedKeys:
     return want_keys(np.concatenate([keys for keys, _ in rows]), np.concatenate([shops for _, shops in rows]))
 
 
-def _within(reserve: Entries, horizons: Horizons, changed: npt.NDArray[np.bool_], replaced: Keys, seed: int) -> Entries:
-    """The entries without the replaced keys, and without what is beyond the horizons of changed categories."""
-    kept = ~is_among(reserve.keys, replaced)
+def _within(reserve: Entries, horizons: Horizons, changed: Mask, alive: Mask, seed: int) -> Entries:
+    """The entries that are alive, without what is beyond the horizons of changed categories."""
+    kept = alive.copy()
     rows = np.flatnonzero(changed[reserve.categories])
     ranks, categories = rank_keys(reserve.keys[rows], seed), reserve.categories[rows]
     kept[rows] &= ranks <= horizons.categories[categories]

@@ -1,13 +1,15 @@
 """A key is found in every part that holds it, whichever way the part is searched."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from sortiment.progress import silent
-from sortiment.sampling.counting import count_parts
-from sortiment.sampling.ledger import find_keys, want_keys
-from sortiment.sampling.parts import Addresses
-from sortiment.sampling.row_files import RowReader
+from sortiment.sampling.counting import bury, count_parts
+from sortiment.sampling.ledger import find_keys, make_ledger, want_keys
+from sortiment.sampling.parts import Addresses, OfferPart
+from sortiment.sampling.row_files import PartRows, RowReader
 from sortiment.sampling.state import empty_state
 from sortiment.settings import SamplingSettings
 from tests.sortiment.sampling.conftest import Offer, WritePart
@@ -41,3 +43,43 @@ def test_a_key_is_found_where_it_is_and_only_there(write_part: WritePart, wanted
     dead = state.ledger.with_dead(expected[::2])
     found = find_keys(dead, asked, dead.parts, reader, threads=1)
     assert np.sort(found).tolist() == expected[1::2].tolist()
+
+
+def test_rows_that_are_buried_a_few_at_a_time_are_the_same_as_buried_at_once(write_part: WritePart) -> None:
+    generator = np.random.default_rng(4)
+    keys = generator.integers(0, 2**63, (2, ROWS)).tolist()
+    parts = [
+        write_part([Offer(key, f"category-{key % 5}", f"shop-{key % 7}", withdrawn=key % 11 == 0) for key in mine])
+        for mine in keys
+    ]
+    state = count_parts(parts, empty_state(SamplingSettings()), Addresses(), 1, silent)
+    reader = RowReader(state.category_ids, state.shop_ids, Addresses())
+    dead = generator.permutation(2 * ROWS)[:ROWS]
+    at_once, counts = bury(state.ledger, state.counts, [dead], reader)
+    assert at_once.dead_count == ROWS
+    gone = set(dead.tolist())
+    living = [key for row, key in enumerate([*keys[0], *keys[1]]) if row not in gone]
+    assert counts.offers.sum() == sum(key % 11 != 0 for key in living)
+    assert counts.by_category(6)[1:].tolist() == [
+        sum(key % 11 != 0 and f"category-{key % 5}" == name for key in living) for name in state.category_ids[1:]
+    ]
+    early, rest = dead[: ROWS // 2], dead[ROWS // 3 :]  # some come twice
+    once, fewer = bury(state.ledger, state.counts, [early], reader)
+    for ledger, left in (
+        bury(state.ledger, state.counts, np.array_split(dead, 9), reader),
+        bury(once, fewer, [rest[:7], rest[7:]], reader),
+    ):
+        assert (ledger.dead == at_once.dead).all()
+        assert (left.pairs == counts.pairs).all() and (left.offers == counts.offers).all()
+    assert bury(state.ledger, state.counts, [dead[:0]], reader) == (state.ledger, state.counts)
+
+
+def test_living_rows_are_counted_in_less_memory_than_there_are_rows() -> None:
+    ledger = make_ledger(
+        [PartRows(OfferPart(name), 0, rows, ()) for name, rows in (("a", 3_000_003), ("b", 5), ("c", 0))]
+    )
+    ledger = ledger.with_dead(np.array([0, 3_000_002, 3_000_008]))
+    tracemalloc.start()
+    assert [ledger.living_in(part) for part in ledger.parts] == [3_000_001, 4, 0]
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
