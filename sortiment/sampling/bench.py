@@ -283,7 +283,7 @@ def _measure_all(
     measure("sample", "sample", runs=RUNS)
     for of, part in increments.items():
         measure(f"one percent, {of}", "sample", runs=RUNS, parts=[part], before=before)
-    measure("one part again", "sample", runs=RUNS, parts=made.parts[:1], before=before)
+    measure("one part again", "sample", parts=made.parts[:1], before=before)
     measure("census tables", "report", before=before)
     measure("full read again, Arrow", "full_read_arrow")
     measure("full read again, DuckDB", "full_read_duckdb")
