@@ -13,7 +13,7 @@ from sortiment.errors import SamplingError
 from sortiment.feeds.offer_index import rows_address
 from sortiment.progress import silent
 from sortiment.sampling import build_state
-from sortiment.sampling.bench import KEPT_FILE, LAYOUT_VERSION, LOADER_VERSION, _generate, run_bench
+from sortiment.sampling.bench import KEPT_FILE, LAYOUT_VERSION, LOADER_VERSION, OFFER_BYTES, _generate, run_bench
 from sortiment.sampling.bench_command import sampling
 from sortiment.sampling.bench_offers import BenchMarket, write_parts
 from sortiment.sampling.bench_tasks import WINDOW_FILE, window_same_offers
@@ -110,11 +110,11 @@ def test_the_disk_that_is_looked_at_is_the_one_that_is_written_to(tmp_path: Path
             run_bench(rows, now=now, **folders)
         return f"{caught.value.value} {caught.value.allowed}"
 
-    assert f"{rows * (1.02 * 86 + 20) / 2**30 + 1:,.1f} GiB" in needed(folder=tmp_path)
-    assert f"{rows * (1.02 * 86 + 20) / 2**30 + 1:,.1f} GiB" in needed(folder=tmp_path, keep=keep)
+    assert f"{rows * (1.02 * OFFER_BYTES + 20) / 2**30 + 1:,.1f} GiB" in needed(folder=tmp_path)
+    assert f"{rows * (1.02 * OFFER_BYTES + 20) / 2**30 + 1:,.1f} GiB" in needed(folder=tmp_path, keep=keep)
     if other is not None:
         found = needed(folder=other, keep=keep)
-        assert f"in {keep}" in found and f"{rows * 1.02 * 86 / 2**30:,.1f} GiB" in found
+        assert f"in {keep}" in found and f"{rows * 1.02 * OFFER_BYTES / 2**30:,.1f} GiB" in found
     keep.mkdir(parents=True)
     asked = {"market": vars(BenchMarket(3_000, 1.0, 50, 0)), "rows": rows, "files": 10**7, "layout": LAYOUT_VERSION}
     (keep / KEPT_FILE).write_text(json.dumps({"asked": asked}))
