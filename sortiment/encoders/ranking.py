@@ -30,7 +30,7 @@ from sortiment.errors import EncoderError
 from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, EvaluationSettings, RankingSettings
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 RANKING_FILE = "ranking.json"
 CANDIDATES = "candidates"
 BASELINE, STATIC, ENCODER, LAYERS = "baseline", "static", "encoder", "first layers"

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from sortiment.artifacts import content_version
 from sortiment.encoders.inputs import offer_texts
 from sortiment.errors import TrainingError
+from sortiment.sampling import find_repeats_abroad
 from sortiment.sampling.order import rank_keys
 from sortiment.settings import RankingSettings
 
@@ -58,11 +59,14 @@ def draw_ranking_offers(samples: Mapping[str, Path], inputs: Sequence[str], sett
 
     samples: partition key to artifact folder. inputs: columns that make an offer's text. Training offers are taken one
     per category, then a second per category and so on, so that few offers teach many categories; test offers as the
-    sample has them. Raises TrainingError where there are not two categories to learn, or nothing to be tested on.
+    sample has them. What repeats another country's held-out offer is not learned, as the teacher does not learn it.
+    Raises TrainingError where there are not two categories to learn, or nothing to be tested on.
     """
-    sides = {}
+    sides, left_out = {}, find_repeats_abroad(samples).left_out
     for split, limit in (("train", settings.train_offers), ("test", settings.test_offers)):
-        tables = [_first_offers(samples[key], split, limit, inputs, settings.seed) for key in sorted(samples)]
+        tables = [
+            _first_offers(samples[key], left_out[key], split, limit, inputs, settings.seed) for key in sorted(samples)
+        ]
         shares = even_shares([table.num_rows for table in tables], limit)
         kept = [table.slice(0, share) for table, share in zip(tables, shares, strict=True)]
         sides[split] = pa.concat_tables(kept) if kept else None
@@ -103,10 +107,12 @@ def even_shares(rooms: Sequence[int], total: int) -> list[int]:
     return shares
 
 
-def _first_offers(sample: Path, split: str, limit: int, inputs: Sequence[str], seed: int) -> pa.Table:
+def _first_offers(
+    sample: Path, left_out: npt.NDArray[np.bool_], split: str, limit: int, inputs: Sequence[str], seed: int
+) -> pa.Table:
     """At most `limit` labelled offers of a partition's split, in the order in which they are taken."""
     columns = list(dict.fromkeys([*COLUMNS, *inputs]))
-    offers = pq.read_table(sample / SAMPLE_FILE, columns=columns)
+    offers = pq.read_table(sample / SAMPLE_FILE, columns=columns).filter(pa.array(~left_out))
     offers = offers.filter(pc.and_(pc.equal(offers["split"], split), pc.is_valid(offers["category_id"])))
     ranks = rank_keys(offers["offer_key"].to_numpy(), seed)
     order = np.argsort(ranks, kind="stable")
