@@ -21,6 +21,7 @@ from sortiment.release import Gate, ReleaseDecision, ReleaseLog
 from sortiment.settings import EncoderSettings, StudentSettings
 from sortiment.student import CODE_VERSION
 from sortiment.taxonomy import make_taxonomy, write_taxonomy
+from tests.sortiment.conftest import write_encoder
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 GATE = Gate("support", "overall", 100, 100, None, 50, None, True, "100 test offers")
@@ -61,9 +62,19 @@ def materialize(profile: Profile) -> dict[str, Any]:
     return {name: entry.value for name, entry in event.metadata.items()}
 
 
-def test_a_champion_of_the_same_settings_and_data_stays_and_another_setting_is_learned_anew(tmp_path: Path) -> None:
-    profile = Profile("local", tmp_path, "shop")
-    write_atomically(profile.market_folder / "market.yaml", b"name: shop\nfeeds: []\n")
+def test_a_champion_of_the_same_settings_and_data_stays_and_another_setting_is_learned_anew(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    profile, encoder = Profile("local", tmp_path, "shop"), EncoderSettings(reference=str(write_encoder(folder)))
+
+    def write_market(**student: Any) -> None:
+        settings = {"encoder": {"reference": encoder.reference}, "student": student}
+        content = yaml.safe_dump({"name": "shop", "feeds": [], "settings": settings})
+        write_atomically(profile.market_folder / "market.yaml", content.encode())
+
+    write_market()
     storage, market = profile.storage(), profile.market_resource()
     tree = [("toys", {"en": ("Toys",)})]
     build_and_point(
@@ -76,12 +87,11 @@ def test_a_champion_of_the_same_settings_and_data_stays_and_another_setting_is_l
         storage.store, "teacher_model", Recipe({}, {}, "1"), lambda out: write_atomically(out / "classes.json", b"[]")
     )
     data = {"samples": versions_of({}), "soft_labels": versions_of({}), "encoder": market.encoder(silent).version}
-    student = storage.store.build("student_checkpoint", recipe(data), lambda out: {"trained_on": {}})
+    student = storage.store.build("student_checkpoint", recipe(data, encoder=encoder), lambda out: {"trained_on": {}})
     decision = ReleaseDecision(passed=True, first=True, against=None, gates=(GATE,))
     ReleaseLog(storage.blobs).promote("m", {"student_checkpoint": student.version}, decision, NOON, "ann")
     assert materialize(profile)["nothing_new"] is True
-    changed = yaml.safe_dump({"name": "shop", "feeds": [], "settings": {"student": {"layers": 6}}})
-    write_atomically(profile.market_folder / "market.yaml", changed.encode())
+    write_market(layers=6)
     with pytest.raises(TrainingError, match="two categories or more"):  # it sets out to learn, from nothing
         materialize(profile)
 
