@@ -19,28 +19,26 @@ from typing import Any
 
 from sortiment.blobs import write_atomically
 from sortiment.errors import SamplingError
-from sortiment.feeds import CODE_VERSION as LOADER_VERSION
-from sortiment.feeds.offer_index import write_index
 from sortiment.progress import Progress, silent
-from sortiment.sampling.bench_offers import BenchMarket, write_parts
-from sortiment.sampling.parts import run_in_order
+from sortiment.sampling.bench_figures import draw_plot
+from sortiment.sampling.bench_generated import (
+    INCREMENT_SHARE,
+    OFFER_BYTES,
+    WORK_BYTES,
+    WORK_ROOM,
+    GeneratedOffers,
+    find_generated,
+    generate,
+    refuse_full_disks,
+)
+from sortiment.sampling.bench_offers import BenchMarket
 from sortiment.settings import SamplingSettings
 
-OFFER_BYTES = 90
-"""Of a generated offer on disk, in its part and the part's index: so many at 3 million rows, 86 at 100 million."""
-WORK_BYTES = 20
-"""Of an offer, for the indexes that are written anew to be timed."""
-WORK_ROOM = 2**30
-"""For states and samples. The windows' spill stops at half of what is free."""
 ROWS_THAT_FIT = 3_000_000
 """Up to so many rows pandas and polars are asked too."""
 REFERENCE_ROWS = 4_500_000_000
-INCREMENT_SHARE = 0.01
 RUNS = 3
 """Of what the first run and the increments are summed up from; the one of median time counts."""
-KEPT_FILE = "generated.json"
-LAYOUT_VERSION = 3
-"""Of generated parts: raise it when the same arguments give other bytes."""
 AIMS = {
     "sample_over_full_read": 0.6,
     "peak_rss_mb": 1_000,
@@ -144,12 +142,12 @@ def run_bench(
     files = parts or max(1, rows // 1_000_000)
     base = folder or Path(tempfile.gettempdir())
     market = BenchMarket(categories, zipf, shops_per_part, seed)
-    kept = keep is not None and _find_generated(keep, market, rows, files) is not None
+    kept = keep is not None and find_generated(keep, market, rows, files) is not None
     new = {} if kept else {keep or base: int(rows * (1 + 2 * INCREMENT_SHARE) * OFFER_BYTES)}
-    _refuse_full_disks(rows, new, {base: rows * WORK_BYTES + WORK_ROOM})
+    refuse_full_disks(rows, new, {base: rows * WORK_BYTES + WORK_ROOM})
     with tempfile.TemporaryDirectory(prefix="sortiment-bench-", dir=base) as temporary:
         work = Path(temporary)
-        made = _generate(work if keep is None else keep, market, rows, files, threads, progress)
+        made = generate(work if keep is None else keep, market, rows, files, threads, progress)
         common = {
             "threads": threads,
             "memory_mb": memory_mb,
@@ -177,81 +175,13 @@ def run_bench(
     if json_path is not None:
         write_atomically(json_path, (json.dumps(result.content(), indent=1) + "\n").encode())
     if plot_path is not None:
-        draw_plot(result, plot_path)
+        draw_plot(result.content(), plot_path)
     return result
-
-
-@dataclass(frozen=True)
-class _Generated:
-    """Addresses of the parts, and of one percent more offers: from new shops, and from shops all over the market."""
-
-    parts: list[str]
-    new_shops: str
-    known_shops: str
-
-
-def _asked(market: BenchMarket, rows: int, files: int) -> dict[str, Any]:
-    return {"market": vars(market), "rows": rows, "files": files, "layout": LAYOUT_VERSION}
-
-
-def _find_generated(work: Path, market: BenchMarket, rows: int, files: int) -> dict[str, Any] | None:
-    """What a folder that holds just these offers says of them."""
-    made = work / KEPT_FILE
-    if not made.is_file():
-        return None
-    content: dict[str, Any] = json.loads(made.read_text(encoding="utf-8"))
-    return content if content["asked"] == _asked(market, rows, files) else None
-
-
-def _generate(work: Path, market: BenchMarket, rows: int, files: int, threads: int, progress: Progress) -> _Generated:
-    """Write the offers, or find them: a folder that holds them says, last of all, what was asked for.
-
-    Indexes that an earlier loader wrote are written anew.
-    """
-    made = work / KEPT_FILE
-    content = _find_generated(work, market, rows, files)
-    if content is not None:
-        found = _Generated(
-            [str(work / "parts" / name) for name in content["parts"]],
-            *(str(work / content[name]) for name in ("new_shops", "known_shops")),
-        )
-        if content.get("loader") != LOADER_VERSION:
-            made.unlink()
-            _write_indexes([*found.parts, found.new_shops, found.known_shops], threads, progress)
-            write_atomically(made, json.dumps({**content, "loader": LOADER_VERSION}).encode())
-        return found
-    made.unlink(missing_ok=True)
-    parts = []
-    with progress("generate offers", total=rows) as step:
-        for part in write_parts(work / "parts", market, rows, parts=files, threads=threads):
-            parts.append(part.uri)
-            step.advance(rows // files)
-    new_rows, shops = max(1, int(rows * INCREMENT_SHARE)), files * market.shops_per_part
-    own = write_parts(work, market, new_rows, parts=1, first_number=rows, first_shop=shops, name="new-shops")
-    spread = write_parts(
-        work, market, new_rows, parts=1, first_number=2 * rows, first_shop=shops, spread=True, name="known-shops"
-    )
-    generated = _Generated(parts, next(own).uri, next(spread).uri)
-    names = {"new_shops": Path(generated.new_shops).name, "known_shops": Path(generated.known_shops).name}
-    content = {
-        "asked": _asked(market, rows, files),
-        "loader": LOADER_VERSION,
-        "parts": [Path(part).name for part in parts],
-        **names,
-    }
-    write_atomically(made, json.dumps(content).encode())
-    return generated
-
-
-def _write_indexes(parts: list[str], threads: int, progress: Progress) -> None:
-    with progress("write indexes", total=len(parts), unit="parts") as step:
-        for _ in run_in_order(lambda part: write_index(Path(part)), parts, threads):
-            step.advance()
 
 
 def _measure_all(
     common: dict[str, Any],
-    made: _Generated,
+    made: GeneratedOffers,
     rows: int,
     window: bool,
     window_timeout_s: float | None,
@@ -342,33 +272,6 @@ def _sum_up(rows: int, measured: dict[str, Any], arguments: dict[str, Any], now:
     )
 
 
-def draw_plot(result: BenchResult, path: Path) -> None:
-    """Bars of seconds, one per measurement."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    shown = {name: found for name, found in result.measured.items() if name != "warm up"}
-    figure, axes = pyplot.subplots(figsize=(8, 0.4 * len(shown) + 1.2))
-    bars = axes.barh(list(shown), [found["seconds"] for found in shown.values()], color="#4c78a8")
-    labels = [_bar_label(found) for found in shown.values()]
-    axes.bar_label(bars, labels, padding=3, fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel("seconds")
-    axes.set_title(f"{result.rows:,} offers, {result.arguments['threads']} threads", fontsize=10)
-    axes.margins(x=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, bbox_inches="tight", dpi=144)
-    pyplot.close(figure)
-
-
-def _bar_label(found: Mapping[str, Any]) -> str:
-    note = " out of memory" if found.get("out_of_memory") else " stopped" if found.get("stopped") else ""
-    return f"{found['seconds']:.1f} s, {found.get('peak_rss_mb', 0):,.0f} MB{note}"
-
-
 def _measure(task: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
     """Run one task in a process of its own. A task that takes too long is stopped and says so."""
     path = Path(task["scratch"]) / "task.json"
@@ -388,32 +291,6 @@ def _measure(task: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
         )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-def _refuse_full_disks(rows: int, offers: Mapping[Path, int], work: Mapping[Path, int]) -> None:
-    """offers, work: bytes that will be written into a folder, which need not exist yet; folders may share a disk."""
-    wanted: dict[int, int] = {}
-    for folder, size in (*offers.items(), *work.items()):
-        wanted[_disk_of(folder)] = wanted.get(_disk_of(folder), 0) + size
-    for folder in (*offers, *work):
-        free, needed = shutil.disk_usage(_existing(folder)).free, wanted[_disk_of(folder)]
-        if free < needed:
-            raise SamplingError(
-                "the disk is too small for so many offers",
-                value=f"{free / 2**30:,.1f} GiB free in {folder}",
-                allowed=f"at least {needed / 2**30:,.1f} GiB there for {rows:,} offers: {OFFER_BYTES} bytes each "
-                f"where they are generated, {WORK_BYTES} and a GiB where they are measured",
-                fix="pass fewer --rows, --keep on a larger disk for the offers, or --folder for the rest",
-            )
-
-
-def _disk_of(folder: Path) -> int:
-    return _existing(folder).stat().st_dev
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
-    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
 def _machine() -> dict[str, Any]:

@@ -11,8 +11,9 @@ from rich.table import Table
 from sortiment.errors import SettingsError
 from sortiment.markdown import write_figures
 from sortiment.progress import LogProgress
-from sortiment.sampling.bench import INCREMENT_SHARE, OFFER_BYTES, BenchResult, run_bench
+from sortiment.sampling.bench import BenchResult, run_bench
 from sortiment.sampling.bench_figures import format_figures
+from sortiment.sampling.bench_generated import INCREMENT_SHARE, OFFER_BYTES
 from sortiment.settings import SamplingSettings
 
 
@@ -70,6 +71,13 @@ def sampling(
     show_result(result, console)
 
 
+def _rows_of(measurement: str, result: BenchResult) -> int:
+    """How many offers it took in."""
+    if measurement.endswith("shops"):
+        return int(result.rows * INCREMENT_SHARE)
+    return result.rows // result.arguments["parts"] if measurement == "one part again" else result.rows
+
+
 def show_result(result: BenchResult, console: Console) -> None:
     """One table of everything measured, then the figures that count."""
     table = Table(title=f"{result.rows:,} offers, {result.arguments['parts']} parts")
@@ -78,14 +86,7 @@ def show_result(result: BenchResult, console: Console) -> None:
     for name, found in result.measured.items():
         note = " (out of memory)" if found.get("out_of_memory") else " (stopped)" if found.get("stopped") else ""
         read = found.get("bytes_read")
-        share = (
-            INCREMENT_SHARE
-            if name.endswith("shops")
-            else 1 / result.arguments["parts"]
-            if name.endswith("again")
-            else 1
-        )
-        rows = int(result.rows * share)
+        rows = _rows_of(name, result)
         table.add_row(
             name + note,
             f"{found['seconds']:.2f}",

@@ -1,5 +1,6 @@
-"""The sampling bench's JSON as Markdown tables (`sortiment/markdown.py` puts them into a page)."""
+"""The sampling bench's JSON as Markdown tables (`sortiment/markdown.py` puts them into a page), and as a plot."""
 
+from pathlib import Path
 from typing import Any
 
 LABELS = {
@@ -53,6 +54,33 @@ def format_figures(content: dict[str, Any]) -> str:
         *(f"- `{name}`: {meaning}." for name, meaning in content["definitions"].items()),
     ]
     return "\n".join(lines)
+
+
+def draw_plot(content: dict[str, Any], path: Path) -> None:
+    """Bars of seconds, one per measurement."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = {name: found for name, found in content["measured"].items() if name != "warm up"}
+    figure, axes = pyplot.subplots(figsize=(8, 0.4 * len(shown) + 1.2))
+    bars = axes.barh(list(shown), [found["seconds"] for found in shown.values()], color="#4c78a8")
+    labels = [_bar_label(found) for found in shown.values()]
+    axes.bar_label(bars, labels, padding=3, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds")
+    axes.set_title(f"{content['rows']:,} offers, {content['arguments']['threads']} threads", fontsize=10)
+    axes.margins(x=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, bbox_inches="tight", dpi=144)
+    pyplot.close(figure)
+
+
+def _bar_label(found: dict[str, Any]) -> str:
+    note = " out of memory" if found.get("out_of_memory") else " stopped" if found.get("stopped") else ""
+    return f"{found['seconds']:.1f} s, {found.get('peak_rss_mb', 0):,.0f} MB{note}"
 
 
 def _row(label: str, found: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """CSV files as shops deliver them."""
 
 import gzip
-import time
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -190,15 +189,11 @@ def test_a_carriage_return_on_a_later_line_of_a_row_is_white_space(load: Load, e
     assert loaded.broken == [(8, "too_few_columns")]
 
 
-@pytest.mark.parametrize("row", ["1,a\rb\n", '1,"open\n'])
-def test_a_file_that_is_broken_in_every_line_takes_as_long_as_it_has_lines(row: str) -> None:
-    def seconds(text: str) -> float:
-        rows = lines.split_lines(text)
-        started = time.process_time()
-        _Splitter(2, DIALECT)._split_carefully(rows, 1, True)
-        return time.process_time() - started
-
-    assert seconds(row * 40_000) < 20 * seconds("1,a\n" * 40_000)
+@pytest.mark.parametrize(("row", "lost"), [("1,a\rb\n", 0), ('1,"open\n', 40_000)])
+def test_a_file_that_is_broken_in_every_line_is_read_to_its_end(row: str, lost: int) -> None:
+    splitter = _Splitter(2, DIALECT)  # minutes, where each mended line copies those that follow
+    assert splitter._split_carefully(lines.split_lines(row * 40_000), 1, True) == []
+    assert (len(splitter.rows), len(splitter.broken)) == (40_000 - lost, lost)
 
 
 def test_a_header_without_rows_is_a_feed_without_offers(load: Load) -> None:

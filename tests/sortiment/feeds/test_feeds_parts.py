@@ -7,14 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -30,13 +27,11 @@ from sortiment.feeds import (
     keep_places,
     list_places,
     load_parts,
-    offer_key,
     part_recipe,
     write_listing,
     write_offers,
 )
 from sortiment.feeds.files import list_feed_files
-from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS, OfferFiles, open_writer
 from sortiment.progress import silent
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import Taxonomy, category_id_of, derive_taxonomy, make_taxonomy
@@ -51,72 +46,10 @@ FEED = """id;land;title;shop;path
 """
 
 
-def read(query: str, uri: str) -> list[tuple[Any, ...]]:
-    with duckdb.connect() as connection:
-        return connection.execute(query, [uri]).fetchall()
-
-
 def load_all(
     spec: FeedSpec, store: ArtifactStore, taxonomy: Taxonomy | None = None, settings: FeedSettings | None = None
 ) -> list[OfferPart]:
     return load_parts([spec], taxonomy, store, settings or FeedSettings(), silent)
-
-
-def test_the_key_is_the_first_64_bits_of_md5() -> None:
-    # Golden: these may never change, or every stored sample and label is lost.
-    assert offer_key("DE", "shop", "1") == 2190137223869992758
-    assert offer_key("GB", "", "Müller") == 4392889574512145564
-
-
-def test_keys_of_a_load_are_the_documented_ones(load: Load) -> None:
-    loaded = load("o.csv", FEED, columns=COLUMNS, constants={})
-    assert [row["offer_key"] for row in loaded.offers] == [
-        offer_key("DE", "s1", "1"),
-        offer_key("DE", "s1", "2"),
-        offer_key("AT", "s1", "3"),
-    ]
-
-
-def test_without_a_shop_the_feed_is_the_shop_of_the_key(load: Load) -> None:
-    loaded = load("o.csv", "id,title\n7,a\n")
-    assert loaded.offers[0]["offer_key"] == offer_key("GB", "shop", "7")  # the spec is shop.yaml
-    assert loaded.offers[0]["shop_id"] is None
-
-
-def test_without_offer_ids_the_row_number_is_the_id_and_files_do_not_collide(
-    make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path
-) -> None:
-    (tmp_path / "b.csv").write_text("title\nx\ny\n", encoding="utf-8")
-    spec = make_spec("a.csv", "title\na\n\n\nb\n", columns={"title": "title"})
-    parts = load_all(spec.model_copy(update={"path": "*.csv"}), store)
-    keys = []
-    for part in parts:
-        rows = read("SELECT offer_id, offer_key FROM read_parquet(?) ORDER BY source_row", part.uris["GB"])
-        assert [row[0] for row in rows] == ["1", "2"]
-        keys += [row[1] for row in rows]
-    assert len(set(keys)) == 4
-
-
-def test_the_offer_files_have_the_columns_of_the_contract(make_spec: MakeSpec, store: ArtifactStore) -> None:
-    (part,) = load_all(make_spec("o.csv", FEED, columns=COLUMNS, constants={}), store)
-    columns = read("SELECT name, type FROM (DESCRIBE FROM read_parquet(?)) AS found(name, type)", part.uris["DE"])
-    contract = """offer_key UBIGINT, country VARCHAR, shop_id VARCHAR, offer_id VARCHAR, title VARCHAR, brand VARCHAR,
-        description VARCHAR, gtin VARCHAR, shop_category VARCHAR, price DOUBLE, currency VARCHAR,
-        category_path VARCHAR[], category_id VARCHAR, department VARCHAR, product_id VARCHAR, observed_at TIMESTAMP,
-        withdrawn BOOLEAN, feed VARCHAR, source_file VARCHAR, source_row BIGINT"""
-    assert [f"{name} {kind}" for name, kind, *_ in columns] == [" ".join(part.split()) for part in contract.split(",")]
-    assert sorted(path.name for path in part.path.iterdir()) == [
-        "labels.parquet",
-        "manifest.json",
-        "offers-AT.counts.arrow",
-        "offers-AT.parquet",
-        "offers-AT.rows",
-        "offers-DE.counts.arrow",
-        "offers-DE.parquet",
-        "offers-DE.rows",
-        "quarantine.parquet",
-        "report.json",
-    ]
 
 
 def test_loading_twice_changes_nothing(make_spec: MakeSpec, store: ArtifactStore) -> None:
@@ -303,9 +236,8 @@ def test_with_a_taxonomy_labels_resolve_to_its_ids(make_spec: MakeSpec, store: A
         "o.csv", FEED + "4;DE;x;s1;Trains\n5;DE;x;s1;T1\n6;DE;x;s1;spielzeug  > ZÜGE\n", columns=COLUMNS, constants={}
     )
     (part,) = load_all(spec, store, tree)
-    query = "SELECT category_id, department, category_path FROM read_parquet(?) WHERE category_id IS NOT NULL"
-    rows = read(query, part.uris["DE"])
-    assert rows == [("t1", "toys", ["Toys", "Trains"])] * 4
+    found = pq.read_table(part.uris["DE"], columns=["category_id", "department", "category_path"]).to_pylist()
+    assert [tuple(row.values()) for row in found if row["category_id"]] == [("t1", "toys", ["Toys", "Trains"])] * 4
 
 
 def test_offers_without_a_time_have_the_file_s(make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path) -> None:
@@ -346,43 +278,6 @@ def test_two_specs_of_one_name_are_an_error(make_spec: MakeSpec, store: Artifact
     spec = make_spec("o.csv", FEED, columns=COLUMNS, constants={})
     with pytest.raises(FeedError, match="two feed specs have the same name"):
         load_parts([spec, spec], None, store, FeedSettings(), silent)
-
-
-def test_rows_of_a_part_are_ordered_by_key_so_that_a_range_of_keys_opens_few_row_groups(tmp_path: Path) -> None:
-    keys = np.random.default_rng(0).integers(0, 2**64, 2 * ROW_GROUP_ROWS + 10, dtype=np.uint64)
-    columns = {"offer_key": pa.array(keys), "country": pa.repeat("DE", len(keys))}
-    columns["source_row"] = pa.array(np.arange(len(keys)))
-    nothing = {field.name: pa.nulls(len(keys), field.type) for field in OFFER_SCHEMA if field.name not in columns}
-    with OfferFiles(tmp_path) as files:
-        files.add(pa.table({**columns, **nothing}).select(OFFER_SCHEMA.names).cast(OFFER_SCHEMA))
-        files.close()
-    with pq.ParquetFile(tmp_path / "offers-DE.parquet") as file:
-        assert file.read(columns=["offer_key"])["offer_key"].to_numpy().tolist() == sorted(keys.tolist())
-        halves = [file.metadata.row_group(group).column(0).statistics for group in range(file.num_row_groups)]
-    assert [(half.min >> 63, half.max >> 63) for half in halves] == [(0, 0), (1, 1)]
-    files.remove_rows("DE", np.arange(100))
-    with pq.ParquetFile(tmp_path / "offers-DE.parquet") as file:
-        assert file.metadata.num_rows == len(keys) - 100
-        halves = [file.metadata.row_group(group).column(0).statistics for group in range(file.num_row_groups)]
-    assert [(half.min >> 63, half.max >> 63) for half in halves] == [(0, 0), (1, 1)]
-
-
-def test_looking_for_replaced_rows_costs_a_row_group_its_own_rows(tmp_path: Path) -> None:
-    nothing = {field.name: pa.nulls(10, field.type) for field in OFFER_SCHEMA if field.name != "source_row"}
-    files = OfferFiles(tmp_path)
-
-    def seconds_without(source_rows: Any) -> float:
-        with open_writer(tmp_path / "offers-DE.parquet") as writer:
-            for group in range(100):
-                rows = pa.array(np.arange(10) + 10 * group)
-                writer.write_table(pa.table({**nothing, "source_row": rows}).select(OFFER_SCHEMA.names))
-        started = time.process_time()
-        files.remove_rows("DE", source_rows)
-        return time.process_time() - started
-
-    few, many = np.array([3, 997]), np.arange(500, 4_000_000)
-    assert seconds_without(many) < 5 * seconds_without(few)
-    assert pq.read_table(tmp_path / "offers-DE.parquet")["source_row"].to_pylist() == sorted({*range(1000)} - {3, 997})
 
 
 def test_feeds_without_a_single_offer_are_an_error_that_names_the_files(

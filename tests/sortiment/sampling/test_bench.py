@@ -13,8 +13,9 @@ from sortiment.errors import SamplingError
 from sortiment.feeds.offer_index import rows_address
 from sortiment.progress import silent
 from sortiment.sampling import build_state
-from sortiment.sampling.bench import KEPT_FILE, LAYOUT_VERSION, LOADER_VERSION, OFFER_BYTES, _generate, run_bench
+from sortiment.sampling.bench import run_bench
 from sortiment.sampling.bench_command import sampling
+from sortiment.sampling.bench_generated import KEPT_FILE, LAYOUT_VERSION, LOADER_VERSION, OFFER_BYTES, generate
 from sortiment.sampling.bench_offers import BenchMarket, write_parts
 from sortiment.sampling.bench_tasks import WINDOW_FILE, window_same_offers
 from sortiment.sampling.drawing import plan_draw
@@ -79,19 +80,19 @@ def test_generated_offers_are_the_same_bytes_for_the_same_arguments(tmp_path: Pa
 
 def test_kept_offers_are_found_again_with_indexes_of_this_loader_and_others_are_not(tmp_path: Path) -> None:
     market = BenchMarket(categories=50, zipf=1.0, shops_per_part=3, seed=4)
-    made = _generate(tmp_path, market, 2_000, 2, 1, silent)
+    made = generate(tmp_path, market, 2_000, 2, 1, silent)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
-    assert _generate(tmp_path, market, 2_000, 2, 1, silent) == made
+    assert generate(tmp_path, market, 2_000, 2, 1, silent) == made
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == before
     index = Path(rows_address(made.parts[0]))
     written = index.read_bytes()
     index.write_bytes(written[: 16 * 1_000])
     kept = tmp_path / KEPT_FILE
     kept.write_text(kept.read_text().replace(LOADER_VERSION, "an earlier loader"))
-    assert _generate(tmp_path, market, 2_000, 2, 1, silent) == made
+    assert generate(tmp_path, market, 2_000, 2, 1, silent) == made
     assert index.read_bytes() == written
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == before
-    assert len(_generate(tmp_path, market, 3_000, 3, 1, silent).parts) == 3
+    assert len(generate(tmp_path, market, 3_000, 3, 1, silent).parts) == 3
 
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path: Path) -> None:
