@@ -99,13 +99,11 @@ def student_checkpoint(
 def find_start(storage: StorageResource, log: dg.DagsterLogManager) -> Artifact | None:
     """The live champion's student, to go on from. None before the first release, and where it is gone or damaged: a
     student of the same samples and labels that started from none is then made anew."""
-    champion = ReleaseLog(storage.blobs).champion()
-    if champion is None:
+    try:
+        return champion_student(storage)
+    except StorageError as error:
+        log.warning(f"{error}; this one learns from the start")
         return None
-    found = storage.store.find("student_checkpoint", champion.artifacts["student_checkpoint"])
-    if found is None:
-        log.warning(f"the student of the champion {champion.model_version} is gone: this one learns from the start")
-    return found
 
 
 def champion_student(storage: StorageResource) -> Artifact | None:

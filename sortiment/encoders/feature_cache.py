@@ -21,9 +21,9 @@ import numpy.typing as npt
 from sortiment.artifacts import content_version
 from sortiment.blobs import write_atomically
 from sortiment.encoders.embedding import Embedder
-from sortiment.encoders.ranking_weights import read_header
 from sortiment.encoders.references import EncoderFolder
 from sortiment.encoders.runners import Vectors, runner_name
+from sortiment.encoders.stored_tensors import read_header
 from sortiment.errors import EncoderError
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings

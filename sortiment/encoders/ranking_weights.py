@@ -1,33 +1,20 @@
 """What an encoder's weight files hold, read without loading them: sizes from the headers, token rows one by one."""
 
-import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sortiment.encoders.references import EncoderFolder
+from sortiment.encoders.stored_tensors import read_headers
 from sortiment.errors import EncoderError
 
 LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 STORED: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """One tensor of a safetensors file. `offset`: of its first byte within the file."""
-
-    name: str
-    file: Path
-    kind: str
-    shape: tuple[int, ...]
-    offset: int
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -92,20 +79,3 @@ def count_weights(encoder: EncoderFolder, layers: int | None = None) -> tuple[in
         if layers is None or layer is None or int(layer[1]) < layers:
             kept.append(tensor)
     return sum(math.prod(tensor.shape) for tensor in kept), sum(tensor.bytes for tensor in kept)
-
-
-def read_headers(folder: Path) -> Iterator[StoredTensor]:
-    """Every tensor of the folder's safetensors files."""
-    for file in sorted(folder.glob("*.safetensors")):
-        yield from read_header(file)
-
-
-def read_header(file: Path) -> Iterator[StoredTensor]:
-    """Every tensor of a safetensors file. The format: https://huggingface.co/docs/safetensors"""
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
-    for name, entry in header.items():
-        if name != "__metadata__":
-            first, last = entry["data_offsets"]
-            yield StoredTensor(name, file, entry["dtype"], tuple(entry["shape"]), 8 + length + first, last - first)

@@ -11,6 +11,7 @@ re-uploaded ones are not.
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from sortiment.artifacts import content_version, file_sha256
 from sortiment.encoders.prompts import family_of
+from sortiment.encoders.stored_tensors import read_header
 from sortiment.errors import EncoderError
 from sortiment.progress import Progress
 
@@ -117,7 +119,7 @@ def describe_folder(reference: str, folder: Path, cache: Path) -> EncoderFolder:
         hidden=int(hidden),
         layers=int(layers),
         vocabulary=int(vocabulary),
-        parameters=sum(_parameters(file) for file in weights),
+        parameters=sum(math.prod(tensor.shape) for file in weights for tensor in read_header(file)),
     )
 
 
@@ -151,20 +153,6 @@ def _own_name(reference: str) -> str:
     if len(parts) > 2 and parts[-2] == "snapshots":
         return parts[-3].rpartition("--")[2]
     return parts[-1] if parts else ""
-
-
-def _parameters(weights: Path) -> int:
-    """Numbers in a safetensors file, from its header alone."""
-    with weights.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    total = 0
-    for name, entry in header.items():
-        if name != "__metadata__":
-            count = 1
-            for size in entry["shape"]:
-                count *= size
-            total += count
-    return total
 
 
 def _downloaded(reference: str, cache: Path) -> Path:

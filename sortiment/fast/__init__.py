@@ -6,12 +6,13 @@ one core. It comes first in a cascade. Importing this is cheap: torch is importe
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, FastSettings, StudentSettings
+from sortiment.student.report import LearningReport
 
 if TYPE_CHECKING:
     from sortiment.encoders import FeatureCache
@@ -19,25 +20,17 @@ if TYPE_CHECKING:
     from sortiment.teacher import CategoryNames
 
 CODE_VERSION = "9"
-OF_THIS_RUN = ("seconds", "offers_per_s")
 
 __all__ = ["CODE_VERSION", "FastReport", "distill_fast", "load_fast_classifier", "passes_for", "shaping_of"]
 
 
 @dataclass(frozen=True)
-class FastReport:
-    """What a training run gave. max_words: how far a text is read. words, pairs: rows of the table. runs: of
-    characters, for words that it does not have. iterations, residual: of the solver. name_strength: how far the
-    categories' names are believed, 0 to 1; None without names. losses: of each pass of the averaging network.
-    opinion_temperatures: of the class scores and of the network, whose probabilities are averaged. Validation figures,
-    left_out_offers and kept_repeats as in StudentReport."""
+class FastReport(LearningReport):
+    """max_words: how far a text is read. words, pairs: rows of the table. runs: of characters, for words that it does
+    not have. iterations, residual: of the solver. name_strength: how far the categories' names are believed, 0 to 1;
+    None without names. losses: of each pass of the averaging network. opinion_temperatures: of the class scores and of
+    the network, whose probabilities are averaged."""
 
-    offers: int
-    transfer_titles: int
-    labelled_offers: int
-    left_out_offers: int
-    kept_repeats: int
-    classes: int
     max_words: int
     words: int
     pairs: int
@@ -46,24 +39,7 @@ class FastReport:
     iterations: int
     residual: float
     name_strength: float | None
-    losses: Sequence[float]
-    opinion_temperatures: Sequence[float]
-    validation_offers: int
-    accuracy: float | None
-    macro_f1: float | None
-    teacher_accuracy: float | None
-    teacher_macro_f1: float | None
-    teacher_agreement: float | None
-    calibration_error_before: float | None
-    calibration_error_after: float | None
-    temperature: Mapping[str, float]
-    entropy_slope: float
-    seconds: float
-    offers_per_s: float
-
-    def summary(self) -> dict[str, Any]:
-        """What does not depend on the machine, as JSON."""
-        return {name: value for name, value in asdict(self).items() if name not in OF_THIS_RUN}
+    opinion_temperatures: tuple[float, ...]
 
 
 def distill_fast(

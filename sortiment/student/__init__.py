@@ -4,13 +4,14 @@ Importing this is cheap: torch, transformers and Lightning are imported when a s
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, StudentSettings
 from sortiment.student.prediction import Classification, Classifier
+from sortiment.student.report import LearningReport
 
 if TYPE_CHECKING:
     from sortiment.encoders import FeatureCache
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from sortiment.teacher import CategoryNames
 
 CODE_VERSION = "11"
-OF_THIS_RUN = ("seconds", "offers_per_s", "resumed_epochs")
 
 __all__ = [
     "CODE_VERSION",
@@ -32,32 +32,22 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class StudentReport:
-    """What a training run gave; all but `seconds`, `offers_per_s` and `resumed_epochs` is also in student.json.
+class StudentReport(LearningReport):
+    """All but `seconds`, `offers_per_s` and `resumed_epochs` is also in student.json.
 
-    Validation figures are on the labelled offers of the validation split, None where there are none: accuracy and
-    macro_f1 against the shops' labels (which may be wrong), teacher_agreement against the teacher's best class,
-    calibration errors before and after calibration (`temperature` by country, `entropy_slope`). names: of categories,
-    transfer_titles: made up and answered by the teacher, both learned beside the offers. left_out_offers: training
-    offers that repeat a held-out offer of another country, not learned; kept_repeats: that do too, and are
-    (`sampling/abroad.py`). overruled_labels: training labels that the teacher's opinion outweighed. losses: mean loss
-    of each epoch. epoch_macro_f1: of each epoch, and best_epoch: the one (from 1) whose weights were kept, only with
+    names: of categories, learned beside the offers. overruled_labels: training labels that the teacher's opinion
+    outweighed. epoch_macro_f1: of each epoch, and best_epoch: the one (from 1) whose weights were kept, only with
     `student.patience`; stopped_after: epochs, where these were fewer than planned. grown: the head got more outputs
-    than the earlier student had, so its shape changed.
-    max_tokens: how far a text is read when the student answers.
+    than the earlier student had, so its shape changed. max_tokens: how far a text is read when the student answers.
     encoder_mb, trimmed_encoder_mb: the encoder's weights before and after its vocabulary was trimmed, on disk as in
     memory. changed_titles: share of held-out titles that trimming gives other pieces, changed_titles_cosine: mean
     cosine of all held-out titles' vectors before and after; None where the student it started from has no such record.
     """
 
-    offers: int
+    OF_THIS_RUN = (*LearningReport.OF_THIS_RUN, "resumed_epochs")
+
     names: int
-    transfer_titles: int
-    labelled_offers: int
-    left_out_offers: int
-    kept_repeats: int
     overruled_labels: int
-    classes: int
     new_classes: int
     head_width: int
     grown: bool
@@ -66,31 +56,14 @@ class StudentReport:
     parameters: int
     max_tokens: int
     started_from: bool
-    losses: tuple[float, ...]
     epoch_macro_f1: tuple[float, ...]
     best_epoch: int | None
     stopped_after: int | None
-    validation_offers: int
-    accuracy: float | None
-    macro_f1: float | None
-    teacher_accuracy: float | None
-    teacher_macro_f1: float | None
-    teacher_agreement: float | None
-    calibration_error_before: float | None
-    calibration_error_after: float | None
-    temperature: Mapping[str, float]
-    entropy_slope: float
     encoder_mb: float | None
     trimmed_encoder_mb: float | None
     changed_titles: float | None
     changed_titles_cosine: float | None
-    seconds: float
-    offers_per_s: float
     resumed_epochs: int
-
-    def summary(self) -> dict[str, Any]:
-        """What does not depend on the machine or on interruptions, as JSON."""
-        return {name: value for name, value in asdict(self).items() if name not in OF_THIS_RUN}
 
 
 def distill_student(

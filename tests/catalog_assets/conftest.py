@@ -1,13 +1,15 @@
 """Materializes assets on a market, as the UI does."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import boto3
 import dagster as dg
 import pytest
 
 from catalog_assets import feeds, predictions, sampling, teacher
 from catalog_assets.partitions import registered_keys
-from resources.profiles import Profile
+from resources.profiles import Profile, read_profile
 
 ASSETS = [
     feeds.feed_files,
@@ -47,3 +49,21 @@ def make(instance: dg.DagsterInstance) -> Callable[..., dict[str, str]]:
         return {name: str(entry.value) for name, entry in said.items()}
 
     return run
+
+
+@pytest.fixture
+def s3_profile(s3_server: str, tmp_path: Path) -> Callable[[str, str], Profile]:
+    """`s3_profile("bucket", "market")`: a market whose artifacts are kept in a new bucket."""
+
+    def open_profile(bucket: str, market: str) -> Profile:
+        boto3.client("s3", endpoint_url=s3_server).create_bucket(Bucket=bucket)
+        environment = {
+            "SORTIMENT_HOME": str(tmp_path),
+            "SORTIMENT_PROFILE": "aws",
+            "SORTIMENT_S3_ROOT": f"s3://{bucket}/store",
+            "SORTIMENT_S3_ENDPOINT": s3_server,
+            "AWS_REGION": "us-east-1",
+        }
+        return read_profile(environment, market=market)
+
+    return open_profile

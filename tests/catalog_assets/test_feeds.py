@@ -1,10 +1,8 @@
 """A feed's new file costs its own offers, whatever the feeds and their files are called."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-import dagster as dg
-
-from catalog_assets import feeds, sampling
 from catalog_assets.sampling import _new_parts, open_state
 from resources.profiles import Profile
 from sortiment.artifacts import Artifact
@@ -22,25 +20,23 @@ def bring_file(profile: Profile, feed: str, day: int) -> None:
     (folder / f"{feed}-{day}.csv").write_text("id,title,path\n" + rows, encoding="utf-8")
 
 
-def load(profile: Profile) -> Artifact:
+def load(profile: Profile, make: Callable[..., dict[str, str]]) -> Artifact:
     """The offers of Germany, and their census, after a load of what is there."""
-    assets = [feeds.feed_files, feeds.taxonomy, feeds.offers, sampling.offer_census]
-    with dg.DagsterInstance.ephemeral() as instance:
-        for names, key in ((["feed_files", "taxonomy"], None), (["offers", "offer_census"], "DE")):
-            chosen, resources = dg.AssetSelection.assets(*names), profile.resources()
-            done = dg.materialize(assets, instance=instance, resources=resources, selection=chosen, partition_key=key)
-            assert done.success
+    make(profile, "feed_files", "taxonomy")
+    make(profile, "offers", "offer_census", over="country")
     return profile.storage().store.current("offers", "DE")
 
 
-def test_a_new_file_of_any_feed_is_all_that_is_added_and_drawn_anew(tmp_path: Path) -> None:
+def test_a_new_file_of_any_feed_is_all_that_is_added_and_drawn_anew(
+    tmp_path: Path, make: Callable[..., dict[str, str]]
+) -> None:
     profile = Profile("local", tmp_path, "shop")
     storage = profile.storage()
     bring_file(profile, "otto", 1)
     bring_file(profile, "zalando", 1)
-    first = load(profile)
+    first = load(profile, make)
     bring_file(profile, "otto", 2)
-    second = load(profile)
+    second = load(profile, make)
     assert storage.store.current("sample_state", "DE").summary["new_parts"] == 1
     settings = profile.market_resource().settings.sampling
     state = open_state(storage, "DE", second, settings, silent)
@@ -48,5 +44,5 @@ def test_a_new_file_of_any_feed_is_all_that_is_added_and_drawn_anew(tmp_path: Pa
     assert new == [state.parts[-1]]
     assert len(state.parts) == 3
     (profile.market_folder / "feeds" / "otto-1.csv").unlink()
-    third = load(profile)
+    third = load(profile, make)
     assert _new_parts(storage, "DE", first.version, open_state(storage, "DE", third, settings, silent)) == new

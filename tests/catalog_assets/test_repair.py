@@ -4,10 +4,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import boto3
 import pytest
 
-from resources.profiles import Profile, read_profile
+from resources.profiles import Profile
 from sortiment.artifacts import Artifact, ArtifactStore, verify
 from sortiment.blobs import write_atomically
 from sortiment.errors import StorageError
@@ -131,16 +130,8 @@ def test_a_file_of_the_file_that_was_loaded_is_mended_too(market: Market) -> Non
         verify(made)
 
 
-def test_on_s3_a_part_that_was_cut_off_is_loaded_again(s3_server: str, tmp_path: Path, make: Make) -> None:
-    boto3.client("s3", endpoint_url=s3_server).create_bucket(Bucket="damaged")
-    environment = {
-        "SORTIMENT_HOME": str(tmp_path),
-        "SORTIMENT_PROFILE": "aws",
-        "SORTIMENT_S3_ROOT": "s3://damaged/store",
-        "SORTIMENT_S3_ENDPOINT": s3_server,
-        "AWS_REGION": "us-east-1",
-    }
-    market = Market(read_profile(environment, market="shop"), make)
+def test_on_s3_a_part_that_was_cut_off_is_loaded_again(s3_profile: Callable[[str, str], Profile], make: Make) -> None:
+    market = Market(s3_profile("damaged", "shop"), make)
     bring_two_days(market)
     before, blobs = market.current(), market.profile.storage().blobs
     rows = f"{PART_ASSET}/{before['part day-2.csv'].version}/offers-DE.rows"

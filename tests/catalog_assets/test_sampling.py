@@ -1,20 +1,18 @@
 """Census and samples are made anew where a part that was skipped can be read again."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-import dagster as dg
 import yaml
 
-from catalog_assets import feeds, sampling
-from catalog_assets.partitions import registered_keys
 from resources.profiles import read_profile
 from sortiment.market import generate_market
 from sortiment.settings import MarketSettings
 
-ASSETS = [feeds.feed_files, feeds.taxonomy, feeds.offers, sampling.offer_census, sampling.training_sample]
 
-
-def test_a_part_that_can_be_read_again_is_in_the_next_census_and_samples(tmp_path: Path) -> None:
+def test_a_part_that_can_be_read_again_is_in_the_next_census_and_samples(
+    tmp_path: Path, make: Callable[..., dict[str, str]]
+) -> None:
     profile = read_profile({"SORTIMENT_HOME": str(tmp_path)}, market="small")
     generate_market(
         MarketSettings(offers=800, countries=("DE",), departments=("garden", "pets"), shops_per_country=4),
@@ -25,34 +23,25 @@ def test_a_part_that_can_be_read_again_is_in_the_next_census_and_samples(tmp_pat
     market["settings"]["sampling"] = {"on_unreadable_part": "skip"}
     file.write_text(yaml.safe_dump(market, allow_unicode=True), encoding="utf-8")
     store = profile.storage().store
-    with dg.DagsterInstance.ephemeral() as instance:
 
-        def make(names: list[str], dimension: str | None = None) -> None:
-            keys = registered_keys(instance, dimension) if dimension else []
-            tags = dict(zip(("start", "end"), (keys[0], keys[-1]), strict=True)) if keys else {}
-            tags = {f"dagster/asset_partition_range_{edge}": key for edge, key in tags.items()}
-            chosen = dg.AssetSelection.assets(*names)
-            resources = profile.resources()
-            assert dg.materialize(ASSETS, instance=instance, resources=resources, selection=chosen, tags=tags).success
+    def sample() -> tuple[dict[str, str], int, int]:
+        """The versions of census and samples, the offers in the census, the skipped parts."""
+        make(profile, "offer_census", over="country")
+        make(profile, "training_sample", over="slice")
+        census = store.current("offer_census", "DE")
+        made = {"census": census.version}
+        made |= {key: each.version for key, each in store.current_partitions("training_sample").items()}
+        return made, census.summary["offers"], len(census.summary["skipped"])
 
-        def sample() -> tuple[dict[str, str], int, int]:
-            """The versions of census and samples, the offers in the census, the skipped parts."""
-            make(["offer_census"], "country")
-            make(["training_sample"], "slice")
-            census = store.current("offer_census", "DE")
-            made = {"census": census.version}
-            made |= {key: each.version for key, each in store.current_partitions("training_sample").items()}
-            return made, census.summary["offers"], len(census.summary["skipped"])
-
-        make(["feed_files", "taxonomy"])
-        make(["offers"], "country")
-        part = sorted(tmp_path.rglob("offers-DE.parquet"))[-1]
-        away = part.rename(tmp_path / "away.parquet")
-        without, fewer, skipped = sample()
-        assert skipped == 1
-        away.rename(part)
-        whole, offers, skipped = sample()
-        assert skipped == 0
-        assert fewer < offers
-        assert whole.keys() == without.keys() and not set(whole.values()) & set(without.values())
-        assert store.current("offer_census", "DE").manifest["inputs"].keys() == {"offers"}
+    make(profile, "feed_files", "taxonomy")
+    make(profile, "offers", over="country")
+    part = sorted(tmp_path.rglob("offers-DE.parquet"))[-1]
+    away = part.rename(tmp_path / "away.parquet")
+    without, fewer, skipped = sample()
+    assert skipped == 1
+    away.rename(part)
+    whole, offers, skipped = sample()
+    assert skipped == 0
+    assert fewer < offers
+    assert whole.keys() == without.keys() and not set(whole.values()) & set(without.values())
+    assert store.current("offer_census", "DE").manifest["inputs"].keys() == {"offers"}
