@@ -183,6 +183,7 @@ def _sampling(demo: DemoMarket, storage: StorageResource) -> dict[str, Any]:
         "cut_by_category_cap": total["cut_by_category_cap"],
         "cut_by_shop_cap": total["cut_by_shop_cap"],
         "suspects": total["suspects"],
+        "tested_abroad": storage.store.current("teacher_model").summary["left_out_offers"],
         "splits": dict(splits),
         "by_department": [{"name": name, **counts} for name, counts in sorted(departments.items())],
         "by_shop": [{"name": name, **counts} for name, counts in largest_shops],

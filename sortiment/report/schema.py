@@ -80,6 +80,7 @@ class Sampling(Section):
     cut_by_category_cap: Count = 0
     cut_by_shop_cap: Count = 0
     suspects: Count = 0
+    tested_abroad: Count = Field(0, description="training offers not learned: they repeat another country's test offer")
     splits: dict[str, Count] = Field(default_factory=dict)
     by_department: tuple[Coverage, ...] = ()
     by_shop: tuple[Coverage, ...] = ()

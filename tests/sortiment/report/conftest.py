@@ -92,6 +92,7 @@ def make_report(
             "cut_by_category_cap": 46_102,
             "cut_by_shop_cap": 1_623,
             "suspects": 412,
+            "tested_abroad": 1021,
             "splits": {"train": 15_036, "validation": 2_148, "test": 4_296},
             "by_department": [_coverage(rng, area) for area in areas],
             "by_shop": [_coverage(rng, f"shop-{number}") for number in range(55)],
