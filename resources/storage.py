@@ -1,6 +1,6 @@
 """Where artifacts are kept: a local folder, or `s3://` through dagster-aws.
 
-Only this module knows S3. Everything else sees `sortiment.blobs.Blobs`: six operations on keys.
+Only this module knows S3. Everything else sees `sortiment.blobs.Blobs`: seven operations on keys.
 """
 
 import shutil
@@ -65,11 +65,12 @@ class S3Blobs:
         cached.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(cached)
 
-    def fetch(self, key: str, sizes: Mapping[str, int]) -> Path | None:
+    def holds(self, key: str, sizes: Mapping[str, int]) -> bool:
         """What the bucket holds decides, not what was fetched before: others read the bucket itself."""
         stored = self._sizes(f"{key}/")
-        if any(stored.get(f"{key}/{name}") != size for name, size in sizes.items()):
-            return None
+        return all(stored.get(f"{key}/{name}") == size for name, size in sizes.items())
+
+    def fetch(self, key: str, sizes: Mapping[str, int]) -> Path:
         folder = self.cache / key
         for name, size in sizes.items():
             if not has_size(folder / name, size):

@@ -20,6 +20,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -66,15 +67,21 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished artifact. `uri` is its folder where it is stored; `path` is a local copy of that folder."""
+    """A finished artifact. `uri` is its folder where it is stored; `fetch` gives a local copy of that folder."""
 
     asset: str
     partition: str | None
     version: str
     uri: str
-    path: Path
     manifest: dict[str, Any] = field(repr=False)
+    fetch: Callable[[], Path] = field(repr=False, compare=False)
     reused: bool = False
+
+    @cached_property
+    def path(self) -> Path:
+        """A local folder with its files. They are fetched when this is first asked for: who needs the version or the
+        summary alone moves no bytes."""
+        return self.fetch()
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -105,10 +112,11 @@ class ArtifactStore:
         if raw is None or manifest is None:
             return None
         sizes = {name: int(entry["bytes"]) for name, entry in manifest["files"].items()}
-        path = self.blobs.fetch(key, {MANIFEST: len(raw), **sizes})
-        if path is None:
+        stored = {MANIFEST: len(raw), **sizes}
+        if not self.blobs.holds(key, stored):
             return None
-        return Artifact(asset, partition, version, self.blobs.uri(key), path, manifest, reused=True)
+        fetch = partial(self.blobs.fetch, key, stored)
+        return Artifact(asset, partition, version, self.blobs.uri(key), manifest, fetch, reused=True)
 
     def uri(self, asset: str, version: str, partition: str | None = None) -> str:
         """Where the artifact of this version is stored, whether it is there or not; nothing is fetched."""

@@ -32,8 +32,11 @@ class Blobs(Protocol):
     def publish(self, folder: Path, key: str) -> None:
         """Make a local folder appear under `key`, its manifest last. The folder is gone afterwards."""
 
-    def fetch(self, key: str, sizes: Mapping[str, int]) -> Path | None:
-        """A local folder that holds the named files of `key`; None where one is missing or has another size."""
+    def holds(self, key: str, sizes: Mapping[str, int]) -> bool:
+        """Whether all the named files of `key` are stored and have these sizes; nothing is fetched."""
+
+    def fetch(self, key: str, sizes: Mapping[str, int]) -> Path:
+        """A local folder that holds the named files of `key`, all of which are stored."""
 
     def list(self, prefix: str) -> list[str]:
         """Every key that starts with the prefix, sorted."""
@@ -81,9 +84,11 @@ class LocalBlobs:
         folder.rename(target)
         _fsync(target.parent)
 
-    def fetch(self, key: str, sizes: Mapping[str, int]) -> Path | None:
-        folder = self.root / key
-        return folder if all(has_size(folder / name, size) for name, size in sizes.items()) else None
+    def holds(self, key: str, sizes: Mapping[str, int]) -> bool:
+        return all(has_size(self.root / key / name, size) for name, size in sizes.items())
+
+    def fetch(self, key: str, sizes: Mapping[str, int]) -> Path:
+        return self.root / key
 
     def list(self, prefix: str) -> list[str]:
         start = self.root / prefix

@@ -149,7 +149,7 @@ def test_a_decision_that_does_not_name_its_engine_is_made_again_before_it_releas
 
 
 def artifact(asset: str, version: str, **inputs: str) -> Artifact:
-    return Artifact(asset, None, version, "", Path(), {"inputs": inputs, "summary": {}, "files": {}})
+    return Artifact(asset, None, version, "", {"inputs": inputs, "summary": {}, "files": {}}, Path)
 
 
 def live(version: str) -> Champion:

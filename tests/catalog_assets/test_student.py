@@ -37,7 +37,7 @@ def recipe(inputs: dict[str, str], code: str = CODE_VERSION, encoder: Any = None
 
 def made_by(made: Recipe) -> Artifact:
     manifest = {"code": made.code, "inputs": made.inputs, "settings": made.settings_json()}
-    return Artifact("student_checkpoint", None, made.version, "", Path(), manifest)
+    return Artifact("student_checkpoint", None, made.version, "", manifest, Path)
 
 
 @pytest.mark.parametrize(

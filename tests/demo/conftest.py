@@ -14,13 +14,13 @@ from resources.profiles import Profile, read_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """
-market: {offers: 5000, countries: [DE, FR, GB], departments: [electronics, garden, pets], second_day_offers: 900,
+market: {offers: 4000, countries: [DE, FR, GB], departments: [electronics, garden, pets], second_day_offers: 900,
          drifted_offers: 700, shops_per_country: 6}
-sampling: {per_category: 150, fresh_per_category: 200, unlabelled_per_country: 150}
-teacher: {transfer_titles: 1000}
-student: {epochs: 3, least_steps: 0}
+sampling: {per_category: 100, fresh_per_category: 200, unlabelled_per_country: 100}
+teacher: {transfer_titles: 600}
+student: {epochs: 2, least_steps: 0}
 ranking: {train_offers: 300, test_offers: 200, timing_offers: 64, timing_seconds: 1.0, budget_s: 40.0}
-engines: {benchmark_seconds: 0.5, benchmark_offers: 200, calibration_offers: 100, agreement_offers: 100}
+engines: {benchmark_seconds: 0.5, benchmark_offers: 200, calibration_offers: 60, agreement_offers: 100}
 evaluation: {bootstrap_rounds: 50}
 """
 

@@ -49,7 +49,8 @@ def test_an_artifact_goes_to_s3_and_comes_back_on_another_machine(storage: Stora
         tmp_path / "elsewhere",
     )
     found = elsewhere.current("training_sample", "DE|toys")
-    assert found.reused and found.version == made.version
+    assert found.reused and found.version == made.version and found.summary == {"rows": 2}
+    assert not (tmp_path / "elsewhere").exists(), "versions and summaries move no files"
     assert (found.path / "deep" / "a.txt").read_text() == "a"
     verify(found)
     assert list(elsewhere.current_partitions("training_sample")) == ["DE|toys"]
