@@ -9,18 +9,28 @@ import dagster as dg
 from sortiment.artifacts import Artifact, ArtifactStore, Recipe, content_version
 
 OWNERS = ["team:sortiment"]
+SHOWN = 20
+"""Members of a group of numbers, and names of a list."""
 
 
 def describe_artifact(artifact: Artifact, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Dagster metadata of one artifact; small numbers of its summary are shown as they are, over time as plots."""
+    """Dagster metadata of one artifact. Its summary's numbers are shown as they are, over time as plots; so are those
+    of groups, like offers by split, as `splits_train`; names as a list."""
     shown: dict[str, Any] = {
         "version": artifact.version,
         "path": dg.MetadataValue.path(artifact.uri),
         "size_mb": round(artifact.bytes / 1e6, 3),
         "reused": artifact.reused,
     }
-    numbers = {name: value for name, value in artifact.summary.items() if isinstance(value, bool | int | float | str)}
-    return {**shown, **numbers, **(more or {})}
+    for name, value in artifact.summary.items():
+        if isinstance(value, bool | int | float | str):
+            shown[name] = value
+        elif isinstance(value, Mapping) and all(isinstance(number, int | float) for number in value.values()):
+            shown |= {f"{name}_{key}": number for key, number in list(value.items())[:SHOWN]}
+        elif isinstance(value, Sequence) and value and all(isinstance(one, str) for one in value):
+            more_names = f" and {len(value) - SHOWN:,} more" if len(value) > SHOWN else ""
+            shown[name] = ", ".join(value[:SHOWN]) + more_names
+    return {**shown, **(more or {})}
 
 
 def describe_partition(context: dg.AssetExecutionContext, key: str, metadata: Mapping[str, Any]) -> None:

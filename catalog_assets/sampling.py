@@ -45,12 +45,11 @@ def offer_census(
     """How many offers each category has, before and after the caps; shops whose labels contradict the others'."""
     settings, names, empty = market.settings.sampling, _category_names(storage), []
     for country in context.partition_keys:
-        loaded = _offers_of(storage, country)
-        if loaded is None:
-            context.log.info(f"{country} has no offers: there is nothing to count")
+        found = _open_offers(context, storage, country, settings, progress.of(context.log))
+        if found is None:
             empty.append(country)
             continue
-        state = open_state(storage, country, loaded, settings, progress.of(context.log))
+        loaded, state = found
         recipe = Recipe(_inputs_of(loaded, state), settings, CODE_VERSION)
         last = storage.store.earlier("offer_census", country)
         census = build_and_point(
@@ -83,12 +82,11 @@ def training_sample(
     """The offers to learn from and to be tested on: per category and shop at most so many, split by product."""
     settings, rows, shown, empty = market.settings.sampling, 0, progress.of(context.log), []
     for country, departments in keys_by_country(context.partition_keys).items():
-        loaded = _offers_of(storage, country)
-        if loaded is None:
-            context.log.info(f"{country} has no offers: its samples are not made")
+        found = _open_offers(context, storage, country, settings, shown)
+        if found is None:
             empty.append(country)
             continue
-        state = open_state(storage, country, loaded, settings, shown)
+        loaded, state = found
         for since, names in _group_by_training(storage, country, departments, config.fresh).items():
             inputs = _inputs_of(loaded, state) | ({"fresh_since": since} if since else {})
             write = partial(_draw, storage, country, since, state, settings, shown)
@@ -164,10 +162,26 @@ def _inputs_of(loaded: Artifact, state: State) -> dict[str, str]:
     return {"offers": loaded.version, **read}
 
 
-def _offers_of(storage: StorageResource, country: str) -> Artifact | None:
-    """None where the country has none: not yet, or not any more."""
+def _open_offers(
+    context: dg.AssetExecutionContext,
+    storage: StorageResource,
+    country: str,
+    settings: SamplingSettings,
+    progress: Progress,
+) -> tuple[Artifact, State] | None:
+    """The country's offers and their state. None where it has none: not yet, or not any more, since it left the feeds
+    or all its offers were withdrawn. Says what was left out as unreadable."""
     loaded = storage.store.current_or_none("offers", country)
-    return loaded if loaded is not None and loaded.summary["parts"] else None
+    if loaded is None or not loaded.summary["parts"]:
+        context.log.info(f"{country} has no offers: it is neither counted nor sampled")
+        return None
+    state = open_state(storage, country, loaded, settings, progress)
+    for why in state.skipped:
+        context.log.warning(f"{country} without a part that cannot be read: {why}")
+    if not state.offers:
+        context.log.warning(f"{country}: each of its {state.rows:,} offers was withdrawn; it is not counted or sampled")
+        return None
+    return loaded, state
 
 
 def _category_names(storage: StorageResource) -> dict[str, str]:

@@ -91,7 +91,8 @@ def _market(demo: DemoMarket, storage: StorageResource) -> dict[str, Any]:
             counts["offers"] += found.offers
             counts["unlabelled"] += found.offers - found.labelled
     for country, census in store.current_partitions("offer_census").items():
-        by_country[country].update({name: census.summary[name] for name in ("categories", "shops")})
+        if country in by_country:  # others have left the feeds
+            by_country[country].update({name: census.summary[name] for name in ("categories", "shops")})
     return {
         "name": demo.profile.market,
         "synthetic": demo.synthetic,
@@ -156,9 +157,8 @@ def _sampling(demo: DemoMarket, storage: StorageResource) -> dict[str, Any]:
         summary = census.summary
         for name in (
             "offers",
-            "drawn",
-            "left_out",
-            "unlabelled_drawn",
+            "in_sample",
+            "unlabelled_in_sample",
             "cut_by_category_cap",
             "cut_by_shop_cap",
             "suspects",
@@ -177,14 +177,15 @@ def _sampling(demo: DemoMarket, storage: StorageResource) -> dict[str, Any]:
     largest_shops = sorted(shops.items(), key=lambda item: (-item[1]["offers"], item[0]))[:40]
     return {
         "offers": total["offers"],
-        "sampled": total["drawn"] - total["left_out"],
-        "unlabelled_sampled": total["unlabelled_drawn"],
+        "sampled": total["in_sample"],
+        "unlabelled_sampled": total["unlabelled_in_sample"],
         "per_category": demo.settings.sampling.per_category,
         "cut_by_category_cap": total["cut_by_category_cap"],
         "cut_by_shop_cap": total["cut_by_shop_cap"],
         "suspects": total["suspects"],
         "tested_abroad": storage.store.current("teacher_model").summary["left_out_offers"],
         "splits": dict(splits),
+        "skipped": [why for census in censuses for why in census.summary["skipped"]],
         "by_department": [{"name": name, **counts} for name, counts in sorted(departments.items())],
         "by_shop": [{"name": name, **counts} for name, counts in largest_shops],
     }

@@ -7,5 +7,5 @@ Whatever was computed stays in the bench's folder under the hash of what it was 
 that is asked for more, computes only what is not there. Importing this is cheap.
 """
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 """Raise it when the same offers and settings would give other rows."""

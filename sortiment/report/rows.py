@@ -59,7 +59,8 @@ class CategoryCount(Section):
 
 
 class Coverage(Section):
-    """One department, shop or category before and after sampling; `cut_by_shop_cap` counts what only that cap cut."""
+    """One department, shop or category before and after sampling; `cut_by_shop_cap`: what it would have more without
+    that cap, of a shop in the mean."""
 
     name: str
     offers: Count

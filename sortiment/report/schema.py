@@ -82,6 +82,7 @@ class Sampling(Section):
     suspects: Count = 0
     tested_abroad: Count = Field(0, description="training offers not learned: they repeat another country's test offer")
     splits: dict[str, Count] = Field(default_factory=dict)
+    skipped: tuple[str, ...] = Field((), description="parts that cannot be read and are left out, each with why")
     by_department: tuple[Coverage, ...] = ()
     by_shop: tuple[Coverage, ...] = ()
 

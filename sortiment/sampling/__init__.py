@@ -17,7 +17,7 @@ from sortiment.sampling.state import UNLABELLED_DEPARTMENT, State, read_state
 from sortiment.sampling.verdicts import VERDICTS
 from sortiment.sampling.views import balanced_weights, live_weights
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 """Raise it when the same inputs and settings would give another census or sample."""
 
 __all__ = [

@@ -36,7 +36,8 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CensusReport:
-    """One country. cut_by_category_cap + cut_by_shop_cap + drawn = offers; left_out: drawn, then left out.
+    """One country. cut_by_category_cap + cut_by_shop_cap + drawn = offers; left_out: drawn, then left out, with a label
+    or without; in_sample, unlabelled_in_sample: what stays.
 
     ledger_rows: rows that the state keeps; superseded: those that a later row replaced or withdrew.
     """
@@ -50,6 +51,8 @@ class CensusReport:
     drawn: int
     unlabelled_drawn: int
     left_out: int
+    in_sample: int
+    unlabelled_in_sample: int
     cut_by_category_cap: int
     cut_by_shop_cap: int
     splits: Mapping[str, int]
@@ -57,6 +60,7 @@ class CensusReport:
     conflicting_groups: int
     lent: int
     moved: int
+    alike: int
     ledger_rows: int
     superseded: int
     refills: int
@@ -130,6 +134,8 @@ def take_census(state: State, settings: SamplingSettings, out: Path, before: Pat
         drawn=int(draw.drawn[living].sum()),
         unlabelled_drawn=int(draw.drawn[UNLABELLED]),
         left_out=int((~draw.kept).sum()),
+        in_sample=int(in_sample[living].sum()),
+        unlabelled_in_sample=int(in_sample[UNLABELLED]),
         cut_by_category_cap=int(cut_by_category[living].sum()),
         cut_by_shop_cap=int(cut_by_shop[living].sum()),
         splits={name: int((sides == index).sum()) for index, name in enumerate(SPLITS)},
@@ -137,6 +143,7 @@ def take_census(state: State, settings: SamplingSettings, out: Path, before: Pat
         conflicting_groups=len(np.unique(conflicts.group[conflicts.conflicting])),
         lent=draw.split.lent,
         moved=draw.split.moved,
+        alike=draw.split.alike,
         ledger_rows=state.rows,
         superseded=state.rows - state.offers,
         refills=state.refills,
@@ -145,7 +152,8 @@ def take_census(state: State, settings: SamplingSettings, out: Path, before: Pat
 
 
 def _write_shops(state: State, draw: Draw, out: Path) -> None:
-    """One row per shop: labelled offers before and after, and what the cap per shop cut from it where it bound."""
+    """One row per shop: labelled offers before and after, and what the caps per shop cost it: where one bound, the
+    offers that the shop would have among those that its category is asked for, in the mean, less its cap."""
     counts = state.counts
     labelled = counts.categories != UNLABELLED
     size = len(state.shop_ids)
@@ -155,9 +163,10 @@ def _write_shops(state: State, draw: Draw, out: Path) -> None:
     in_sample = np.bincount(draw.shops[taken & draw.kept], minlength=size)
     drawn = np.bincount(draw.shops[taken], minlength=size)
     binding = draw.binding[(draw.binding >> SHOP_BITS) != UNLABELLED]
-    of = (binding & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    beyond = counts.of(binding) - draw.asked.caps[(binding >> SHOP_BITS).astype(np.int64)]
-    cut = np.bincount(of, weights=beyond, minlength=size).astype(np.int64)
+    category, of = (binding >> SHOP_BITS).astype(np.int64), (binding & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    asked = np.minimum(draw.asked.targets, draw.offers)[category] / draw.offers[category]
+    beyond = np.maximum(counts.of(binding) * asked - draw.asked.caps[category], 0.0)
+    cut = np.bincount(of, weights=beyond, minlength=size).round().astype(np.int64)
     listed = np.flatnonzero(offers > 0)
     ids = pa.array([state.shop_ids[code] for code in listed], pa.string())
     table = pa.table(

@@ -79,11 +79,12 @@ class SliceReport:
 
 @dataclass(frozen=True)
 class SampleReport:
-    """What was written, by department, and what holds for the country: groups lent and moved (`splits.py`)."""
+    """What was written, by department, and what holds for the country: what was lent, moved and alike (`splits.py`)."""
 
     slices: Mapping[str, SliceReport]
     lent: int
     moved: int
+    alike: int
 
 
 def draw_sample(
@@ -142,7 +143,7 @@ def draw_sample(
         department: _report(state, draw, department, codes[department], inside[department], rows[department])
         for department in out
     }
-    return SampleReport(reports, draw.split.lent, draw.split.moved)
+    return SampleReport(reports, draw.split.lent, draw.split.moved, draw.split.alike)
 
 
 @dataclass(frozen=True)

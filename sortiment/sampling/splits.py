@@ -5,10 +5,10 @@ never changes sides. Where one product's offers still fall apart (a GTIN given b
 different for one key), an offer of the larger side is *left out*, not moved: validation yields to test, training to
 both.
 
-Two exceptions, counted in the report. A category none of whose drawn offers falls to training lends them all to it (a
-class that is never trained cannot be tested), and where every training offer of a category nearly repeats a test offer,
-the test offers yield. And a country with an empty test or validation side gives it the training group that is next by
-hash, from categories that keep a training offer.
+Exceptions, counted in the report. A category none of whose drawn offers falls to training lends them all to it (a class
+that is never trained cannot be tested). A country with an empty test or validation side gives it the training group
+that is next by hash, from categories that keep a training offer. And where too few training offers of a category would
+be left (LEAST_KEPT), since its titles are all alike, the test and validation offers yield: it is learned, not tested.
 """
 
 from dataclasses import dataclass, field
@@ -24,6 +24,8 @@ from sortiment.settings import SamplingSettings
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SPLITS = ("train", "validation", "test")
+LEAST_KEPT = 0.25
+"""Share of a category's training offers, rounded down but one at least, that near duplicates must leave it."""
 SPLIT_SALT = np.uint64(0x5851F42D4C957F2D)
 
 Sides = npt.NDArray[np.int8]
@@ -32,7 +34,8 @@ Categories = npt.NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Split:
-    """sides: index into SPLITS. kept: False for offers left out as near duplicates. lent, moved: the exceptions.
+    """sides: index into SPLITS. kept: False for offers left out as near duplicates. The exceptions are counted. lent:
+    offers lent to training; moved: groups given to an empty side; alike: training offers whose test offers yielded.
 
     verdicts: what was found to be near duplicates; the next split may be given it.
     """
@@ -41,6 +44,7 @@ class Split:
     kept: Mask
     lent: int
     moved: int
+    alike: int = 0
     verdicts: KeptVerdicts = field(default_factory=dict, repr=False)
 
 
@@ -70,18 +74,21 @@ def split_offers(
     before: verdicts of an earlier split with the same similarity. They change nothing but the time.
     """
     sides: Sides = np.where(labelled, side_of(offers.group, settings), TRAIN).astype(np.int8)
+    training = labelled & (sides == TRAIN)
+    lent = labelled & (_count(offers.categories, training) == 0)[offers.categories]
+    sides[lent] = TRAIN
     moved = 0
     for side, share in ((TEST, settings.test_share), (VALIDATION, settings.validation_share)):
         if share > 0.0 and not (sides[labelled] == side).any():
             moved += _fill_side(sides, side, offers, labelled & (sides == TRAIN))
-    lent = _without_training(sides, offers.categories, labelled, labelled)
-    sides[lent] = TRAIN
+    lent &= sides == TRAIN
     kept = np.ones(len(sides), dtype=np.bool_)
     found: KeptVerdicts = {}
+    alike = np.zeros(len(sides), dtype=np.bool_)
     if settings.near_duplicates == "drop":
         similarity = settings.near_duplicate_similarity
-        kept, found = _leave_out(sides, offers, labelled, lent, similarity, threads, before or {})
-    return Split(sides, kept, int(lent.sum()), moved, found)
+        kept, alike, found = _leave_out(sides, offers, labelled, lent, similarity, threads, before or {})
+    return Split(sides, kept, int(lent.sum()), moved, int((alike & labelled).sum()), found)
 
 
 def _fill_side(sides: Sides, side: int, offers: Reserve, training: Mask) -> int:
@@ -102,12 +109,9 @@ def _fill_side(sides: Sides, side: int, offers: Reserve, training: Mask) -> int:
     return 1
 
 
-def _without_training(sides: Sides, categories: Categories, labelled: Mask, kept: Mask) -> Mask:
-    """Labelled offers of categories none of whose kept offers is training."""
-    has = np.zeros(int(categories.max(initial=0)) + 1, dtype=np.bool_)
-    has[categories[labelled & kept & (sides == TRAIN)]] = True
-    without: Mask = labelled & ~has[categories]
-    return without
+def _count(categories: Categories, mask: Mask) -> npt.NDArray[np.int64]:
+    """How many offers of the mask each category has."""
+    return np.bincount(categories[mask], minlength=int(categories.max(initial=0)) + 1)
 
 
 def _leave_out(
@@ -118,8 +122,9 @@ def _leave_out(
     similarity: float,
     threads: int,
     before: KeptVerdicts,
-) -> tuple[Mask, dict[str, Verdicts]]:
-    """False for offers that nearly repeat one of a smaller side; and what was found of each larger side."""
+) -> tuple[Mask, Mask, dict[str, Verdicts]]:
+    """False for offers that nearly repeat one of a smaller side; training offers that do and stay, so that the smaller
+    side's yielded; and what was found of each larger side."""
     kept = np.ones(len(sides), dtype=np.bool_)
 
     def drop(candidates: Mask, reference: Mask, earlier: Verdicts | None = None) -> Verdicts:
@@ -134,8 +139,10 @@ def _leave_out(
         (SPLITS[TRAIN], (sides == TRAIN) & ~protected, sides != TRAIN),
     ):
         found[side] = drop(candidates, reference, before.get(side))
-    lost = (sides == TRAIN) & _without_training(sides, offers.categories, labelled, kept)
-    kept |= lost
-    if (protected | lost).any():
-        drop(sides != TRAIN, protected | lost)
-    return kept, found
+    training = labelled & (sides == TRAIN)
+    left, all_of = (_count(offers.categories, mask) for mask in (training & kept, training))
+    alike = training & (left < np.maximum(1, np.floor(LEAST_KEPT * all_of)))[offers.categories]
+    kept |= alike
+    if (protected | alike).any():
+        drop(sides != TRAIN, protected | alike)
+    return kept, alike, found

@@ -111,3 +111,29 @@ def release_tiny_engine(profile: Profile, folder: Path) -> str:
     log = ReleaseLog(profile.storage().blobs)
     log.promote_by_hand("m1", datetime(2026, 11, 22, tzinfo=UTC), "ann", "a test", artifacts)
     return engine.version
+
+
+def test_a_country_whose_offers_are_all_withdrawn_is_not_counted_or_sampled_and_the_others_are(
+    tmp_path: Path, make: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = Profile("local", tmp_path, "shop")
+    write_atomically(made.market_folder / "market.yaml", b"name: shop\nfeeds: [feeds/*.yaml]\n")
+    spec = SPEC.replace(b"category: path", b"category: path, withdrawn: gone")
+    write_atomically(made.market_folder / "feeds" / "shop.yaml", spec)
+    for day, (gone, others) in enumerate([("", 60), ("true", 80)]):
+        rows = [f"{number};DE;Toy DE {number};Toys > Trains;{gone}" for number in range(60)]
+        rows += [
+            f"{number};{land};Toy {land} {number};Toys > Trains;" for land in ("AT", "FR") for number in range(others)
+        ]
+        content = "\n".join(["id;land;title;path;gone", *rows, ""])
+        write_atomically(made.market_folder / "feeds" / f"offers-{day}.csv", content.encode())
+        make(made, "feed_files", "taxonomy")
+        make(made, "offers", over="country")
+        said = [make(made, "offer_census", over="country"), make(made, "training_sample", over="slice")]
+    assert [each["without_offers"] for each in said] == ["DE", "DE"]
+    assert "DE: each of its 120 offers was withdrawn" in capfd.readouterr().err
+    store = made.storage().store
+    counted = {
+        country: census.summary["offers"] for country, census in store.current_partitions("offer_census").items()
+    }
+    assert counted == {"AT": 80, "DE": 60, "FR": 80}

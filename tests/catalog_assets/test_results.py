@@ -1,9 +1,12 @@
 """What a run over many partitions says about each."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from catalog_assets.partitions import one_run, slices
-from catalog_assets.results import describe_partition
+from catalog_assets.results import describe_artifact, describe_partition
+from sortiment.artifacts import Artifact
 
 
 @dg.asset(partitions_def=slices, backfill_policy=one_run)
@@ -26,3 +29,16 @@ def test_each_partition_of_a_run_keeps_its_own_metadata() -> None:
         if record.asset_materialization
     }
     assert numbers == {key: number for number, key in enumerate(keys)}
+
+
+def test_a_summary_s_groups_of_numbers_and_names_are_shown_too() -> None:
+    summary = {
+        "rows": 3, "splits": {"train": 2, "test": 1}, "skipped": ["a.parquet: broken"], "nothing": [],
+        "shops": [f"shop {number}" for number in range(25)], "rates": [{"shop": "a", "share": 0.5}],
+    }  # fmt: skip
+    shown = describe_artifact(Artifact("offer_census", "DE", "v1", "there", {"summary": summary, "files": {}}, Path))
+    assert {name: shown[name] for name in ("rows", "splits_train", "splits_test", "skipped")} == {
+        "rows": 3, "splits_train": 2, "splits_test": 1, "skipped": "a.parquet: broken",
+    }  # fmt: skip
+    assert shown["shops"].endswith("shop 19 and 5 more")
+    assert not {"nothing", "rates", "splits"} & shown.keys()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from resources.profiles import read_profile
@@ -11,7 +12,7 @@ from sortiment.settings import MarketSettings
 
 
 def test_a_part_that_can_be_read_again_is_in_the_next_census_and_samples(
-    tmp_path: Path, make: Callable[..., dict[str, str]]
+    tmp_path: Path, make: Callable[..., dict[str, str]], capfd: pytest.CaptureFixture[str]
 ) -> None:
     profile = read_profile({"SORTIMENT_HOME": str(tmp_path)}, market="small")
     generate_market(
@@ -26,12 +27,14 @@ def test_a_part_that_can_be_read_again_is_in_the_next_census_and_samples(
 
     def sample() -> tuple[dict[str, str], int, int]:
         """The versions of census and samples, the offers in the census, the skipped parts."""
-        make(profile, "offer_census", over="country")
+        shown = make(profile, "offer_census", over="country")
         make(profile, "training_sample", over="slice")
         census = store.current("offer_census", "DE")
         made = {"census": census.version}
         made |= {key: each.version for key, each in store.current_partitions("training_sample").items()}
-        return made, census.summary["offers"], len(census.summary["skipped"])
+        why = census.summary["skipped"]
+        assert shown.get("skipped") == (why[0] if why else None), "what is left out is told in the UI"
+        return made, census.summary["offers"], len(why)
 
     make(profile, "feed_files", "taxonomy")
     make(profile, "offers", over="country")
@@ -39,6 +42,7 @@ def test_a_part_that_can_be_read_again_is_in_the_next_census_and_samples(
     away = part.rename(tmp_path / "away.parquet")
     without, fewer, skipped = sample()
     assert skipped == 1
+    assert f"DE without a part that cannot be read: {part}" in capfd.readouterr().err
     away.rename(part)
     whole, offers, skipped = sample()
     assert skipped == 0

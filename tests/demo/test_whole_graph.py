@@ -100,7 +100,13 @@ def test_the_report_has_what_it_promises(demo_run: Any) -> None:
     assert report["champion"]["version"]
     assert {row["engine"] for row in report["speed"]} >= {"torch-fp32", "openvino-int8", "onnx-int8", "neuron-bf16"}
     assert report["quarantine"]["rows"] > 0
-    assert report["sampling"]["tested_abroad"] > 0
+    sampling = report["sampling"]
+    assert sampling["tested_abroad"] > 0
+    assert (
+        sampling["sampled"]
+        == sum(sampling["splits"].values())
+        == sum(row["sampled"] for row in sampling["by_department"])
+    )
     assert [row for row in report["not_done"] if "neuron" in row["what"] and row["command"]]
     assert report["scores_truth"]["student"]["macro_f1"]["overall"] > 0
     page = (demo_run.home / "report.html").read_text(encoding="utf-8")

@@ -68,8 +68,10 @@ def test_counts_add_up(market: tuple[State, CensusReport, SampleReport, Path]) -
     assert report.offers == report.drawn + report.cut_by_category_cap + report.cut_by_shop_cap
     assert report.unlabelled == 900
     assert report.unlabelled_drawn == 100
-    assert sum(one.rows for one in sample.slices.values()) == report.drawn + report.unlabelled_drawn - report.left_out
-    assert sum(report.splits.values()) == sum(one.rows for name, one in sample.slices.items() if name != "unlabelled")
+    rows = {name: one.rows for name, one in sample.slices.items()}
+    assert report.unlabelled_in_sample == rows.pop("unlabelled")
+    assert report.in_sample == sum(rows.values()) == sum(report.splits.values())
+    assert report.in_sample + report.unlabelled_in_sample == report.drawn + report.unlabelled_drawn - report.left_out
     departments = pq.read_table(folder / "census" / "departments.parquet").to_pylist()
     assert [row["department"] for row in departments] == ["kitchen", "living"]
     assert sum(row["offers"] for row in departments) == report.offers
@@ -87,6 +89,24 @@ def test_no_shop_fills_more_than_its_share_of_a_category(
         filled = Counter(zip(table["category_id"].to_pylist(), table["shop_id"].to_pylist(), strict=True))
         assert max(filled.values()) <= 15
         assert max(Counter(table["category_id"].to_pylist()).values()) <= 60
+
+
+def test_what_the_shop_cap_costs_a_shop_leaves_out_what_the_category_cap_cut(tmp_path: Path) -> None:
+    """One shop has 2,000 of 2,100 offers: without its cap it would have 95 in 100 of those that are asked for."""
+    sizes = [(category, shop, count) for category in "ab" for shop, count in (("large", 1_000), ("small", 50))]
+    labels = [(category, shop) for category, shop, count in sizes for _ in range(count)]
+    offers = [
+        replace(offer, category_id=category, shop_id=shop)
+        for offer, (category, shop) in zip(make_offers(), labels, strict=False)
+    ]
+    settings = SETTINGS.model_copy(update={"per_category": 30, "per_shop_share": 0.5, "near_duplicates": "keep"})
+    take_census(
+        build_state([write(tmp_path, "offers", offers)], settings, tmp_path / "state"), settings, tmp_path / "out"
+    )
+    shops = {row["shop_id"]: row for row in pq.read_table(tmp_path / "out" / "shops.parquet").to_pylist()}
+    assert {name: row["drawn"] for name, row in shops.items()} == {"large": 30, "small": 30}
+    assert shops["small"]["cut_by_shop_cap"] == 0
+    assert shops["large"]["cut_by_shop_cap"] == round(2 * (30 * 1_000 / 1_050 - 15))
 
 
 def test_every_category_with_an_offer_is_in_the_sample(market: tuple[State, CensusReport, SampleReport, Path]) -> None:

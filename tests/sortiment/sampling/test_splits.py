@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sortiment.sampling.near import find_near
 from sortiment.sampling.reserve import Reserve
 from sortiment.sampling.splits import SPLITS, TEST, TRAIN, VALIDATION, Split, side_of, split_offers
 from sortiment.sampling.text_keys import key_offers, mix
@@ -135,6 +136,38 @@ def test_where_every_training_offer_repeats_a_test_offer_the_test_offer_yields()
     result = split(offers)
     training = set(offers.categories[result.kept & (result.sides == TRAIN)].tolist())
     assert training == set(range(1, 201))
+
+
+def test_a_category_whose_titles_are_all_alike_is_learned_not_tested() -> None:
+    """Phone cases: many models and colours in one template, so that nearly every title is near one of another side."""
+    parts = [(model, brand, colour) for model in range(30) for brand in range(6) for colour in range(12)]
+    cases = [
+        f"Protective silicone case for phone model X{one} by brand {two} colour {three}" for one, two, three in parts
+    ]
+    others = [f"{title[:40]} camera" for title in unlike_titles(400)]
+    categories = [1] * len(cases) + [2] * len(others)
+    result = split(offers_of([*cases, *others], categories))
+    training = np.array(result.sides) == TRAIN
+    mine = np.array(categories) == 1
+    drawn, kept = (training & mine).sum(), (training & mine & result.kept).sum()
+    assert (kept, result.alike) == (drawn, drawn)
+    assert 0.5 < drawn / mine.sum() < 0.9
+    held_out = offers_of([*cases, *others], categories).at(np.flatnonzero(~training & result.kept))
+    learned = offers_of([*cases, *others], categories).at(np.flatnonzero(training & mine))
+    assert not find_near(held_out, learned, SETTINGS.near_duplicate_similarity, 1).near.any()
+    assert (~training & ~mine & result.kept).sum() > 80, "the other category is tested as before"
+
+
+def test_what_is_lent_leaves_no_split_empty_where_others_can_fill_it() -> None:
+    """The only offers that fall to test and validation are their categories' only ones."""
+    titles = unlike_titles(400)
+    sides = split(offers_of(titles, [1] * 400)).sides
+    training = [title for title, side in zip(titles, sides, strict=True) if side == TRAIN][:40]
+    rare = [titles[np.flatnonzero(sides == side)[0]] for side in (TEST, VALIDATION)]
+    result = split(offers_of([*training, *rare], [1] * 40 + [2, 3]))
+    assert (result.lent, result.moved) == (2, 2)
+    assert np.bincount(result.sides).tolist() == [40, 1, 1]
+    assert (result.sides[-2:] == TRAIN).all()
 
 
 def test_a_small_country_has_all_three_splits_where_it_can() -> None:
