@@ -5,9 +5,9 @@ Texts whose pieces are all kept keep exactly their tokens: a unigram model's bes
 others are taken away. Any other text falls back on shorter pieces, and the report says how often and how far.
 Method: piece selection as in Abdaoui et al. 2020, "Load What You Need".
 
-Few texts use few of the pieces that the next ones will need. How often is known from the texts themselves: a text that
-alone has a piece would have changed, had it not been there. So the likeliest pieces of the same scripts are kept too,
-as many as bring that share down to what is asked.
+Few texts use few of the pieces that the next ones will need. How often is known from the texts themselves: a text with
+a piece that no other product's text has would have changed, had its product not been there. So the likeliest pieces of
+the same scripts are kept too, as many as bring that share down to what is asked.
 """
 
 import json
@@ -60,15 +60,17 @@ def trim_vocabulary(
     settings: EncoderSettings,
     progress: Progress,
     *,
+    products: npt.NDArray[np.uint64] | None = None,
     held_out: Sequence[str] = (),
     changed_titles: float = 1.0,
 ) -> TrimReport:
     """Write the encoder with only the pieces that `texts` use, all single characters and the special tokens to `out`.
 
     texts, held_out: as the encoder will read them, with their prompt. changed_titles: the share of unseen texts whose
-    pieces may change; below 1, a unigram model keeps further pieces until that is expected. `out` becomes a
-    Hugging Face directory; it may exist and is then written over. Raises EncoderError for a tokenizer that is
-    neither unigram nor WordPiece.
+    pieces may change; below 1, a unigram model keeps further pieces until that is expected. products: a number for each
+    text, since the unseen texts are of other products; 0 for one that unseen texts are not like, as a category's name
+    is; None: each text is a product's only one. `out` becomes a Hugging Face directory; it may exist and is then written
+    over. Raises EncoderError for a tokenizer that is neither unigram nor WordPiece.
     """
     content = json.loads((encoder.path / "tokenizer.json").read_text(encoding="utf-8"))
     pieces = _pieces(content, encoder.path)
@@ -86,7 +88,7 @@ def trim_vocabulary(
         keep[ids] = True
     if changed_titles < 1.0 and content["model"]["type"] == "Unigram":
         scores = np.array([score for _, score in content["model"]["vocab"]], np.float64)
-        keep |= _spare_pieces(pieces, scores, used, changed_titles)
+        keep |= _spare_pieces(pieces, scores, used, products, changed_titles)
     kept = np.flatnonzero(keep)
     out.mkdir(parents=True, exist_ok=True)
     _write_tokenizer(content, pieces, kept, encoder.path, out)
@@ -128,18 +130,30 @@ def _needed(pieces: Sequence[str], content: dict[str, Any]) -> npt.NDArray[np.bo
 
 
 def _spare_pieces(
-    pieces: Sequence[str], scores: npt.NDArray[np.float64], used: Sequence[Ids], changed_titles: float
+    pieces: Sequence[str],
+    scores: npt.NDArray[np.float64],
+    used: Sequence[Ids],
+    products: npt.NDArray[np.uint64] | None,
+    changed_titles: float,
 ) -> npt.NDArray[np.bool_]:
-    """The likeliest pieces, down to the score at which so many texts would change if each was left out in turn.
+    """The likeliest pieces, down to the score at which so many texts would change if each product was left out in turn.
 
     Only pieces of the scripts that the texts use, and in lower case where all texts are.
     """
-    distinct = list({ids.tobytes(): ids for ids in used}.values())
-    texts = np.bincount(np.concatenate(distinct), minlength=len(pieces)) if distinct else np.zeros(len(pieces), int)
-    worst = np.array([scores[alone].min() if len(alone := ids[texts[ids] == 1]) else 0.0 for ids in distinct])
+    if not used:
+        return np.zeros(len(pieces), np.bool_)
+    if products is None:
+        used = list({ids.tobytes(): ids for ids in used}.values())
+        products = np.arange(1, len(used) + 1, dtype=np.uint64)
+    counted = products != 0
+    _, product = np.unique(products, return_inverse=True)
+    pairs = [ids.astype(np.int64) * len(used) + number for ids, number in zip(used, product.tolist(), strict=True)]
+    holders = np.bincount(np.unique(np.concatenate(pairs)) // len(used), minlength=len(pieces))
+    judged = [ids for ids, counts in zip(used, counted.tolist(), strict=True) if counts]
+    worst = np.array([scores[alone].min() if len(alone := ids[holders[ids] == 1]) else 0.0 for ids in judged])
     if not len(worst) or (worst < 0).mean() <= changed_titles:
         return np.zeros(len(pieces), np.bool_)
-    seen = [pieces[index] for index in np.flatnonzero(texts).tolist()]
+    seen = [pieces[index] for index in np.flatnonzero(holders).tolist()]
     lower = all(piece == piece.lower() for piece in seen if not piece.startswith("<"))
     scripts = {script for piece in seen for script in _scripts(piece)}
     spare: npt.NDArray[np.bool_] = scores >= np.quantile(worst, changed_titles)

@@ -14,6 +14,7 @@ from sortiment.sampling.order import mask_of_seed, rank_keys
 from sortiment.sampling.parts import OfferPart, S3Options, UnreadablePart
 from sortiment.sampling.samples import SAMPLE_FILE, SampleReport, SliceReport, draw_sample
 from sortiment.sampling.state import UNLABELLED_DEPARTMENT, State, read_state
+from sortiment.sampling.text_keys import key_products
 from sortiment.sampling.verdicts import VERDICTS
 from sortiment.sampling.views import balanced_weights, live_weights
 
@@ -39,6 +40,7 @@ __all__ = [
     "draw_sample",
     "find_repeats_abroad",
     "keep_state",
+    "key_products",
     "live_weights",
     "mask_of_seed",
     "merge_states",

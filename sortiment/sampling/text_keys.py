@@ -66,8 +66,19 @@ def key_offers(titles: pa.Array, product_ids: pa.Array, gtins: pa.Array) -> Text
     for first in range(0, len(titles), TITLES_AT_ONCE):
         some = slice(first, first + TITLES_AT_ONCE)
         title[some], near[some], signature[some] = _key_titles(titles.slice(first, TITLES_AT_ONCE))
-    group = np.where(product != 0, product, np.where(gtin != 0, gtin, near))
-    return TextKeys(product, gtin, title, group, signature)
+    return TextKeys(product, gtin, title, _group(product, gtin, near), signature)
+
+
+def key_products(titles: pa.Array, product: U64, gtin: U64) -> U64:
+    """The `group` key of each offer, from its other keys (0 where there is none): what its side of a split follows."""
+    near = np.empty(len(titles), dtype=np.uint64)
+    for first in range(0, len(titles), TITLES_AT_ONCE):
+        _, near[first : first + TITLES_AT_ONCE], _ = _key_titles(titles.slice(first, TITLES_AT_ONCE))
+    return _group(product, gtin, near)
+
+
+def _group(product: U64, gtin: U64, near: U64) -> U64:
+    return np.where(product != 0, product, np.where(gtin != 0, gtin, near))
 
 
 def key_titles(titles: pa.Array) -> U64:

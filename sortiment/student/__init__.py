@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sortiment.student.classifier import StudentClassifier
     from sortiment.teacher import CategoryNames
 
-CODE_VERSION = "11"
+CODE_VERSION = "12"
 
 __all__ = [
     "CODE_VERSION",

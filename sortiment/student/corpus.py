@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sortiment.encoders import offer_texts
 from sortiment.errors import TrainingError
-from sortiment.sampling import find_repeats_abroad
+from sortiment.sampling import find_repeats_abroad, key_products
 from sortiment.teacher import SOFT_LABELS_FILE, SOURCES, TRANSFER_FILE
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ SAMPLE_FILE = "sample.parquet"
 CLASSES_FILE = "classes.json"
 NO_CLASS = -1
 NO_PARTITION = -1
+NO_PRODUCT = 0
 NAME_BELIEF = 0.9  # that a category's name means the category, and no sister of that name
 SPLITS = ("train", "validation", "test")
 
@@ -42,7 +44,8 @@ class Corpus:
 
     labels: the student's class of the shop's label, -1 where there is none.
     partition, country: index into `partitions`, `countries`; split: index into SPLITS. A category's name is a training
-    row of NO_PARTITION. made_up: a title that no shop wrote, a training row without a label.
+    row of NO_PARTITION. made_up: a title that no shop wrote, a training row without a label. product: a number for the
+    offers of one product, which stand on one side of the split; NO_PRODUCT where no shop wrote the text.
     top_index, top_probability: (offers, k), the teacher's best classes in the student's order, -1 and 0 as padding.
     rest: the teacher's probability for all other classes that it knows.
     known: (classes,), whether any teacher of these soft labels knows the class.
@@ -60,6 +63,7 @@ class Corpus:
     split: Ints
     suspect: Bools
     made_up: Bools
+    product: U64
     top_index: Ints
     top_probability: Floats
     rest: Floats
@@ -112,6 +116,7 @@ def add_names(corpus: Corpus, names: "NameTexts | None") -> Corpus:
         "split": np.full(count, SPLITS.index("train"), np.int32),
         "suspect": np.zeros(count, np.bool_),
         "made_up": np.zeros(count, np.bool_),
+        "product": np.full(count, NO_PRODUCT, np.uint64),
         "top_index": index,
         "top_probability": probability,
         "rest": 1 - probability.sum(1),
@@ -136,6 +141,7 @@ def add_transfer_titles(corpus: Corpus, soft_labels: Mapping[str, Path]) -> Corp
                 "split": np.full(count, SPLITS.index("train"), np.int32),
                 "suspect": np.zeros(count, np.bool_),
                 "made_up": np.ones(count, np.bool_),
+                "product": np.full(count, NO_PRODUCT, np.uint64),
                 **_read_answers(key, made, _read_classes(soft_labels[key]), position, corpus.top_index.shape[1]),
             }
         )
@@ -264,8 +270,14 @@ def _read_partition(
         "split": np.array([SPLITS.index(value) for value in offers["split"].to_pylist()], np.int32),
         "suspect": np.array([bool(value) for value in offers["suspect"].to_pylist()], np.bool_),
         "made_up": np.zeros(count, np.bool_),
+        "product": _products_of(offers),
         **_read_answers(key, soft, own_classes, position, width),
     }
+
+
+def _products_of(offers: pa.Table) -> U64:
+    product, gtin = (pc.fill_null(offers[name].cast(pa.uint64()), 0).to_numpy() for name in ("product_key", "gtin_key"))
+    return key_products(offers["title"].cast(pa.string()).combine_chunks(), product, gtin)
 
 
 def _read_answers(

@@ -58,7 +58,14 @@ def prepare_start(
         whole = describe_folder(str(encoder_folder), encoder_folder, resume.folder)
         used, unseen = _texts_to_trim(corpus, settings)
         report = trim_vocabulary(
-            whole, used, trimmed, encoder, progress, held_out=unseen, changed_titles=settings.changed_titles
+            whole,
+            used,
+            trimmed,
+            encoder,
+            progress,
+            products=corpus.product[_written(corpus)],
+            held_out=unseen,
+            changed_titles=settings.changed_titles,
         )
         write_json(trimmed / VOCABULARY_FILE, asdict(report))
         student = build_student(trimmed, settings.layers, classes, width, settings.averaging)

@@ -56,6 +56,24 @@ def test_further_pieces_are_kept_until_few_other_texts_are_expected_to_change(
     assert enough.pieces_after == trim_vocabulary(encoder, repeated, tmp_path / "used", FP32, silent).pieces_after
 
 
+def test_pieces_that_one_product_s_titles_alone_have_count_as_missing_elsewhere(
+    encoder: EncoderFolder, tmp_path: Path
+) -> None:
+    """Two titles of each product: by title none has a piece of its own, by product all have; names are not judged."""
+    titles = ["red lamp", "lamp red", "phone case", "case phone", "espresso 2x", "2x espresso"]
+
+    def trim(name: str, products: list[int]) -> int:
+        numbers = np.array(products, np.uint64)
+        report = trim_vocabulary(
+            encoder, titles, tmp_path / name, FP32, silent, products=numbers, changed_titles=0.0
+        )  # fmt: skip
+        return report.pieces_after
+
+    used = trim("names", [0, 0, 0, 0, 0, 0])
+    assert trim("title", [1, 2, 3, 4, 5, 6]) == used
+    assert trim("product", [1, 1, 2, 2, 3, 3]) > used
+
+
 def test_a_new_word_is_still_spelled_letter_by_letter(encoder: EncoderFolder, tmp_path: Path) -> None:
     trim_vocabulary(encoder, USED, tmp_path / "small", FP32, silent)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "small")

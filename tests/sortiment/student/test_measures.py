@@ -31,6 +31,7 @@ def corpus() -> Corpus:
         split=(np.arange(OFFERS) % 3).astype(np.int32),
         suspect=np.zeros(OFFERS, np.bool_),
         made_up=np.zeros(OFFERS, np.bool_),
+        product=np.arange(1, OFFERS + 1, dtype=np.uint64),
         top_index=labels[:, None],
         top_probability=np.ones((OFFERS, 1), np.float32),
         rest=np.zeros(OFFERS, np.float32),

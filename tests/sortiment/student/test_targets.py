@@ -84,6 +84,7 @@ def _corpus(labels: list[int], opinions: list[tuple[int, float]]) -> Corpus:
         split=zeros,
         suspect=np.zeros(count, np.bool_),
         made_up=np.zeros(count, np.bool_),
+        product=np.arange(1, count + 1, dtype=np.uint64),
         top_index=np.stack([best, (best + 1) % len(CLASSES)], 1).astype(np.int32),
         top_probability=np.stack([sure, second], 1),
         rest=1 - sure - second,
