@@ -100,7 +100,7 @@ class LocalBlobs:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write under a temporary name in the same folder, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
+    temporary = path.with_name(temporary_name(path.name))
     try:
         with temporary.open("wb") as stream:
             stream.write(data)
@@ -109,6 +109,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_name(name: str) -> str:
+    """Under which a file is written before it gets its name; another one each time."""
+    return f".{name}.{uuid.uuid4().hex}{TEMPORARY}"
 
 
 def has_size(file: Path, size: int) -> bool:
