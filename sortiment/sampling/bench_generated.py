@@ -10,7 +10,7 @@ from typing import Any
 from sortiment.blobs import write_atomically
 from sortiment.errors import SamplingError
 from sortiment.feeds import CODE_VERSION as LOADER_VERSION
-from sortiment.feeds.offer_index import write_index
+from sortiment.feeds.offer_index import counts_address, rows_address, write_index
 from sortiment.progress import Progress
 from sortiment.sampling.bench_offers import BenchMarket, write_parts
 from sortiment.sampling.parts import run_in_order
@@ -42,11 +42,8 @@ def _asked(market: BenchMarket, rows: int, files: int) -> dict[str, Any]:
 
 def find_generated(work: Path, market: BenchMarket, rows: int, files: int) -> dict[str, Any] | None:
     """What a folder that holds just these offers says of them."""
-    made = work / KEPT_FILE
-    if not made.is_file():
-        return None
-    content: dict[str, Any] = json.loads(made.read_text(encoding="utf-8"))
-    return content if content["asked"] == _asked(market, rows, files) else None
+    content = _read_kept(work)
+    return content if content is not None and content["asked"] == _asked(market, rows, files) else None
 
 
 def generate(
@@ -54,7 +51,9 @@ def generate(
 ) -> GeneratedOffers:
     """Write the offers, or find them: a folder that holds them says, last of all, what was asked for.
 
-    Indexes that an earlier loader wrote are written anew.
+    Indexes that an earlier loader wrote are written anew. What was generated there for other arguments, or by a run
+    that was killed, is removed. Raises SamplingError, with nothing touched, where a file that the bench did not
+    generate is in the way.
     """
     made = work / KEPT_FILE
     content = find_generated(work, market, rows, files)
@@ -64,11 +63,16 @@ def generate(
             *(str(work / content[name]) for name in ("new_shops", "known_shops")),
         )
         if content.get("loader") != LOADER_VERSION:
-            made.unlink()
+            write_atomically(made, json.dumps({**content, "loader": None}).encode())
             _write_indexes([*found.parts, found.new_shops, found.known_shops], threads, progress)
             write_atomically(made, json.dumps({**content, "loader": LOADER_VERSION}).encode())
         return found
-    made.unlink(missing_ok=True)
+    names = {
+        "parts": [f"part-{index:05d}.parquet" for index in range(files)],
+        "new_shops": "new-shops-00000.parquet",
+        "known_shops": "known-shops-00000.parquet",
+    }
+    _make_room(work, names)
     parts = []
     with progress("generate offers", total=rows) as step:
         for part in write_parts(work / "parts", market, rows, parts=files, threads=threads):
@@ -80,15 +84,57 @@ def generate(
         work, market, new_rows, parts=1, first_number=2 * rows, first_shop=shops, spread=True, name="known-shops"
     )
     generated = GeneratedOffers(parts, next(own).uri, next(spread).uri)
-    names = {"new_shops": Path(generated.new_shops).name, "known_shops": Path(generated.known_shops).name}
-    content = {
-        "asked": _asked(market, rows, files),
-        "loader": LOADER_VERSION,
-        "parts": [Path(part).name for part in parts],
-        **names,
-    }
+    content = {"asked": _asked(market, rows, files), "loader": LOADER_VERSION, **names}
     write_atomically(made, json.dumps(content).encode())
     return generated
+
+
+def _read_kept(work: Path) -> dict[str, Any] | None:
+    """What the folder says that the bench generated there; `asked` is None until all of it is written."""
+    made = work / KEPT_FILE
+    if not made.is_file():
+        return None
+    try:
+        content = json.loads(made.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or "asked" not in content:
+        raise SamplingError(
+            "this is not what the bench says of offers that it generated",
+            value=str(made),
+            allowed="a folder that is empty or that --keep filled",
+            fix=f"pass another --keep, or remove {made} if nobody needs it",
+        )
+    return content
+
+
+def _make_room(work: Path, names: Mapping[str, Any]) -> None:
+    """Remove what the bench generated in the folder before, and note what it is about to write there.
+
+    The note stands while files are removed and written, so that a run that is killed leaves nothing unknown behind.
+    """
+    made, kept = work / KEPT_FILE, _read_kept(work)
+    before = set() if kept is None else _files_of(work, kept)
+    strangers = sorted(path for path in _files_of(work, names) - before if path.exists())
+    if strangers:
+        raise SamplingError(
+            "files that the bench did not generate are in its way",
+            value=", ".join(str(path) for path in strangers[:5]),
+            allowed="a folder that is empty or that --keep filled",
+            fix="pass another --keep, or remove the files if nobody needs them",
+        )
+    if kept is not None:
+        write_atomically(made, json.dumps({**kept, "asked": None}).encode())
+    for path in before:
+        path.unlink(missing_ok=True)
+    write_atomically(made, json.dumps({"asked": None, **names}).encode())
+
+
+def _files_of(work: Path, names: Mapping[str, Any]) -> set[Path]:
+    """The parts that a note names, in the folders where the bench puts them, and their indexes."""
+    offers = [work / "parts" / Path(name).name for name in names.get("parts", [])]
+    offers += [work / Path(names[name]).name for name in ("new_shops", "known_shops") if name in names]
+    return {Path(address(str(path))) for path in offers for address in (str, counts_address, rows_address)}
 
 
 def _write_indexes(parts: list[str], threads: int, progress: Progress) -> None:
