@@ -8,8 +8,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from sortiment.blobs import write_atomically
-from sortiment.errors import SamplingError
 from sortiment.progress import Progress, silent
 from sortiment.sampling.bench_figures import draw_plot
 from sortiment.sampling.bench_generated import (
@@ -32,6 +29,7 @@ from sortiment.sampling.bench_generated import (
     refuse_full_disks,
 )
 from sortiment.sampling.bench_offers import BenchMarket
+from sortiment.sampling.bench_processes import run_task
 from sortiment.settings import SamplingSettings
 
 ROWS_THAT_FIT = 3_000_000
@@ -140,11 +138,13 @@ def run_bench(
     """
     knobs = settings or SamplingSettings(seed=seed)
     files = parts or max(1, rows // 1_000_000)
-    base = folder or Path(tempfile.gettempdir())
+    base = (folder or Path(tempfile.gettempdir())).absolute()
+    keep = None if keep is None else keep.absolute()
     market = BenchMarket(categories, zipf, shops_per_part, seed)
     kept = keep is not None and find_generated(keep, market, rows, files) is not None
     new = {} if kept else {keep or base: int(rows * (1 + 2 * INCREMENT_SHARE) * OFFER_BYTES)}
     refuse_full_disks(rows, new, {base: rows * WORK_BYTES + WORK_ROOM})
+    base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sortiment-bench-", dir=base) as temporary:
         work = Path(temporary)
         made = generate(work if keep is None else keep, market, rows, files, threads, progress)
@@ -196,7 +196,7 @@ def _measure_all(
         with progress(f"measure {name}", total=runs, unit="runs") as step:
             for _ in range(runs):
                 shutil.rmtree(work / name, ignore_errors=True)
-                taken.append(_measure(asked, timeout_s))
+                taken.append(run_task(asked, timeout_s))
                 step.advance()
         measured[name] = _median_run(taken)
 
@@ -270,27 +270,6 @@ def _sum_up(rows: int, measured: dict[str, Any], arguments: dict[str, Any], now:
         machine=_machine(),
         arguments=arguments,
     )
-
-
-def _measure(task: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
-    """Run one task in a process of its own. A task that takes too long is stopped and says so."""
-    path = Path(task["scratch"]) / "task.json"
-    path.write_text(json.dumps(task), encoding="utf-8")
-    command = [sys.executable, "-m", "sortiment.sampling.bench_tasks", str(path)]
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return {"seconds": timeout_s, "stopped": True}
-    if done.returncode:
-        raise SamplingError(
-            f"the measurement {task['task']} failed",
-            value=done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}",
-            fix="run the bench with fewer rows or more memory",
-        )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def _machine() -> dict[str, Any]:

@@ -30,10 +30,13 @@ PROMISED = [
 
 
 @pytest.mark.slow
-def test_the_command_measures_and_writes_json_and_a_plot(tmp_path: Path) -> None:
+def test_the_command_measures_in_relative_folders_and_writes_json_and_a_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     app = Typer()
     app.command()(sampling)
-    arguments = ["--rows", "3e4", "--categories", "40", "--parts", "2", "--folder", str(tmp_path)]
+    arguments = ["--rows", "3e4", "--categories", "40", "--parts", "2", "--folder", "work", "--keep", "kept"]
     arguments += ["--json", str(tmp_path / "bench.json"), "--plot", str(tmp_path / "bench.png")]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
@@ -44,7 +47,8 @@ def test_the_command_measures_and_writes_json_and_a_plot(tmp_path: Path) -> None
     assert content["extrapolated"]["measured"] is False
     assert (tmp_path / "bench.png").stat().st_size > 5_000
     assert "extrapolated, not measured" in result.output
-    assert not list(tmp_path.glob("sortiment-bench-*"))
+    assert not list((tmp_path / "work").iterdir())
+    assert len(list((tmp_path / "kept" / "parts").glob("*.parquet"))) == 2
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- figures: bench -->\nstale figures\n<!-- end of figures: bench -->\nafter\n")
     result = CliRunner().invoke(app, ["--json", str(tmp_path / "bench.json"), "--figures", str(page)])
