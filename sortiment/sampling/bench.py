@@ -51,6 +51,8 @@ DEFINITIONS = {
     "sample_s": "from the parts and their indexes: state, draw and samples of all departments",
     "index_s": "writing the indexes of all parts, which the loader does, once per part",
     "sample_and_index_over_full_read": "(sample_s + index_s) / full_read_s",
+    "window_s": "the window functions that draw the same offers; they did not end where window_out_of_memory, or "
+    "window_stopped for taking too long, and would have taken longer",
     "peak_rss_mb": "the largest of the first run and both increments, as the kernel counts it",
     "increment_share": "everything that 1 % more offers cost (the new part's index, the state, all samples anew) / "
     "everything that the first run cost (index_s + sample_s); like all of these, of new and of known shops the "
@@ -81,6 +83,7 @@ class BenchResult:
     increment_of_state_share: float
     index_s: float
     sample_and_index_over_full_read: float
+    window_stopped: bool
     measured_at: str
     measured: Mapping[str, Any]
     machine: Mapping[str, Any]
@@ -157,7 +160,7 @@ def run_bench(
             "parts": made.parts,
         }
         measured = _measure_all(common, made, rows, window, window_timeout_s, progress)
-    result = _sum_up(
+    result = sum_up(
         rows,
         measured,
         {
@@ -236,8 +239,8 @@ def _median_run(taken: list[dict[str, Any]]) -> dict[str, Any]:
     return {**middle, "peak_rss_mb": peak, "seconds_of_runs": [run["seconds"] for run in taken]}
 
 
-def _sum_up(rows: int, measured: dict[str, Any], arguments: dict[str, Any], now: datetime) -> BenchResult:
-    """The figures that count, as DEFINITIONS says."""
+def sum_up(rows: int, measured: dict[str, Any], arguments: dict[str, Any], now: datetime) -> BenchResult:
+    """The figures that count, as DEFINITIONS says, of what each measurement found."""
     full_read_s = min(
         (measured[f"full read, {way}"]["seconds"] + measured[f"full read again, {way}"]["seconds"]) / 2
         for way in ("Arrow", "DuckDB")
@@ -265,6 +268,7 @@ def _sum_up(rows: int, measured: dict[str, Any], arguments: dict[str, Any], now:
         increment_of_state_share=day_state_s / state_s,
         index_s=index_s,
         sample_and_index_over_full_read=(all_s + index_s) / full_read_s,
+        window_stopped=bool(window.get("stopped", False)),
         measured_at=now.isoformat(timespec="minutes"),
         measured=measured,
         machine=_machine(),

@@ -12,7 +12,7 @@ from sortiment.errors import SettingsError
 from sortiment.markdown import write_figures
 from sortiment.progress import LogProgress
 from sortiment.sampling.bench import BenchResult, run_bench
-from sortiment.sampling.bench_figures import format_figures
+from sortiment.sampling.bench_figures import describe_window, format_figures
 from sortiment.sampling.bench_generated import INCREMENT_SHARE, OFFER_BYTES
 from sortiment.settings import SamplingSettings
 
@@ -86,19 +86,15 @@ def show_result(result: BenchResult, console: Console) -> None:
     for name, found in result.measured.items():
         note = " (out of memory)" if found.get("out_of_memory") else " (stopped)" if found.get("stopped") else ""
         read = found.get("bytes_read")
-        rows = _rows_of(name, result)
         table.add_row(
             name + note,
             f"{found['seconds']:.2f}",
             f"{found['cpu_s']:.2f}" if "cpu_s" in found else "",
-            f"{rows / found['seconds']:,.0f}",
+            "" if note else f"{_rows_of(name, result) / found['seconds']:,.0f}",
             f"{found['peak_rss_mb']:,.0f}" if "peak_rss_mb" in found else "",
             "" if read is None else f"{read / 1e9:.2f}",
         )
     console.print(table)
-    window = "not run" if result.window_s is None else f"{result.window_s / result.sample_s:.1f} times the sample"
-    if result.window_out_of_memory:
-        window = f"out of memory at {result.arguments['memory_mb']} MB"
     console.print(
         f"sample / full read  {result.sample_over_full_read:.2f}, with the indexes that the loader writes "
         f"{result.sample_and_index_over_full_read:.2f}"
@@ -109,7 +105,10 @@ def show_result(result: BenchResult, console: Console) -> None:
         f"{result.increment_of_state_with_index_share:.1%}, the state alone {result.increment_of_state_share:.1%} "
         "(of new and of known shops, the costlier)"
     )
-    console.print(f"window functions    {window}, for the same offers")
+    console.print(
+        f"window functions    {describe_window(result.measured)}; for the same offers, with "
+        f"{result.arguments['memory_mb']:,} MB"
+    )
     console.print(f"peak memory         {result.peak_rss_mb:,.0f} MB")
     console.print(
         f"extrapolated, not measured: 4.5 billion offers in {result.extrapolated_sample_s / 60:,.0f} minutes "
