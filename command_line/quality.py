@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from sortiment.errors import SettingsError
+from sortiment.outputs import refuse_unwritable_file, refuse_unwritable_folder
 from sortiment.quality.arms import MODELS, Probe, choose_arms
 from sortiment.settings_file import load_settings
 
@@ -85,6 +86,10 @@ def quality(
             raise SettingsError("figures come from a JSON file", allowed="--json PATH --figures PAGE")
         write_figures(json_path, figures, format_figures)
         return
+    if json_path is not None:
+        refuse_unwritable_file(json_path, "--json")
+    if folder is not None:
+        refuse_unwritable_folder(folder, "--folder")
     arms = choose_arms(models or MODELS, layers or LAYERS, hard_labels)
     if bool(feed or synthetic) == new_country:
         raise SettingsError(

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sortiment.blobs import write_atomically
+from sortiment.outputs import refuse_unwritable_file, refuse_unwritable_folder
 from sortiment.progress import Progress, silent
-from sortiment.sampling.bench_figures import draw_plot
+from sortiment.sampling.bench_figures import draw_plot, refuse_unknown_format
 from sortiment.sampling.bench_generated import (
     INCREMENT_SHARE,
     OFFER_BYTES,
@@ -137,12 +138,14 @@ def run_bench(
     functions, which may spill to disk. window_timeout_s: when to stop one; by default after 20 times what the sample
     took. folder: where all is written, by default the system's temporary folder. keep: a folder where the generated
     offers go instead and stay; the next run that asks for the same finds them.
-    Raises SamplingError where a disk is too small or a measurement fails.
+    Raises StorageError or SettingsError, before anything is generated, where a file or folder cannot be written, and
+    SamplingError where a disk is too small or a measurement fails.
     """
     knobs = settings or SamplingSettings(seed=seed)
     files = parts or max(1, rows // 1_000_000)
     base = (folder or Path(tempfile.gettempdir())).absolute()
     keep = None if keep is None else keep.absolute()
+    _refuse_unwritable(json_path, plot_path, base, keep)
     market = BenchMarket(categories, zipf, shops_per_part, seed)
     kept = keep is not None and find_generated(keep, market, rows, files) is not None
     new = {} if kept else {keep or base: int(rows * (1 + 2 * INCREMENT_SHARE) * OFFER_BYTES)}
@@ -180,6 +183,17 @@ def run_bench(
     if plot_path is not None:
         draw_plot(result.content(), plot_path)
     return result
+
+
+def _refuse_unwritable(json_path: Path | None, plot_path: Path | None, base: Path, keep: Path | None) -> None:
+    refuse_unwritable_folder(base, "--folder")
+    if keep is not None:
+        refuse_unwritable_folder(keep, "--keep")
+    if json_path is not None:
+        refuse_unwritable_file(json_path, "--json")
+    if plot_path is not None:
+        refuse_unknown_format(plot_path)
+        refuse_unwritable_file(plot_path, "--plot")
 
 
 def _measure_all(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -57,7 +58,7 @@ def sampling(
         zipf=zipf,
         categories=categories,
         parts=parts,
-        settings=SamplingSettings(seed=seed, per_category=per_category),
+        settings=_open_settings(seed=seed, per_category=per_category),
         threads=threads,
         memory_mb=memory_mb,
         window=window,
@@ -69,6 +70,21 @@ def sampling(
         progress=LogProgress(lambda line: console.print(f"[dim]{line}[/]", highlight=False)),
     )
     show_result(result, console)
+
+
+def _open_settings(**knobs: int) -> SamplingSettings:
+    """Raises SettingsError naming the first option that is out of its knob's bounds."""
+    try:
+        return SamplingSettings(**knobs)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        option = f"--{str(problem['loc'][0]).replace('_', '-')}"
+        raise SettingsError(
+            f"{option} is out of its bounds",
+            value=problem["input"],
+            allowed=problem["msg"].removeprefix("Input should be "),
+            fix=f"pass another {option}",
+        ) from error
 
 
 def _rows_of(measurement: str, result: BenchResult) -> int:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sortiment.errors import SettingsError
+
 LABELS = {
     "full read, Arrow": "full read of the sample's 11 columns, Arrow, before",
     "full read again, Arrow": "... after",
@@ -25,6 +27,8 @@ LABELS = {
     "polars": "polars, no caps",
 }
 """What the page says of each measurement, in this order; what is not listed is not shown."""
+
+PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 
 def format_figures(content: dict[str, Any]) -> str:
@@ -67,6 +71,17 @@ def describe_window(measured: Mapping[str, Any]) -> str:
     if found.get("stopped"):
         return f"stopped after {found['seconds']:,.0f} s: at least {times}"
     return f"out of memory, after {times}" if found.get("out_of_memory") else times
+
+
+def refuse_unknown_format(path: Path) -> None:
+    """Raises SettingsError where a plot's name does not end like one of PLOT_FORMATS."""
+    if path.suffix.lower() not in PLOT_FORMATS:
+        raise SettingsError(
+            "a plot's format is told by the end of its name",
+            value=f"--plot {path}",
+            allowed=", ".join(PLOT_FORMATS),
+            fix=f"--plot {path.with_suffix('.png') if path.name else 'plot.png'}",
+        )
 
 
 def draw_plot(content: dict[str, Any], path: Path) -> None:

@@ -11,6 +11,7 @@ from sortiment.blobs import write_atomically
 from sortiment.errors import SamplingError
 from sortiment.feeds import CODE_VERSION as LOADER_VERSION
 from sortiment.feeds.offer_index import counts_address, rows_address, write_index
+from sortiment.outputs import nearest_existing
 from sortiment.progress import Progress
 from sortiment.sampling.bench_offers import BenchMarket, write_parts
 from sortiment.sampling.parts import run_in_order
@@ -150,7 +151,7 @@ def refuse_full_disks(rows: int, offers: Mapping[Path, int], work: Mapping[Path,
     for folder, size in (*offers.items(), *work.items()):
         wanted[_disk_of(folder)] = wanted.get(_disk_of(folder), 0) + size
     for folder in (*offers, *work):
-        free, needed = shutil.disk_usage(_existing(folder)).free, wanted[_disk_of(folder)]
+        free, needed = shutil.disk_usage(nearest_existing(folder)).free, wanted[_disk_of(folder)]
         if free < needed:
             raise SamplingError(
                 "the disk is too small for so many offers",
@@ -162,9 +163,4 @@ def refuse_full_disks(rows: int, offers: Mapping[Path, int], work: Mapping[Path,
 
 
 def _disk_of(folder: Path) -> int:
-    return _existing(folder).stat().st_dev
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
-    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return nearest_existing(folder).stat().st_dev
