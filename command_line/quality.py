@@ -112,6 +112,7 @@ def quality(
             allowed="one of --unknown, --behaviour, --new-country, --labels-per-class",
         )
     profile = read_profile()
+    profile.make_home()
     bench = _open_bench(
         folder or profile.home / FOLDER, profile.encoder_cache, settings_file, TerminalProgress(console)
     )

@@ -69,6 +69,14 @@ def test_the_quality_bench_refuses_a_place_that_cannot_be_written_before_it_work
     assert not (tmp_path / "home").exists()
 
 
+def test_the_quality_bench_in_a_home_that_cannot_be_written_names_the_variable(
+    fail: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SORTIMENT_HOME", "/proc/nowhere")
+    printed = fail("quality", "--synthetic", "500")
+    assert "StorageError: the home cannot be written" in printed and "set SORTIMENT_HOME" in printed
+
+
 @pytest.mark.parametrize("bench", ["sampling", "quality"])
 def test_a_page_or_a_json_that_is_not_there_is_named(fail: Run, tmp_path: Path, bench: str) -> None:
     page, source = tmp_path / "page.md", tmp_path / "x.json"
