@@ -1,6 +1,7 @@
 """Which encoder: every candidate on the market's own sample, quality against speed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from sortiment.report.figures import plot_ranking, to_markdown
 def encoder_ranking(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
-    """Encoders and simple baselines on this market's offers: macro-F1, offers per second, size; which one to use."""
+    """Encoders and simple baselines on this market's offers: macro-F1, offers per second, size; which one to use. Where
+    the time budget left some out, the next run goes on with them."""
     store, settings = storage.store, market.settings
     samples, cache = store.current_partitions("training_sample"), Path(market.encoder_cache)
     encoders = find_encoder_versions(settings.encoder, settings.ranking, cache, progress.of(context.log))
@@ -37,6 +39,8 @@ def encoder_ranking(
         CODE_VERSION,
         ("torch", "transformers", "openvino", "fasttext-community"),
     )
+    while (found := store.find("encoder_ranking", recipe.version)) and found.summary["left_by_budget"]:
+        recipe = replace(recipe, inputs={**recipe.inputs, "after": found.version})  # goes on where the time ended
 
     def write(out: Path) -> dict[str, Any]:
         return rank_encoders(
@@ -46,10 +50,11 @@ def encoder_ranking(
             out,
             cache,
             market.features,
+            cache / "ranked",
             progress.of(context.log),
         )
 
-    ranking = build_and_point(store, "encoder_ranking", recipe, write, resumable=True)
+    ranking = build_and_point(store, "encoder_ranking", recipe, write)
     rows = ranking.summary["rows"]
     by_country = json.loads((ranking.path / RANKING_FILE).read_bytes())["by_country"]
     return materialized(

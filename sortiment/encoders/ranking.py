@@ -9,12 +9,12 @@
 All learn from the same training offers and are scored on the same test offers. Scores repeat; speeds are measurements
 of the machine at that moment, and what the time budget left out depends on them.
 
-    OUT/ranking.json                 rows, which encoder is best, macro-F1 by country, the offers
-    OUT/candidates/<slug>.json       one finished candidate: a killed ranking goes on after it
+    OUT/ranking.json             rows, which encoder is best, macro-F1 by country, the offers
+    FINISHED/<version>.json      one finished candidate: a ranking that was killed, or whose time budget ended before
+                                 all were tried, goes on after it; so does one with another budget or more references
 """
 
 import json
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -30,20 +30,20 @@ from sortiment.errors import EncoderError
 from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, EvaluationSettings, RankingSettings
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 RANKING_FILE = "ranking.json"
-CANDIDATES = "candidates"
 BASELINE, STATIC, ENCODER, LAYERS = "baseline", "static", "encoder", "first layers"
 TAIL = "tail"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row to be. `always`: it runs whatever the time budget says."""
+    """One row to be. reference: of the encoder that it is made of. always: it runs whatever the time budget says."""
 
     name: str
     kind: str
     run: Callable[[], Result]
+    reference: str | None = None
     always: bool = False
 
 
@@ -77,16 +77,19 @@ def rank_encoders(
     out: Path,
     cache: Path,
     features: Path,
+    finished: Path,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Rank and write `ranking.json`. Returns `{"rows": [...], "chosen": reference or None, "train_offers", ...}`.
 
     samples: partition key to artifact folder. cache: converted encoders. features: the cache of encoder features.
-    chosen: the whole encoder of the highest macro-F1, which may be the teacher's; of equals the one named first, the
-    market's own. A reference that cannot be loaded is a row that says so, and is tried again next time. Raises
-    TrainingError where the samples hold nothing to learn or to test.
+    finished: a folder in which finished candidates stay. left_by_budget: how many the time budget left out; the next
+    ranking goes on with them. chosen: the whole encoder of the highest macro-F1, which may be the teacher's; of
+    equals the one named first, the market's own. A reference that cannot be loaded is a row that says so, and is tried
+    again next time. Raises TrainingError where the samples hold nothing to learn or to test.
     """
     budget = Budget(time.monotonic(), settings.budget_s)
+    weights = find_encoder_versions(encoder_settings, settings, cache, progress)
     offers = draw_ranking_offers(samples, encoder_settings.inputs, settings)
     made_from = {
         "code": CODE_VERSION,
@@ -94,15 +97,17 @@ def rank_encoders(
         "encoder": encoder_settings.model_dump(mode="json", exclude={"reference"}),
         "settings": settings.model_dump(mode="json", exclude={"references", "first_layers", "budget_s"}),
     }
-    rows, by_country = [], {}
+    rows, by_country, left = [], {}, 0
     for candidate in list_candidates(offers, encoder_settings, settings, cache, features, budget, progress):
-        version = content_version({**made_from, "candidate": [candidate.name, candidate.kind]})
-        file = out / CANDIDATES / f"{slug_of(candidate.name)}.json"
-        ranked = _read_finished(file, version)
+        encoder = candidate.reference and weights[candidate.reference]
+        version = content_version({**made_from, "candidate": [candidate.name, candidate.kind, encoder]})
+        file = finished / f"{version}.json"
+        ranked = json.loads(file.read_bytes()) if file.is_file() else None
         if ranked is None:
             ranked = _rank_one(candidate, offers, settings, budget, progress)
             if ranked["row"]["macro_f1"] is not None:
-                write_atomically(file, _json({"version": version, **ranked}))
+                write_atomically(file, _json(ranked))
+        left += ranked["left_by_budget"]
         rows.append(RankedEncoder(**ranked["row"]))
         by_country[candidate.name] = ranked["by_country"]
     best = choose_encoder(rows)
@@ -113,7 +118,9 @@ def rank_encoders(
         "untaught_test_offers": offers.untaught,
     }
     table = [asdict(replace(row, chosen=row is best)) for row in rows]
-    summary: dict[str, Any] = {"rows": table, "chosen": best.encoder if best else None, **counts}
+    summary: dict[str, Any] = {
+        "rows": table, "chosen": best.encoder if best else None, "left_by_budget": left, **counts
+    }  # fmt: skip
     write_atomically(out / RANKING_FILE, _json({**summary, "by_country": by_country}))
     return summary
 
@@ -159,10 +166,13 @@ def list_candidates(
     return [
         Candidate("n-gram SVM", BASELINE, lambda: try_ngrams(offers, settings), always=True),
         Candidate("fastText", BASELINE, lambda: try_fasttext(offers, settings), always=True),
-        Candidate(f"{own}, token table", STATIC, static, always=True),
-        Candidate(own, ENCODER, frozen(own)),
-        *(Candidate(f"{own}, first {layers} layers", LAYERS, frozen(own, layers)) for layers in settings.first_layers),
-        *(Candidate(reference, ENCODER, frozen(reference)) for reference in others),
+        Candidate(f"{own}, token table", STATIC, static, own, always=True),
+        Candidate(own, ENCODER, frozen(own), own),
+        *(
+            Candidate(f"{own}, first {layers} layers", LAYERS, frozen(own, layers), own)
+            for layers in settings.first_layers
+        ),
+        *(Candidate(reference, ENCODER, frozen(reference), reference) for reference in others),
     ]
 
 
@@ -172,22 +182,17 @@ def choose_encoder(rows: list[RankedEncoder]) -> RankedEncoder | None:
     return max(able, key=lambda row: row.macro_f1 or 0.0, default=None)
 
 
-def slug_of(name: str) -> str:
-    """A file name for a candidate. Two names may share one; then the later has the file."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[-100:] or "candidate"
-
-
 def _rank_one(
     candidate: Candidate, offers: RankingOffers, settings: RankingSettings, budget: Budget, progress: Progress
 ) -> dict[str, Any]:
-    """`{"row", "by_country"}` of one candidate, as JSON."""
+    """`{"row", "by_country", "left_by_budget"}` of one candidate, as JSON."""
     row = RankedEncoder(candidate.name, candidate.kind)
     if not candidate.always and budget.left <= 0:
-        return {"row": asdict(replace(row, note="not run: time budget")), "by_country": {}}
+        return {"row": asdict(replace(row, note="not run: time budget")), "by_country": {}, "left_by_budget": True}
     try:
         result = candidate.run()
     except EncoderError as error:
-        return {"row": asdict(replace(row, note=str(error))), "by_country": {}}
+        return {"row": asdict(replace(row, note=str(error))), "by_country": {}, "left_by_budget": False}
     row = replace(
         row,
         offers_per_s=round(result.offers_per_s, 1),
@@ -196,7 +201,7 @@ def _rank_one(
         note=result.note,
     )
     if result.answers is None:
-        return {"row": asdict(row), "by_country": {}}
+        return {"row": asdict(row), "by_country": {}, "left_by_budget": True}
     scored = _score(result, offers, settings)
     overall, tail = scored["overall"], scored["by_slice"].get(TAIL)
     row = replace(
@@ -208,7 +213,7 @@ def _rank_one(
         accuracy=overall["accuracy"],
     )
     by_country = {country: leaf["macro_f1"] for country, leaf in scored["by_country"].items()}
-    return {"row": asdict(row), "by_country": by_country}
+    return {"row": asdict(row), "by_country": by_country, "left_by_budget": False}
 
 
 def _find_version(reference: str, cache: Path, progress: Progress) -> str:
@@ -225,14 +230,6 @@ def _score(result: Result, offers: RankingOffers, settings: RankingSettings) -> 
     predicted = [offers.classes[index] for index in result.answers.tolist()]
     groups = {"slice": offers.test_slices, "country": offers.test_countries}
     return score(offers.test_ids, predicted, groups, EvaluationSettings(seed=settings.seed))
-
-
-def _read_finished(file: Path, version: str) -> dict[str, Any] | None:
-    """A candidate that an earlier, killed ranking of the same offers and settings finished."""
-    if not file.is_file():
-        return None
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content if content["version"] == version else None
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

@@ -142,14 +142,29 @@ def load_body(encoder: EncoderFolder, layers: int | None = None) -> Any:
             config.num_hidden_layers = min(layers, config.num_hidden_layers)
         with quiet_transformers():  # it tells of a missing pooler, which is expected; the rest is checked below
             model, loading = AutoModel.from_pretrained(
-                encoder.path, config=config, dtype=torch.float32, output_loading_info=True, use_safetensors=True
+                encoder.path,
+                config=config,
+                dtype=torch.float32,
+                output_loading_info=True,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
             )
     except (OSError, ValueError, RuntimeError) as error:
         raise EncoderError(
             "the encoder's weights cannot be loaded",
             value=f"{encoder.path}: {error}",
             allowed="a Hugging Face directory whose weights fit its config.json",
+            fix="fetch the folder again, or name another encoder in encoder.reference",
         ) from error
+    if misfits := sorted(loading["mismatched_keys"]):
+        name, stored, wanted = misfits[0]
+        raise EncoderError(
+            "the encoder's weights do not fit its config.json",
+            value=f"{encoder.path}: {name} is {tuple(stored)}"
+            + (f", and {len(misfits) - 1} more" * (len(misfits) > 1)),
+            allowed=f"{tuple(wanted)}, as config.json says",
+            fix="take config.json and weights from the same model: fetch the folder again",
+        )
     missing = sorted(name for name in loading["missing_keys"] if "pooler" not in name)
     if missing:
         raise EncoderError(

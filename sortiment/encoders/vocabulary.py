@@ -69,8 +69,8 @@ def trim_vocabulary(
     texts, held_out: as the encoder will read them, with their prompt. changed_titles: the share of unseen texts whose
     pieces may change; below 1, a unigram model keeps further pieces until that is expected. products: a number for each
     text, since the unseen texts are of other products; 0 for one that unseen texts are not like, as a category's name
-    is; None: each text is a product's only one. `out` becomes a Hugging Face directory; it may exist and is then written
-    over. Raises EncoderError for a tokenizer that is neither unigram nor WordPiece.
+    is; None: each text is a product's only one. `out` becomes a Hugging Face directory; it may exist, its files are
+    written over. Raises EncoderError for a tokenizer that is neither unigram nor WordPiece.
     """
     content = json.loads((encoder.path / "tokenizer.json").read_text(encoding="utf-8"))
     pieces = _pieces(content, encoder.path)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from sortiment.encoders import EncoderFolder, FeatureCache, embed, resolve_encoder
 from sortiment.encoders.embedding import length_batches
@@ -68,6 +68,19 @@ def test_weights_that_do_not_fit_the_configuration_are_refused(tiny_encoder: Pat
     wrong = resolve_encoder(str(copy), tmp_path, silent)
     with pytest.raises(EncoderError, match="do not fill its transformer"):
         embed(wrong, TEXTS, FP32, silent)
+
+
+def test_weights_of_another_shape_are_named_with_both_shapes(tiny_encoder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_encoder, tmp_path / "copy"))
+    weights = load_file(copy / "model.safetensors")
+    name = next(name for name in weights if name.endswith("layer.0.attention.self.query.weight"))
+    height, width = weights[name].shape
+    weights[name] = np.ascontiguousarray(weights[name][: height - 3])
+    save_file(weights, copy / "model.safetensors")
+    with pytest.raises(EncoderError, match="do not fit its config") as told:
+        embed(resolve_encoder(str(copy), tmp_path, silent), TEXTS, FP32, silent)
+    assert f"query.weight is ({height - 3}, {width})" in str(told.value)
+    assert f"({height}, {width}), as config.json says" in str(told.value)
 
 
 class Counting:

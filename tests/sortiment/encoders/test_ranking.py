@@ -108,7 +108,9 @@ def ranked(samples: dict[str, Path], encoder_settings: EncoderSettings, home: Pa
 def rank(
     samples: dict[str, Path], encoder: EncoderSettings, settings: RankingSettings, out: Path, home: Path
 ) -> dict[str, Any]:
-    return rank_encoders(samples, encoder, settings, out, home / "cache", home / "features", silent)
+    return rank_encoders(
+        samples, encoder, settings, out, home / "cache", home / "features", out / "finished", silent
+    )  # fmt: skip
 
 
 def read(sample: Path) -> pa.Table:
@@ -164,7 +166,7 @@ def test_the_ranking_is_on_disk_with_scores_by_country(ranked: tuple[dict[str, A
     written = json.loads((out / RANKING_FILE).read_text(encoding="utf-8"))
     assert {name: written[name] for name in summary} == summary
     assert set(written["by_country"]["n-gram SVM"]) == set(COUNTRIES)
-    assert len(list((out / "candidates").glob("*.json"))) == len(summary["rows"])
+    assert len(list((out / "finished").glob("*.json"))) == len(summary["rows"])
 
 
 def test_scores_repeat_and_only_speeds_differ(
@@ -175,7 +177,9 @@ def test_scores_repeat_and_only_speeds_differ(
     tmp_path: Path,
 ) -> None:
     turned = dict(reversed(samples.items()))
-    again = rank_encoders(turned, encoder_settings, SETTINGS, tmp_path, home / "cache", tmp_path / "features")
+    again = rank_encoders(
+        turned, encoder_settings, SETTINGS, tmp_path, home / "cache", tmp_path / "features", tmp_path / "finished"
+    )
     assert without_speed(again["rows"]) == without_speed(ranked[0]["rows"])
 
 
@@ -190,7 +194,7 @@ def test_a_killed_ranking_goes_on_after_its_finished_candidates(
         "import sys, json; from pathlib import Path; from sortiment.encoders.ranking import rank_encoders;"
         "from sortiment.settings import EncoderSettings as E, RankingSettings as R; a = json.loads(sys.argv[1]);"
         "rank_encoders({k: Path(v) for k, v in a['samples'].items()}, E(**a['encoder']), R(**a['settings']),"
-        "*(Path(a[name]) for name in ('out', 'cache', 'features')))"
+        "*(Path(a[name]) for name in ('out', 'cache', 'features', 'finished')))"
     )
     arguments = {
         "samples": {key: str(folder) for key, folder in samples.items()},
@@ -199,33 +203,57 @@ def test_a_killed_ranking_goes_on_after_its_finished_candidates(
         "out": str(tmp_path),
         "cache": str(home / "cache"),
         "features": str(tmp_path / "features"),
+        "finished": str(tmp_path / "finished"),
     }
     child = subprocess.Popen([sys.executable, "-c", script, json.dumps(arguments)])
-    first = tmp_path / "candidates" / "n-gram-svm.json"
-    while not first.is_file():
+    while not (done := list((tmp_path / "finished").glob("*.json"))):
         assert child.poll() is None, "the ranking ended before it was killed"
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert not (tmp_path / RANKING_FILE).exists()
-    kept = first.read_bytes()
+    first, kept = done[0], done[0].read_bytes()
     resumed = rank(samples, encoder_settings, SETTINGS, tmp_path, home)
     assert first.read_bytes() == kept
     assert resumed["rows"][0] == json.loads(kept)["row"]
     assert without_speed(resumed["rows"]) == without_speed(ranked[0]["rows"])
 
 
-def test_a_finished_candidate_of_other_settings_is_not_taken(
+def test_a_ranking_goes_on_where_the_time_of_the_last_ended(
     ranked: tuple[dict[str, Any], Path],
     samples: dict[str, Path],
     encoder_settings: EncoderSettings,
     home: Path,
     tmp_path: Path,
 ) -> None:
-    shutil.copytree(ranked[1] / "candidates", tmp_path / "candidates")
+    without = SETTINGS.model_copy(update={"budget_s": 0.0})
+    first = rank(samples, encoder_settings, without, tmp_path, home)
+    assert first["left_by_budget"] == 2
+    whole = rank(samples, encoder_settings, SETTINGS, tmp_path, home)
+    assert whole["left_by_budget"] == 0
+    assert whole["rows"][:3] == first["rows"][:3], "not measured again, speeds included"
+    assert without_speed(whole["rows"]) == without_speed(ranked[0]["rows"])
+
+
+def test_a_finished_candidate_of_other_settings_or_weights_is_not_taken(
+    ranked: tuple[dict[str, Any], Path],
+    samples: dict[str, Path],
+    encoder_settings: EncoderSettings,
+    home: Path,
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(ranked[1] / "finished", tmp_path / "finished")
     other = SETTINGS.model_copy(update={"train_offers": 60, "budget_s": 0.0})
     svm = rank(samples, encoder_settings, other, tmp_path, home)["rows"][0]
     assert svm["macro_f1"] < ranked[0]["rows"][0]["macro_f1"]
+    moved = tmp_path / "moved"
+    shutil.copytree(encoder_settings.reference, moved)
+    weights = load_file(moved / "model.safetensors")
+    save_file({name: value * 0.5 for name, value in weights.items()}, moved / "model.safetensors")
+    other_weights = encoder_settings.model_copy(update={"reference": str(moved)})
+    before = len(list((tmp_path / "finished").glob("*.json")))
+    assert rank(samples, other_weights, SETTINGS, tmp_path, home)["chosen"] == str(moved)
+    assert len(list((tmp_path / "finished").glob("*.json"))) == before + 3, "the baselines are the same"
 
 
 def test_a_reference_that_cannot_be_loaded_is_a_row_with_the_reason(
@@ -251,7 +279,7 @@ def test_a_reference_that_cannot_be_loaded_is_a_row_with_the_reason(
     assert "its first 2 are all that it is" in notes[f"{encoder}, first 2 layers"]
     assert summary["chosen"] == str(encoder)
     assert len(summary["rows"]) == 7, "the market's own encoder is not ranked twice"
-    assert len(list((out / "candidates").glob("*.json"))) == 4, "what failed is tried again next time"
+    assert len(list((out / "finished").glob("*.json"))) == 4, "what failed is tried again next time"
 
 
 def test_without_time_the_baselines_run_and_the_encoders_say_that_they_did_not(
