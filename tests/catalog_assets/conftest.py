@@ -7,7 +7,7 @@ import boto3
 import dagster as dg
 import pytest
 
-from catalog_assets import feeds, predictions, sampling, teacher
+from catalog_assets import encoders, feeds, predictions, sampling, teacher
 from catalog_assets.partitions import registered_keys
 from resources.profiles import Profile, read_profile
 
@@ -17,6 +17,7 @@ ASSETS = [
     feeds.offers,
     sampling.offer_census,
     sampling.training_sample,
+    encoders.encoder_ranking,
     teacher.teacher_soft_labels,
     predictions.offer_predictions,
 ]
