@@ -59,6 +59,11 @@ def offer_census(
             lambda out, state=state, last=last: take_census(state, settings, out, last and last.path).summary(),
             country,
         )
+        if census.summary["seems_placeholder"]:
+            context.log.warning(
+                f"{country}: {census.summary['largest_product']:,} of the drawn offers have one product id or GTIN and "
+                "count as one product; where that is a placeholder, take the column out of the feed's spec"
+            )
         shown = _show_census(census.path, names, settings.per_category)
         context.add_asset_metadata(describe_artifact(census, shown), partition_key=country)
     counted = len(context.partition_keys) - len(empty)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from sortiment.sampling.counts import SHOP_BITS
 from sortiment.sampling.drawing import Draw, plan_draw
 from sortiment.sampling.ledger import UNLABELLED
+from sortiment.sampling.order import Keys
 from sortiment.sampling.payload import read_texts
 from sortiment.sampling.policy import SLICES
 from sortiment.sampling.quality import EVIDENCE
@@ -31,6 +32,8 @@ SHOPS_FILE = "shops.parquet"
 QUALITY_FILE = "label_quality.parquet"
 CONFLICTS_FILE = "label_conflicts.parquet"
 
+PLACEHOLDER_OFFERS, PLACEHOLDER_SHARE = 50, 0.05
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -39,7 +42,8 @@ class CensusReport:
     """One country. cut_by_category_cap + cut_by_shop_cap + drawn = offers; left_out: drawn, then left out, with a label
     or without; in_sample, unlabelled_in_sample: what stays.
 
-    ledger_rows: rows that the state keeps; superseded: those that a later row replaced or withdrew.
+    largest_product: drawn offers with the most frequent product id or GTIN. ledger_rows: rows that the state keeps;
+    superseded: those that a later row replaced or withdrew.
     """
 
     offers: int
@@ -58,6 +62,7 @@ class CensusReport:
     splits: Mapping[str, int]
     suspects: int
     conflicting_groups: int
+    largest_product: int
     lent: int
     moved: int
     alike: int
@@ -66,10 +71,17 @@ class CensusReport:
     refills: int
     skipped: tuple[str, ...]
 
+    @property
+    def seems_placeholder(self) -> bool:
+        """Whether one product id or GTIN is so frequent that it hardly names a product."""
+        drawn = self.drawn + self.unlabelled_drawn
+        return self.largest_product >= max(PLACEHOLDER_OFFERS, PLACEHOLDER_SHARE * drawn)
+
     def summary(self) -> dict[str, Any]:
         """As JSON."""
         lists = {"departments": list(self.departments), "skipped": list(self.skipped)}
-        return {**vars(self), **lists, "slices": dict(self.slices), "splits": dict(self.splits)}
+        groups = {"slices": dict(self.slices), "splits": dict(self.splits)}
+        return {**vars(self), **lists, **groups, "seems_placeholder": self.seems_placeholder}
 
 
 def take_census(state: State, settings: SamplingSettings, out: Path, before: Path | None = None) -> CensusReport:
@@ -141,6 +153,7 @@ def take_census(state: State, settings: SamplingSettings, out: Path, before: Pat
         splits={name: int((sides == index).sum()) for index, name in enumerate(SPLITS)},
         suspects=int(draw.suspect.sum()),
         conflicting_groups=len(np.unique(conflicts.group[conflicts.conflicting])),
+        largest_product=max(_most_frequent(draw.product), _most_frequent(draw.gtin)),
         lent=draw.split.lent,
         moved=draw.split.moved,
         alike=draw.split.alike,
@@ -149,6 +162,12 @@ def take_census(state: State, settings: SamplingSettings, out: Path, before: Pat
         refills=state.refills,
         skipped=state.skipped,
     )
+
+
+def _most_frequent(keys: Keys) -> int:
+    """How many offers have the key that most have; 0 is no key."""
+    _, counts = np.unique(keys[keys != 0], return_counts=True)
+    return int(counts.max(initial=0))
 
 
 def _write_shops(state: State, draw: Draw, out: Path) -> None:

@@ -181,6 +181,18 @@ def test_contested_products_are_listed_and_the_outvoted_label_is_suspect(
     assert sum(row["outvoted"] for row in quality) > 0
 
 
+def test_a_product_id_that_four_in_ten_offers_have_seems_a_placeholder(tmp_path: Path) -> None:
+    offers = make_offers()
+    for share, found in ((0, False), (4, True)):
+        named = [
+            replace(offer, product_id="none") if number % 10 < share else offer for number, offer in enumerate(offers)
+        ]
+        state = build_state([write(tmp_path, f"offers-{share}", named)], SETTINGS, tmp_path / f"state-{share}")
+        report = take_census(state, SETTINGS, tmp_path / f"census-{share}")
+        assert report.seems_placeholder is report.summary()["seems_placeholder"] is found
+        assert (report.largest_product > 50) is found
+
+
 @pytest.mark.parametrize("how", ["keep", "down_weight", "drop"])
 def test_suspect_labels_are_kept_down_weighted_or_left_out(
     how: str, market: tuple[State, CensusReport, SampleReport, Path], tmp_path: Path
