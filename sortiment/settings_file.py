@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sortiment.errors import SettingsError
+from sortiment.misfits import list_misfits
 from sortiment.settings import Settings
 from sortiment.yaml_files import YAML_ERRORS, read_yaml
 
@@ -15,12 +16,12 @@ def parse_settings(content: dict[str, Any], source: str) -> Settings:
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        misfits = list_misfits(error, Settings)
         raise SettingsError(
-            f"{source}: {len(problems)} settings cannot be used",
-            value="; ".join(problems),
-            allowed="the fields and bounds in sortiment/settings",
-            fix=f"correct them in {source}",
+            f"{source}: {'a setting' if len(misfits) == 1 else f'{len(misfits)} settings'} cannot be used",
+            value="; ".join(misfit.found for misfit in misfits),
+            allowed="; ".join(misfit.wanted for misfit in misfits),
+            fix=f"correct {source}",
         ) from error
 
 

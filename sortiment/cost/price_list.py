@@ -76,8 +76,8 @@ def load_price_list(prices: Path = PRICES) -> PriceList:
     """
     return PriceList(
         prices=tuple(
-            Price(row["instance"], row["region"], _positive(row["usd_per_hour"]), row["source"], row["as_of"])
-            for row in _read_rows(prices, ("instance", "region", "usd_per_hour", "source", "as_of"))
+            Price(row["instance"], row["region"], _positive(row["usd_per_hour"], where), row["source"], row["as_of"])
+            for where, row in _read_rows(prices, ("instance", "region", "usd_per_hour", "source", "as_of"))
         ),
         instances=tuple(
             Instance(
@@ -88,7 +88,7 @@ def load_price_list(prices: Path = PRICES) -> PriceList:
                 int(row["memory_gb"]),
                 row["hardware"],
             )
-            for row in _read_rows(INSTANCES, ("instance", "kind", "architecture", "physical_cores"))
+            for _, row in _read_rows(INSTANCES, ("instance", "kind", "architecture", "physical_cores"))
         ),
         published=tuple(
             PublishedSpeed(
@@ -102,35 +102,51 @@ def load_price_list(prices: Path = PRICES) -> PriceList:
                 float(row["offers_per_s"]),
                 row["source"],
             )
-            for row in _read_rows(PUBLISHED, ("instance", "engine", "model", "offers_per_s"))
+            for _, row in _read_rows(PUBLISHED, ("instance", "engine", "model", "offers_per_s"))
         ),
     )
 
 
-def _read_rows(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def _read_rows(file: Path, columns: tuple[str, ...]) -> list[tuple[str, dict[str, str]]]:
+    """File and line, and the cells, of each row. The columns must be there, and filled."""
     try:
         with file.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:
                 raise SettingsError(
-                    f"{file.name} lacks the column {missing[0]}", value=reader.fieldnames, allowed=", ".join(columns)
+                    f"{file.name} lacks the column {missing[0]}",
+                    value=reader.fieldnames,
+                    allowed=", ".join(columns),
+                    fix=f"correct {file}",
                 )
             rows = []
             for row in reader:
-                if any(not (row.get(name) or "").strip() for name in columns):
-                    raise SettingsError(f"{file.name}, line {reader.line_num}: a value is missing", value=row)
-                rows.append(row)
+                where = f"{file.name}, line {reader.line_num}"
+                empty = [name for name in columns if not (row.get(name) or "").strip()]
+                if empty:
+                    raise SettingsError(
+                        f"{where}: a value is missing",
+                        value=f"{empty[0]}: {row.get(empty[0])!r}",
+                        allowed=f"a value for each of {', '.join(columns)}",
+                        fix=f"correct {file}",
+                    )
+                rows.append((where, row))
             return rows
     except OSError as error:
         raise SettingsError("the price list cannot be read", value=str(error), fix="correct cost.prices") from error
 
 
-def _positive(text: str) -> float:
+def _positive(text: str, where: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise SettingsError("a price is not a number above 0", value=text, fix="correct the price list")
+        raise SettingsError(
+            f"{where}: the price is not a number above 0",
+            value=f"usd_per_hour: {text!r}",
+            allowed="US dollars for an hour, such as 0.227",
+            fix="correct the price list",
+        )
     return number

@@ -215,7 +215,8 @@ def _describe(item: Any, content: dict[str, Any]) -> tuple[str, Any, str | None]
     field = ".".join(place)
     kind = item["type"]
     if kind == "value_error":
-        return f"{field}: {item['ctx']['error']}" if field else str(item["ctx"]["error"]), None, None
+        what = str(item["ctx"]["error"])
+        return (f"{field}: {what}", item["input"], ALLOWED.get(place[0])) if field else (what, None, None)
     if place and place[0] in ("columns", "constants") and kind == "literal_error":
         allowed = CONTRACT_COLUMNS if place[0] == "columns" else CONSTANT_COLUMNS
         return f"{place[0]}: {place[1]} is not a column of the feed contract", place[1], ", ".join(allowed)

@@ -4,12 +4,13 @@ Every section of a `Report` may be absent: it is then None or empty, and the pag
 `not_done` entry whose `section` names it).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
 from sortiment.errors import StorageError
+from sortiment.misfits import list_misfits
 from sortiment.report.rows import (
     Basis,
     BehaviourRow,
@@ -36,6 +37,7 @@ from sortiment.report.rows import (
 
 Dimension = Literal["by_country", "by_department", "by_slice", "by_feed", "by_shop_size", "by_title_length"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+MISFITS_SHOWN = 10
 
 
 class Run(Section):
@@ -251,13 +253,10 @@ def parse_report(content: Mapping[str, Any]) -> Report:
     try:
         return Report.model_validate(content)
     except ValidationError as error:
+        misfits = list_misfits(error, Report)[:MISFITS_SHOWN]
         raise StorageError(
             "the report cannot be read",
-            value="; ".join(_problems(error.errors())),
-            allowed="the sections in sortiment/report/schema.py",
+            value="; ".join(misfit.found for misfit in misfits),
+            allowed="; ".join(misfit.wanted for misfit in misfits),
             fix="correct what made it, or run the demo again",
         ) from error
-
-
-def _problems(errors: Sequence[Any]) -> list[str]:
-    return [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in errors[:10]]

@@ -33,8 +33,11 @@ def test_another_price_list_takes_the_place_of_ours(tmp_path: Path) -> None:
     ("content", "says"),
     [
         ("instance,region\n", "lacks the column usd_per_hour"),
-        ("instance,region,usd_per_hour,source,as_of\na,b,,c,d\n", "line 2: a value is missing"),
-        ("instance,region,usd_per_hour,source,as_of\na,b,free,c,d\n", "not a number above 0.*'free'"),
+        ("instance,region,usd_per_hour,source,as_of\na,b,,c,d\n", "line 2: a value is missing.*usd_per_hour"),
+        (
+            "instance,region,usd_per_hour,source,as_of\na,b,free,c,d\n",
+            "prices.csv, line 2: the price is not a number above 0.*'free'",
+        ),
         ("instance,region,usd_per_hour,source,as_of\na,b,-1,c,d\n", "not a number above 0"),
     ],
 )
