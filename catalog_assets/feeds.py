@@ -9,7 +9,7 @@ from catalog_assets.results import OWNERS, build_and_point, describe_artifact, m
 from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
-from sortiment.artifacts import Recipe, content_version
+from sortiment.artifacts import ArtifactStore, Recipe, content_version
 from sortiment.feeds import (
     CODE_VERSION,
     LISTING_VERSION,
@@ -20,8 +20,10 @@ from sortiment.feeds import (
     keep_places,
     list_places,
     load_parts,
+    open_doubting,
     read_listing,
     read_quarantine,
+    settle_doubts,
     write_listing,
     write_offers,
 )
@@ -46,14 +48,17 @@ def feed_files(
     A file that was loaded before, under whatever name, is not loaded again. Registers the countries and departments
     that the feeds brought as partitions.
     """
-    store, settings, earlier = storage.store, market.settings.feeds, storage.store.earlier("feed_files")
+    store, settings = open_doubting(storage.store), market.settings.feeds
+    earlier = store.earlier("feed_files")
     taxonomy = read_taxonomy(market.taxonomy_file) if market.taxonomy_file else None
     loaded = load_parts(market.specs(), taxonomy, store, settings, progress.of(context.log), market.remote_files)
     placed = keep_places(loaded, list_places(earlier.path) if earlier else [])
-    parts = group_departments(placed, earlier_departments(storage), store, settings)
+    parts = group_departments(placed, earlier_departments(store), store, settings)
     recipe = Recipe({"parts": "+".join(part.version for part in parts)}, {}, LISTING_VERSION)
     artifact = build_and_point(store, "feed_files", recipe, lambda out: write_listing(parts, out))
     found = describe_market(parts)
+    for version, what in settle_doubts(store).items():
+        context.log.warning(f"the part {version} {what}")
     departments = [department.slug for department in found.departments]
     register_partitions(context.instance, list(found.countries), [*departments, UNLABELLED])
     files = [
@@ -82,7 +87,7 @@ def taxonomy(market: MarketResource, storage: StorageResource) -> dg.Materialize
         if market.taxonomy_file
         else derive_taxonomy(read_listing(listing.path, store))
     )
-    plan = plan_departments(dict.fromkeys(tree.top_levels, 0), earlier_departments(storage), market.settings.feeds)
+    plan = plan_departments(dict.fromkeys(tree.top_levels, 0), earlier_departments(store), market.settings.feeds)
     tree = tree.in_departments(plan)
     shared = {slug: key for slug, key in plan.items() if slug != key}
     inputs = {"tree": tree.version} | ({"departments": content_version(shared)} if shared else {})
@@ -116,10 +121,10 @@ def offers(context: dg.AssetExecutionContext, storage: StorageResource) -> dg.Ma
     )
 
 
-def earlier_departments(storage: StorageResource) -> dict[str, str]:
+def earlier_departments(store: ArtifactStore) -> dict[str, str]:
     """Which department each top level was given by the last load; empty before the first. For what is gone of that load
     the tree remembers."""
-    listing, tree = storage.store.earlier("feed_files"), storage.store.earlier("taxonomy")
-    found = [part for _, part in find_parts(listing.path, storage.store)] if listing else [None]
+    listing, tree = store.earlier("feed_files"), store.earlier("taxonomy")
+    found = [part for _, part in find_parts(listing.path, store)] if listing else [None]
     plan = departments_of([part for part in found if part])
     return load_taxonomy(tree.path).plan | plan if tree and None in found else plan

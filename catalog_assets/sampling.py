@@ -26,6 +26,7 @@ from sortiment.sampling import (
     OfferPart,
     State,
     build_fresh_state,
+    doubting,
     draw_sample,
     keep_state,
     take_census,
@@ -118,7 +119,7 @@ def _draw(
     census = storage.store.earlier("offer_census", country)
     before, s3 = census.path / VERDICTS if census else None, storage.s3_options()
     storage.store.scratch.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="fresh-", dir=storage.store.scratch) as folder:
+    with doubting(parts, storage.store), TemporaryDirectory(prefix="fresh-", dir=storage.store.scratch) as folder:
         fresh = None
         if parts and settings.fresh_per_category:
             fresh = build_fresh_state(parts, settings, Path(folder), s3=s3, progress=progress)

@@ -70,10 +70,10 @@ class S3Blobs:
         stored = self._sizes(f"{key}/")
         return all(stored.get(f"{key}/{name}") == size for name, size in sizes.items())
 
-    def fetch(self, key: str, sizes: Mapping[str, int]) -> Path:
+    def fetch(self, key: str, sizes: Mapping[str, int], anew: bool = False) -> Path:
         folder = self.cache / key
         for name, size in sizes.items():
-            if not has_size(folder / name, size):
+            if anew or not has_size(folder / name, size):
                 self._download(f"{key}/{name}", folder / name)
         return folder
 

@@ -118,6 +118,11 @@ class ArtifactStore:
         fetch = partial(self.blobs.fetch, key, stored)
         return Artifact(asset, partition, version, self.blobs.uri(key), manifest, fetch, reused=True)
 
+    def refetch(self, artifact: Artifact) -> Path:
+        """A local folder with the artifact's files as they are stored now, whatever was fetched before."""
+        sizes = {name: int(entry["bytes"]) for name, entry in artifact.manifest["files"].items()}
+        return self.blobs.fetch(_key(artifact.asset, artifact.partition, artifact.version), sizes, anew=True)
+
     def uri(self, asset: str, version: str, partition: str | None = None) -> str:
         """Where the artifact of this version is stored, whether it is there or not; nothing is fetched."""
         return self.blobs.uri(_key(asset, partition, version))

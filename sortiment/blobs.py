@@ -35,8 +35,9 @@ class Blobs(Protocol):
     def holds(self, key: str, sizes: Mapping[str, int]) -> bool:
         """Whether all the named files of `key` are stored and have these sizes; nothing is fetched."""
 
-    def fetch(self, key: str, sizes: Mapping[str, int]) -> Path:
-        """A local folder that holds the named files of `key`, all of which are stored."""
+    def fetch(self, key: str, sizes: Mapping[str, int], anew: bool = False) -> Path:
+        """A local folder that holds the named files of `key`, all of which are stored. anew: what was fetched before is
+        fetched once more."""
 
     def list(self, prefix: str) -> list[str]:
         """Every key that starts with the prefix, sorted."""
@@ -87,7 +88,7 @@ class LocalBlobs:
     def holds(self, key: str, sizes: Mapping[str, int]) -> bool:
         return all(has_size(self.root / key / name, size) for name, size in sizes.items())
 
-    def fetch(self, key: str, sizes: Mapping[str, int]) -> Path:
+    def fetch(self, key: str, sizes: Mapping[str, int], anew: bool = False) -> Path:
         return self.root / key
 
     def list(self, prefix: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Feed files into offers: specs, reading, cleaning, quarantine, parts. The feed contract is in docs/contracts.md."""
 
+from sortiment.feeds.doubts import doubt_parts, open_doubting, settle_doubts
 from sortiment.feeds.files import FeedFile, FoundFile, find_feed_files, list_feed_files, natural_key
 from sortiment.feeds.grouping import departments_of, group_departments
 from sortiment.feeds.listing import (
@@ -50,6 +51,7 @@ __all__ = [
     "OfferPart",
     "departments_of",
     "describe_market",
+    "doubt_parts",
     "find_feed_files",
     "find_parts",
     "group_departments",
@@ -62,6 +64,7 @@ __all__ = [
     "natural_key",
     "offer_key",
     "offers_file",
+    "open_doubting",
     "open_part",
     "parse_spec",
     "part_recipe",
@@ -70,6 +73,7 @@ __all__ = [
     "read_parts",
     "read_quarantine",
     "read_report",
+    "settle_doubts",
     "write_listing",
     "write_offers",
 ]

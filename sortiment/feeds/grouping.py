@@ -17,7 +17,7 @@ from sortiment.artifacts import ArtifactStore, Recipe
 from sortiment.cleaning import map_distinct
 from sortiment.feeds.offer_files import open_writer
 from sortiment.feeds.offer_index import write_index
-from sortiment.feeds.parts import PART_ASSET, OfferPart, open_part
+from sortiment.feeds.parts import PART_ASSET, OfferPart, open_part, read_part_table
 from sortiment.feeds.report import LABELS_FILE, REPORT_FILE
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import plan_departments, slugify
@@ -35,7 +35,7 @@ def group_departments(
     offers: Counter[str] = Counter()
     slugs: list[set[str]] = []
     for part in parts:
-        labels = pq.read_table(part.labels_file, columns=["department", "offers"]).to_pylist()
+        labels = read_part_table(part, part.labels_file, ["department", "offers"]).to_pylist()
         for row in labels:
             offers[row["department"]] += row["offers"]
         slugs.append({row["department"] for row in labels})
@@ -50,7 +50,7 @@ def departments_of(parts: Sequence[OfferPart]) -> dict[str, str]:
     """The plan that the parts were grouped by: slug of a label's top level to the department's key."""
     plan: dict[str, str] = {}
     for part in parts:
-        table = pq.read_table(part.labels_file, columns=["path", "department"])
+        table = read_part_table(part, part.labels_file, ["path", "department"])
         plan |= {slugify(row["path"][0]): row["department"] for row in table.to_pylist()}
     return dict(sorted(plan.items()))
 
@@ -63,7 +63,7 @@ def _group_part(part: OfferPart, moved: Mapping[str, str], store: ArtifactStore)
     def write(out: Path) -> dict[str, Any]:
         for source in part.paths.values():
             _rewrite_offers(source, out / source.name, moved)
-        labels = pq.read_table(part.labels_file)
+        labels = read_part_table(part, part.labels_file)
         pq.write_table(_replace_department(labels, moved), out / LABELS_FILE, compression="zstd")
         for kept in (part.quarantine_file, part.path / REPORT_FILE):
             shutil.copyfile(kept, out / kept.name)

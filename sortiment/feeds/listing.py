@@ -6,12 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from sortiment.artifacts import ArtifactStore
 from sortiment.blobs import write_atomically
 from sortiment.errors import FeedError, StorageError
-from sortiment.feeds.parts import PART_ASSET, PARTS_FILE, OfferPart, describe_market, open_part
+from sortiment.feeds.parts import PART_ASSET, PARTS_FILE, OfferPart, describe_market, open_part, read_part_table
 
 LISTING_FILE = "listing.json"
 LISTING_VERSION = "2"
@@ -87,5 +85,5 @@ def read_quarantine(parts: Sequence[OfferPart], limit: int) -> list[dict[str, An
     rows: list[dict[str, Any]] = []
     for part in parts:
         if len(rows) < limit:
-            rows += pq.read_table(part.quarantine_file, columns=columns).slice(0, limit - len(rows)).to_pylist()
+            rows += read_part_table(part, part.quarantine_file, columns).slice(0, limit - len(rows)).to_pylist()
     return rows

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from sortiment.artifacts import Artifact, ArtifactStore, Recipe
 from sortiment.blobs import write_atomically
-from sortiment.errors import FeedError
+from sortiment.errors import FeedError, StorageError
 from sortiment.feeds.files import FeedFile
 from sortiment.feeds.hashes import list_known_files
 from sortiment.feeds.loading import (
@@ -25,7 +26,7 @@ from sortiment.feeds.loading import (
     load_feed_file,
 )
 from sortiment.feeds.offer_files import offers_file
-from sortiment.feeds.report import LABELS_FILE, FeedFileReport, read_report
+from sortiment.feeds.report import LABELS_FILE, REPORT_FILE, FeedFileReport, read_report
 from sortiment.feeds.separators import refuse_wrong_separator
 from sortiment.feeds.spec import FeedSpec
 from sortiment.progress import Progress
@@ -181,7 +182,11 @@ def write_offers(parts: Iterable[OfferPart], country: str, out: Path) -> dict[st
 
 def open_part(artifact: Artifact, feed: str, file_sha256: str, report: FeedFileReport | None = None) -> OfferPart:
     """A part from its artifact; the report is read where the caller does not have it."""
-    report = report or read_report(artifact.path)
+    if report is None:
+        try:
+            report = read_report(artifact.path)
+        except (ValueError, KeyError, TypeError) as error:
+            raise _damaged(artifact.path, artifact.uri, REPORT_FILE, error) from error
     return OfferPart(
         version=artifact.version,
         feed=feed,
@@ -191,6 +196,25 @@ def open_part(artifact: Artifact, feed: str, file_sha256: str, report: FeedFileR
         path=artifact.path,
         report=report,
         reused=artifact.reused,
+    )
+
+
+def read_part_table(part: OfferPart, file: Path, columns: list[str] | None = None) -> pa.Table:
+    """One of the part's small tables: `labels_file` or `quarantine_file`. Raises StorageError where it is damaged."""
+    try:
+        return pq.read_table(file, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(part.path, part.uri, file.name, error) from error
+
+
+def _damaged(path: Path, uri: str, name: str, error: Exception) -> StorageError:
+    """Of a part on S3 the copy that was fetched may be damaged, or what the bucket holds."""
+    stored = "" if uri == str(path) else f", which was fetched (where that is not enough, {uri} too),"
+    return StorageError(
+        f"{name} of a loaded feed file is damaged",
+        value=f"{path / name}: {error}",
+        allowed="the file as it was written",
+        fix=f"delete the folder {path}{stored} and materialize feed_files again",
     )
 
 
@@ -206,7 +230,7 @@ def describe_market(parts: Sequence[OfferPart]) -> MarketDescription:
             keys = partitions.setdefault(country, set())
             if found.labelled < found.offers:
                 keys.add(UNLABELLED)
-        for row in pq.read_table(part.labels_file).to_pylist():
+        for row in read_part_table(part, part.labels_file).to_pylist():
             slug = row["department"]
             partitions[row["country"]].add(slug)
             names.setdefault(slug, set()).add(row["path"][0])
@@ -241,7 +265,7 @@ def _load_part(
 
 
 def _label_paths(parts: Iterable[OfferPart]) -> set[CategoryPath]:
-    tables = (pq.read_table(part.labels_file, columns=["path"]) for part in parts)
+    tables = (read_part_table(part, part.labels_file, ["path"]) for part in parts)
     return {tuple(path) for table in tables for path in table["path"].to_pylist()}
 
 

@@ -7,7 +7,7 @@ repeats = find_repeats_abroad({"DE|garden": folder, ...})   what not to learn wh
 """
 
 from sortiment.sampling.abroad import RepeatsAbroad, find_repeats_abroad
-from sortiment.sampling.building import build_state, keep_state, merge_states
+from sortiment.sampling.building import build_state, doubting, keep_state, merge_states
 from sortiment.sampling.census import CensusReport, take_census
 from sortiment.sampling.fresh import build_fresh_state
 from sortiment.sampling.order import mask_of_seed, rank_keys
@@ -37,6 +37,7 @@ __all__ = [
     "balanced_weights",
     "build_fresh_state",
     "build_state",
+    "doubting",
     "draw_sample",
     "find_repeats_abroad",
     "keep_state",

@@ -5,15 +5,18 @@ build_state(parts, settings, folder)            without a store
 merge_states(first, later, settings, folder)    states that two machines built
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sortiment.artifacts import Artifact, ArtifactStore, Recipe, content_version
 from sortiment.errors import SamplingError
+from sortiment.feeds.doubts import doubt_parts
 from sortiment.progress import Progress, silent
 from sortiment.sampling.counting import count_parts
+from sortiment.sampling.counts import ContradictoryParts
 from sortiment.sampling.merging import combine, renumber
 from sortiment.sampling.parts import Addresses, OfferPart, S3Options, UnreadablePart
 from sortiment.sampling.state import (
@@ -44,7 +47,7 @@ def keep_state(
     Where the parts of an earlier state are the first of these, only the others are read. Otherwise (another order, a
     part gone, other settings) all are. The artifacts `sample_state` are kept: later ones name what earlier ones hold.
     Where the settings say to skip a part that cannot be read, the state is that of the other parts, under their
-    version, and `skipped` says why; every part is tried again the next time.
+    version, and `skipped` says why; every part is tried again the next time. Either way the next load looks into it.
     Raises SamplingError where there is nothing to read, UnreadablePart for a part that cannot be read.
     """
     if not parts:
@@ -81,7 +84,8 @@ def keep_state(
             break
         done, before = _longest_prefix(store, country, readable, versions, settings) or (0, None)
         try:
-            found = build(readable, recipe, done, before)
+            with doubting(readable, store):
+                found = build(readable, recipe, done, before)
             break
         except UnreadablePart as error:
             new = readable[done:]
@@ -131,6 +135,24 @@ def build_state(
             skipped.append(_leave_out(error, wanted, settings))
             if before is None:
                 _refuse_nothing(wanted, skipped)
+
+
+@contextmanager
+def doubting(parts: Sequence[OfferPart], store: ArtifactStore) -> Iterator[None]:
+    """Names to the next load of feeds which of these parts cannot be used, where that makes this block fail; all of
+    them where they contradict each other."""
+    try:
+        yield
+    except UnreadablePart as error:
+        _doubt([error.part], store)
+        raise
+    except ContradictoryParts:
+        _doubt(parts, store)
+        raise
+
+
+def _doubt(parts: Sequence[OfferPart], store: ArtifactStore) -> None:
+    doubt_parts([part.version for part in parts if part.version], store.blobs)
 
 
 def _leave_out(error: UnreadablePart, wanted: list[OfferPart], settings: SamplingSettings) -> str:

@@ -21,6 +21,19 @@ SHOPS = np.uint64(0xFFFFFFFF)
 ENTRIES_BEFORE_MERGE = 4_000_000
 
 
+class ContradictoryParts(SamplingError):
+    """Parts whose rows and counts contradict each other: one of them is damaged, and cannot be told."""
+
+    def __init__(self, offers: int) -> None:
+        super().__init__(
+            "more offers of a category were replaced than there are",
+            value=offers,
+            allowed="a key belongs to one shop, and a part holds it once",
+            fix="materialize feed_files again: it compares the files of the country's parts with their manifests, and "
+            "loads again what is damaged; where nothing was, delete the country's sample_state folder: it is made anew",
+        )
+
+
 @dataclass(frozen=True)
 class PairCounts:
     """Living offers per (category, shop)."""
@@ -111,12 +124,7 @@ def sum_pairs(pairs: Pairs, offers: Offers) -> PairCounts:
     starts = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1]))
     sums = np.add.reduceat(offers, starts)
     if sums.min() < 0:
-        raise SamplingError(
-            "more offers of a category were replaced than there are",
-            value=int(sums.min()),
-            allowed="a key belongs to one shop, and a part holds it once",
-            fix="load the feed files again; then delete the country's sample_state folder: it is made anew",
-        )
+        raise ContradictoryParts(int(sums.min()))
     pairs, kept = pairs[starts], sums > 0
     return PairCounts(pairs, sums) if kept.all() else PairCounts(pairs[kept], sums[kept])
 

@@ -21,6 +21,10 @@ REPEATING = ("country", "shop_id", "brand", "shop_category", "category_id", "dep
 TEXTS = ("country", "title", "brand", "description", "shop_category", "price", "feed")
 PRODUCT = ("gtin", "product_id")
 METADATA_KEPT = 8
+REMEDY = (
+    "materialize feed_files again: it compares the part's files with its manifest, and where they are damaged it loads "
+    "its feed file again; then materialize this anew"
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -52,7 +56,7 @@ class S3Options:
 class UnreadablePart(SamplingError):
     """A part that is missing, damaged, lacks a column or its index. `part` names it."""
 
-    def __init__(self, part: OfferPart, reason: str, remedy: str = "load its feed file again") -> None:
+    def __init__(self, part: OfferPart, reason: str, remedy: str = REMEDY) -> None:
         self.part = part
         self.reason = reason
         super().__init__(

@@ -31,13 +31,13 @@ from sortiment.feeds.offer_index import (
     rows_address,
 )
 from sortiment.sampling.order import Keys
-from sortiment.sampling.parts import Addresses, OfferPart, UnreadablePart
+from sortiment.sampling.parts import REMEDY, Addresses, OfferPart, UnreadablePart
 
 LIVING_FILE = "living"
 NUMBER_BYTES = 4
 MAPS_KEPT = 64
 ROWS_OF_A_RUN = 4_096
-REMEDY = "load its feed file again: the loader writes the index beside it"
+LIVING_REMEDY = "delete the country's sample_state folder: it is made anew"
 
 Numbers = npt.NDArray[np.int64]
 
@@ -128,7 +128,7 @@ class RowReader:
             file.seek(place.start)
             done = file.readinto(words.view(np.uint8).data)
         if done != size:
-            raise UnreadablePart(part.part, "its index ends too early", REMEDY)
+            raise UnreadablePart(part.part, "its index ends too early", _remedy(part))
         return words
 
     def categories(self, part: PartRows, start: int, stop: int) -> Codes:
@@ -139,7 +139,10 @@ class RowReader:
     def shops(self, part: PartRows, start: int, stop: int) -> Codes:
         _, known = self._maps_of(part)
         codes: Codes = self._read(part, "<u4", 12, start, stop)
-        return known[codes]
+        try:
+            return known[codes]
+        except IndexError as error:
+            raise UnreadablePart(part.part, f"its index names no such shop: {error}", _remedy(part)) from error
 
     def columns(self, part: PartRows, start: int, stop: int) -> tuple[Keys, Codes, Codes]:
         """Keys, categories and shops."""
@@ -165,7 +168,7 @@ class RowReader:
             else:
                 values = np.fromfile(address, dtype=dtype, count=count, offset=offset)
         if len(values) != count:
-            raise UnreadablePart(part.part, "its index ends too early", REMEDY)
+            raise UnreadablePart(part.part, "its index ends too early", _remedy(part))
         return values
 
     def _maps_of(self, part: PartRows) -> tuple[Codes, Codes]:
@@ -180,7 +183,7 @@ class RowReader:
         return np.append(codes, WITHDRAWN), self._shops.register_values(shops)
 
     def _named(self, part: PartRows) -> "_NamePart":
-        return _NamePart(part.part)
+        return _NamePart(part.part, _remedy(part))
 
 
 def read_index_counts(part: OfferPart, addresses: Addresses) -> IndexCounts:
@@ -191,22 +194,26 @@ def read_index_counts(part: OfferPart, addresses: Addresses) -> IndexCounts:
         with addresses.open(rows_address(part.uri)) as file:
             size = file.size()
     if size != filter_bytes(counts.rows).stop:
-        raise UnreadablePart(part, f"its index has {counts.rows} rows and {size} bytes for them", REMEDY)
+        raise UnreadablePart(part, f"its index has {counts.rows} rows and {size} bytes for them")
     return counts
 
 
 class _NamePart:
     """A context manager that turns errors of reading an index into UnreadablePart."""
 
-    def __init__(self, part: OfferPart) -> None:
-        self.part = part
+    def __init__(self, part: OfferPart, remedy: str = REMEDY) -> None:
+        self.part, self.remedy = part, remedy
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, OSError | ValueError | pa.ArrowException):
-            raise UnreadablePart(self.part, f"its index: {error}", REMEDY) from error
+            raise UnreadablePart(self.part, f"its index: {error}", self.remedy) from error
+
+
+def _remedy(part: PartRows) -> str:
+    return REMEDY if part.living is None else LIVING_REMEDY
 
 
 def _place(part: PartRows) -> tuple[str, int, int]:

@@ -4,13 +4,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from resources.profiles import Profile
-from sortiment.artifacts import Artifact, ArtifactStore, verify
+from sortiment.artifacts import MANIFEST, Artifact, ArtifactStore, verify
 from sortiment.blobs import write_atomically
-from sortiment.errors import StorageError
-from sortiment.feeds import PART_ASSET, read_listing
+from sortiment.errors import SamplingError, StorageError
+from sortiment.feeds import PART_ASSET, doubt_parts, open_doubting, read_listing, settle_doubts
+from sortiment.sampling import OfferPart, doubting
+from sortiment.sampling.counts import ContradictoryParts, sum_pairs
 
 MARKET = b"""name: shop
 feeds: [feeds/*.yaml]
@@ -81,6 +84,14 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-8])
 
 
+def zero(file: Path) -> None:
+    """Damage that keeps the size: the middle half."""
+    content = bytearray(file.read_bytes())
+    quarter = len(content) // 4
+    content[quarter:-quarter] = bytes(len(content) - 2 * quarter)
+    file.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("what", "damage"),
     [
@@ -130,6 +141,75 @@ def test_a_file_of_the_file_that_was_loaded_is_mended_too(market: Market) -> Non
         verify(made)
 
 
+@pytest.mark.parametrize("file", ["offers-DE.parquet", "offers-DE.rows", "offers-DE.counts.arrow"])
+@pytest.mark.parametrize("day", [1, 2])
+def test_damage_that_keeps_the_size_is_mended_by_what_the_census_advises(market: Market, day: int, file: str) -> None:
+    before = market.current()
+    zero(before[f"part day-{day}.csv"].path / file)
+    shutil.rmtree(before["sample_state DE"].path.parent)
+    with pytest.raises(SamplingError) as caught:
+        market.make("offer_census", over="country")
+    assert "materialize feed_files again" in (caught.value.fix or "")
+    market.make("feed_files")
+    market.make("offer_census", over="country")
+    after = market.current()
+    assert {name: made.version for name, made in after.items()} == {name: made.version for name, made in before.items()}
+    for made in after.values():
+        verify(made)
+
+
+def test_a_part_and_the_one_that_it_was_made_from_are_both_mended(market: Market) -> None:
+    shutil.rmtree(market.current()["sample_state DE"].path.parent)
+    folders = list((market.profile.home / "markets").glob(f"*/store/{PART_ASSET}/*/"))
+    assert len(folders) == 4
+    for folder in folders:
+        zero(folder / "offers-DE.parquet")
+    for _ in range(2):  # each census meets one of the two that were made
+        with pytest.raises(SamplingError, match="materialize feed_files again"):
+            market.make("offer_census", over="country")
+        market.make("feed_files")
+    market.make("offer_census", over="country")
+    for folder in folders:
+        made = market.store.find(PART_ASSET, folder.name)
+        assert made is not None
+        verify(made)
+
+
+def test_parts_of_which_none_can_be_blamed_are_all_compared(market: Market) -> None:
+    parts = [made for name, made in market.current().items() if name.startswith("part ")]
+    with (
+        pytest.raises(ContradictoryParts),
+        doubting([OfferPart(made.uri, made.version) for made in parts], market.store),
+    ):
+        sum_pairs(np.array([1], dtype=np.uint64), np.array([-1]))
+    zero(parts[1].path / "offers-DE.rows")
+    market.make("feed_files")
+    for made in market.current().values():
+        verify(made)
+
+
+def test_parts_that_were_in_doubt_are_compared_once(market: Market) -> None:
+    version = market.current()["part day-1.csv"].version
+    doubt_parts([version], market.store.blobs)
+    store = open_doubting(market.store)
+    assert version in store.doubted
+    assert store.find(PART_ASSET, version) is not None
+    assert settle_doubts(store)[version].startswith("could not be used before")
+    assert open_doubting(market.store).doubted == frozenset()
+
+
+@pytest.mark.parametrize("file", ["labels.parquet", "report.json", "quarantine.parquet"])
+def test_a_damaged_file_that_the_load_itself_reads_is_named_with_what_to_delete(market: Market, file: str) -> None:
+    part = market.current()["part day-2.csv"]
+    zero(part.path / file)
+    with pytest.raises(StorageError, match=f"{file} of a loaded feed file is damaged") as caught:
+        market.make("feed_files")
+    assert f"delete the folder {part.path} and materialize feed_files again" in (caught.value.fix or "")
+    shutil.rmtree(part.path)
+    market.make_all()
+    verify(market.current()["part day-2.csv"])
+
+
 def test_on_s3_a_part_that_was_cut_off_is_loaded_again(s3_profile: Callable[[str, str], Profile], make: Make) -> None:
     market = Market(s3_profile("damaged", "shop"), make)
     bring_two_days(market)
@@ -142,5 +222,14 @@ def test_on_s3_a_part_that_was_cut_off_is_loaded_again(s3_profile: Callable[[str
         market.make("offers", over="country")
     market.make_all()
     assert blobs.read(rows) == whole
+    blobs.write(rows, bytes(len(whole)))
+    for key in blobs.list("sample_state/"):
+        if key.endswith(MANIFEST):
+            blobs.write(key, b"")
+    with pytest.raises(SamplingError, match="materialize feed_files again"):
+        market.make("offer_census", over="country")
+    market.make("feed_files")
+    assert blobs.read(rows) == whole
+    market.make("offer_census", over="country")
     for made in market.current().values():
         verify(made)

@@ -125,7 +125,7 @@ def test_a_part_from_before_indexes_is_named_and_says_to_load_it_again(good: Off
     Path(counts_address(good.uri)).unlink()
     with pytest.raises(UnreadablePart, match=r"counts\.arrow") as caught:
         build_state([good], SETTINGS, tmp_path / "state")
-    assert "load its feed file again" in str(caught.value.fix)
+    assert "loads its feed file again" in str(caught.value.fix)
 
 
 @pytest.mark.parametrize("content", [b"", b"ARROW1", b"\x00" * 5_000])
