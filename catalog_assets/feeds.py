@@ -1,5 +1,6 @@
 """Feeds become offers: each file is read once, cleaned and kept as a part; broken rows go to quarantine."""
 
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -13,13 +14,16 @@ from sortiment.artifacts import ArtifactStore, Recipe, content_version
 from sortiment.feeds import (
     CODE_VERSION,
     LISTING_VERSION,
+    LeftOutFile,
+    OfferPart,
     departments_of,
     describe_market,
     find_parts,
     group_departments,
     keep_places,
     list_places,
-    load_parts,
+    list_sources,
+    load_feeds,
     open_doubting,
     read_listing,
     read_quarantine,
@@ -45,22 +49,41 @@ def feed_files(
 ) -> dg.MaterializeResult[Any]:
     """Every feed file, read once in one streaming pass: clean offers by country, broken rows in quarantine.
 
-    A file that was loaded before, under whatever name, is not loaded again. Registers the countries and departments
+    A file that was loaded before, under whatever name, is not loaded again; one that cannot be read fails the load, or
+    is left out and named, as `feeds.on_unreadable_file` says. Registers the countries and departments
     that the feeds brought as partitions.
     """
     store, settings = open_doubting(storage.store), market.settings.feeds
     earlier = store.earlier("feed_files")
     taxonomy = read_taxonomy(market.taxonomy_file) if market.taxonomy_file else None
-    loaded = load_parts(market.specs(), taxonomy, store, settings, progress.of(context.log), market.remote_files)
-    placed = keep_places(loaded, list_places(earlier.path) if earlier else [])
+    loaded = load_feeds(
+        market.specs(),
+        taxonomy,
+        store,
+        settings,
+        progress.of(context.log),
+        market.remote_files,
+        list_sources(earlier.path) if earlier else None,
+    )
+    placed = keep_places(loaded.parts, list_places(earlier.path) if earlier else [])
     parts = group_departments(placed, earlier_departments(store), store, settings)
-    recipe = Recipe({"parts": "+".join(part.version for part in parts)}, {}, LISTING_VERSION)
-    artifact = build_and_point(store, "feed_files", recipe, lambda out: write_listing(parts, out))
+    inputs = {"parts": "+".join(part.version for part in parts)}
+    if loaded.left_out:
+        inputs["left_out"] = content_version([asdict(file) for file in loaded.left_out])
+    recipe = Recipe(inputs, {}, LISTING_VERSION)
+    artifact = build_and_point(store, "feed_files", recipe, lambda out: write_listing(parts, out, loaded.left_out))
     found = describe_market(parts)
+    for file in loaded.left_out:
+        context.log.warning(file.sentence)
     for version, what in settle_doubts(store).items():
         context.log.warning(f"the part {version} {what}")
     departments = [department.slug for department in found.departments]
     register_partitions(context.instance, list(found.countries), [*departments, UNLABELLED])
+    return materialized(artifact, _describe_files(parts, loaded.left_out))
+
+
+def _describe_files(parts: list[OfferPart], left_out: list[LeftOutFile]) -> dict[str, Any]:
+    """Tables of the files that were loaded, of those that were left out, and of the first rows in quarantine."""
     files = [
         {
             "file": part.source_file,
@@ -73,8 +96,21 @@ def feed_files(
         }
         for part in parts
     ]
+    unreadable = [
+        {
+            "file": file.source_file,
+            "feed": file.feed,
+            "problem": file.problem,
+            "instead": "what it held before" if file.kept else "nothing",
+        }
+        for file in left_out
+    ]
     broken = read_quarantine(parts, limit=30)
-    return materialized(artifact, {"feed_files": markdown_table(files), "quarantine": markdown_table(broken)})
+    return {
+        "feed_files": markdown_table(files),
+        "left_out": markdown_table(unreadable),
+        "quarantine": markdown_table(broken),
+    }
 
 
 @dg.asset(deps=[feed_files], kinds={"parquet"}, **STAGE)

@@ -29,7 +29,7 @@ from sortiment.evaluation import (
     read_answers,
     score_answers,
 )
-from sortiment.feeds import OfferPart, offer_key, read_listing, read_quarantine
+from sortiment.feeds import OfferPart, offer_key, read_left_out, read_listing, read_quarantine
 from sortiment.release import ReleaseLog
 from sortiment.report import ModelScores, Report
 from sortiment.report.rows import ReleaseRow
@@ -192,8 +192,8 @@ def _sampling(demo: DemoMarket, storage: StorageResource) -> dict[str, Any]:
 
 
 def _quarantine(storage: StorageResource) -> dict[str, Any]:
-    store = storage.store
-    parts = read_listing(store.current("feed_files").path, store)
+    listing = storage.store.current("feed_files").path
+    parts = read_listing(listing, storage.store)
     reasons: Counter[str] = Counter()
     for part in parts:
         reasons.update(part.report.quarantined)
@@ -203,6 +203,10 @@ def _quarantine(storage: StorageResource) -> dict[str, Any]:
         "by_reason": dict(reasons.most_common()),
         "by_file": {part.source_file: part.report.rows_quarantined for part in parts if part.report.rows_quarantined},
         "examples": read_quarantine(parts, limit=12),
+        "left_out": [
+            {"feed": file.feed, "source_file": file.source_file, "problem": file.problem, "kept": bool(file.kept)}
+            for file in read_left_out(listing)
+        ],
     }
 
 

@@ -25,7 +25,7 @@ from sortiment.feeds import (
     departments_of,
     group_departments,
     list_feed_files,
-    load_parts,
+    load_feeds,
     load_spec,
     read_listing,
 )
@@ -138,7 +138,7 @@ def _held_back(demo: DemoMarket, progress: Progress) -> pa.Table:
     store = ArtifactStore(LocalBlobs(scratch / "store"), scratch)
     specs = [spec.model_copy(update={"key_share": split_days(spec)[1]}) for spec in demo.specs]
     files = open_feed_store(specs, demo.profile.s3_endpoint, demo.profile.s3_region)
-    loaded = load_parts(specs, None, store, demo.settings.feeds, progress, files)
+    loaded = load_feeds(specs, None, store, demo.settings.feeds, progress, files).parts
     earlier = departments_of(read_listing(first_day.current("feed_files").path, first_day))
     parts = group_departments(loaded, earlier, store, demo.settings.feeds)
     tables = [pq.read_table(path) for part in parts for path in part.paths.values()]

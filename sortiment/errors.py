@@ -3,6 +3,7 @@
     SortimentError
     ├── SettingsError       a knob is out of its bounds, or is not a knob
     ├── FeedError           a feed spec or a feed file cannot be used
+    │   └── UnreadableFile  a feed file is damaged as a whole, whatever its spec says
     ├── TaxonomyError       a category tree contradicts itself, or a label is not in it
     ├── SamplingError       a sample cannot be drawn as asked
     ├── EncoderError        an encoder reference, its weights or its tokenizer cannot be used
@@ -63,6 +64,10 @@ class SettingsError(SortimentError):
 
 class FeedError(SortimentError):
     """A feed spec or a feed file cannot be used."""
+
+
+class UnreadableFile(FeedError):
+    """A feed file is damaged, empty, of another kind or cannot be opened: not one row of it can be trusted."""
 
 
 class TaxonomyError(SortimentError):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sortiment.errors import FeedError
+from sortiment.errors import UnreadableFile
 from sortiment.feeds.delimited import match_columns
 from sortiment.feeds.raw import BATCH_ROWS, RawBatch, make_batch
 from sortiment.feeds.spec import FeedSpec
@@ -16,7 +16,8 @@ from sortiment.taxonomy import PATH_SEPARATOR
 
 
 def read_parquet(stream: BinaryIO, spec: FeedSpec, name: str) -> Iterator[RawBatch]:
-    """All rows of a Parquet file. Raises FeedError where it lacks a mapped column, is cut off or is not Parquet."""
+    """All rows of a Parquet file. Raises FeedError where it lacks a mapped column, UnreadableFile where it is
+    damaged or is not Parquet."""
     row = 0
     try:
         file = pq.ParquetFile(stream)
@@ -30,7 +31,7 @@ def read_parquet(stream: BinaryIO, spec: FeedSpec, name: str) -> Iterator[RawBat
             yield make_batch(cells, numbers, numbers, [], _row_text(cells, names))
             row += batch.num_rows
     except (pa.ArrowException, OSError, EOFError, ValueError, OverflowError) as error:
-        raise FeedError(
+        raise UnreadableFile(
             f"{name} cannot be read as Parquet past row {row}",
             value=str(error).partition("\n")[0],
             allowed="a whole Parquet file, not compressed once more, with values that Python can hold",

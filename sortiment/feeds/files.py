@@ -11,7 +11,7 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 from pyarrow import fs
 
-from sortiment.errors import FeedError
+from sortiment.errors import FeedError, UnreadableFile
 from sortiment.feeds.spec import COMPRESSIONS, EXTENSIONS, REMOTE, FeedFormat, FeedSpec
 
 CHUNK_BYTES = 1 << 20
@@ -51,6 +51,10 @@ class FeedFile(FoundFile):
     sha256: str
 
 
+Unreadable = Callable[[FoundFile, UnreadableFile], None]
+"""What becomes of a file that cannot be read: it goes on without it, or raises the error."""
+
+
 def find_feed_files(spec: FeedSpec, filesystem: fs.FileSystem | None = None) -> list[FoundFile]:
     """The files a spec's path means, in the order of `natural_key`, without reading them: cheap enough for a sensor.
 
@@ -73,16 +77,22 @@ def list_feed_files(
     spec: FeedSpec,
     filesystem: fs.FileSystem | None = None,
     known: Mapping[tuple[str, str], str] | None = None,
+    unreadable: Unreadable | None = None,
 ) -> list[FeedFile]:
     """The files that `find_feed_files` finds with the sha256 of their bytes.
 
-    known: sha256 by `uri` and `state`; every other file is read once.
+    known: sha256 by `uri` and `state`; every other file is read once. unreadable: is given files whose bytes cannot be
+    read, which are then left out; without it they are an UnreadableFile.
     """
-    known = known or {}
-    return [
-        FeedFile(**vars(file), sha256=known.get((file.uri, file.state)) or _sha256(file, filesystem))
-        for file in find_feed_files(spec, filesystem)
-    ]
+    known, files = known or {}, []
+    for file in find_feed_files(spec, filesystem):
+        try:
+            files.append(FeedFile(**vars(file), sha256=known.get((file.uri, file.state)) or _sha256(file, filesystem)))
+        except UnreadableFile as error:
+            if unreadable is None:
+                raise
+            unreadable(file, error)
+    return files
 
 
 def natural_key(name: str) -> tuple[list[int | str], str]:
@@ -110,9 +120,7 @@ def open_raw(file: FoundFile, filesystem: fs.FileSystem | None = None) -> Binary
             return cast(BinaryIO, _filesystem(filesystem, file.uri).open_input_file(file.uri.removeprefix(REMOTE)))
         return Path(file.uri).open("rb")
     except OSError as error:
-        raise FeedError(
-            f"{file.name} cannot be opened", value=str(error), fix="check that it is there and readable"
-        ) from error
+        raise _unopened(file, error) from error
 
 
 @contextmanager
@@ -245,6 +253,13 @@ def _format_of(name: str) -> FeedFormat | None:
 def _sha256(file: FoundFile, filesystem: fs.FileSystem | None) -> str:
     digest = hashlib.sha256()
     with open_raw(file, filesystem) as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            digest.update(chunk)
+        try:
+            while chunk := stream.read(CHUNK_BYTES):
+                digest.update(chunk)
+        except OSError as error:
+            raise _unopened(file, error) from error
     return digest.hexdigest()
+
+
+def _unopened(file: FoundFile, error: OSError) -> UnreadableFile:
+    return UnreadableFile(f"{file.name} cannot be opened", value=str(error), fix="check that it is there and readable")

@@ -10,7 +10,7 @@ import time
 from pyarrow import fs
 
 from sortiment.blobs import Blobs
-from sortiment.feeds.files import FeedFile, list_feed_files
+from sortiment.feeds.files import FeedFile, Unreadable, list_feed_files
 from sortiment.feeds.spec import FeedSpec
 
 FOLDER = "feed_hashes"
@@ -18,12 +18,14 @@ SETTLED_SECONDS = 2
 """A file that changed this shortly before it was listed may change again without another time: S3 counts seconds."""
 
 
-def list_known_files(spec: FeedSpec, filesystem: fs.FileSystem | None, blobs: Blobs) -> list[FeedFile]:
+def list_known_files(
+    spec: FeedSpec, filesystem: fs.FileSystem | None, blobs: Blobs, unreadable: Unreadable | None = None
+) -> list[FeedFile]:
     """As `list_feed_files`; of the files only those are read that are new, or whose state is another than last time."""
     key = f"{FOLDER}/{spec.name}.json"
     known = {(uri, state): sha256 for uri, state, sha256 in json.loads(blobs.read(key) or b"[]")}
     listed_at = time.time()
-    files = list_feed_files(spec, filesystem, known)
+    files = list_feed_files(spec, filesystem, known, unreadable)
     settled = [file for file in files if file.modified_at.timestamp() + SETTLED_SECONDS <= listed_at]
     rows = [(file.uri, file.state, file.sha256) for file in settled]
     if {(uri, state): sha256 for uri, state, sha256 in rows} != known:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from sortiment.errors import FeedError
+from sortiment.errors import FeedError, UnreadableFile
 from sortiment.feeds.spec import FeedSpec
 
 HEAD_BYTES = 256 * 1024
@@ -57,10 +57,12 @@ def read_head(stream: BinaryIO, spec: FeedSpec, name: str) -> TextHead:
     except READ_ERRORS as error:
         raise _damaged(name, 0, error) from error
     if not data:
-        raise FeedError(f"{name} is empty", value="0 bytes", allowed="at least a header", fix="deliver the file again")
+        raise UnreadableFile(
+            f"{name} is empty", value="0 bytes", allowed="at least a header", fix="deliver the file again"
+        )
     kind = next((kind for magic, kind in NOT_TEXT.items() if data.startswith(magic)), None)
     if kind:
-        raise FeedError(
+        raise UnreadableFile(
             f"{name} line 1: this is {kind}, not text",
             value=data[:16],
             allowed="CSV or JSON lines, plain or as gzip, zstd or bzip2; Parquet with `format: parquet`",
@@ -69,7 +71,7 @@ def read_head(stream: BinaryIO, spec: FeedSpec, name: str) -> TextHead:
     encoding = next((found for mark, found in BYTE_ORDER_MARKS if data.startswith(mark)), spec.encoding)
     text = _decode_head(data, encoding, name)
     if len(re.findall(r"[\x00\x02-\x08\x0e-\x1f]", text)) > len(text) // 20:
-        raise FeedError(
+        raise UnreadableFile(
             f"{name} line 1: this is not text in {encoding}",
             value=data[:32],
             allowed="text; NUL and other control characters are rare in it",
@@ -135,7 +137,7 @@ class LineBlocks:
         chunk = self._tail + self._read_text()
         while newline not in chunk and not self.finished:
             if len(chunk) >= LINE_MAX_CHARS:
-                raise FeedError(
+                raise UnreadableFile(
                     f"{self.name} line {self.before + 1} does not end",
                     value=chunk[:80],
                     allowed=f"lines of up to {LINE_MAX_CHARS:,} characters",
@@ -155,9 +157,9 @@ class LineBlocks:
             raise _damaged(self.name, self.before, error) from error
 
 
-def _damaged(name: str, line: int, error: Exception) -> FeedError:
+def _damaged(name: str, line: int, error: Exception) -> UnreadableFile:
     where = f"{name} cannot be read past line {line}" if line else f"{name} cannot be read"
-    return FeedError(
+    return UnreadableFile(
         f"{where}: it is cut off or damaged",
         value=f"{type(error).__name__}: {error}",
         allowed="a whole file",

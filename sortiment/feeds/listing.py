@@ -9,14 +9,23 @@ from typing import Any
 from sortiment.artifacts import ArtifactStore
 from sortiment.blobs import write_atomically
 from sortiment.errors import FeedError, StorageError
-from sortiment.feeds.parts import PART_ASSET, PARTS_FILE, OfferPart, describe_market, open_part, read_part_table
+from sortiment.feeds.parts import (
+    PART_ASSET,
+    PARTS_FILE,
+    LeftOutFile,
+    OfferPart,
+    describe_market,
+    open_part,
+    read_part_table,
+)
 
 LISTING_FILE = "listing.json"
-LISTING_VERSION = "2"
+LISTING_VERSION = "3"
 
 
-def write_listing(parts: Sequence[OfferPart], out: Path) -> dict[str, Any]:
-    """Write `listing.json`: the parts' versions, feeds and files in order, and what the market's partitions are.
+def write_listing(parts: Sequence[OfferPart], out: Path, left_out: Sequence[LeftOutFile] = ()) -> dict[str, Any]:
+    """Write `listing.json`: the parts' versions, feeds and files in order, what the market's partitions are, and which
+    feed files were left out, where any were.
 
     Returns the summary: counts of files, offers, quarantined rows, countries and departments. Raises FeedError where
     there is not one offer.
@@ -29,15 +38,26 @@ def write_listing(parts: Sequence[OfferPart], out: Path) -> dict[str, Any]:
             allowed="at least one row that is an offer",
             fix="deliver the files again, or correct `path` in the feed specs",
         )
-    content = {
-        "parts": [{"version": part.version, "feed": part.feed, "file_sha256": part.file_sha256} for part in parts],
+    content: dict[str, Any] = {
+        "parts": [
+            {
+                "version": part.version,
+                "feed": part.feed,
+                "file_sha256": part.file_sha256,
+                "source_file": part.source_file,
+            }
+            for part in parts
+        ],
         "market": asdict(market),
     }
+    if left_out:
+        content["left_out"] = [asdict(file) for file in left_out]
     write_atomically(out / LISTING_FILE, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     return {
         "files": len(parts),
         "offers": sum(market.offers.values()),
         "quarantined": sum(sum(part.report.quarantined.values()) for part in parts),
+        "files_left_out": len(left_out),
         "countries": list(market.countries),
         "departments": [department.slug for department in market.departments],
     }
@@ -71,6 +91,18 @@ def list_places(folder: Path) -> list[tuple[str, str]]:
     """
     entries = json.loads((folder / LISTING_FILE).read_bytes())["parts"]
     return [(entry["feed"], entry["file_sha256"]) for entry in entries if "file_sha256" in entry]
+
+
+def list_sources(folder: Path) -> dict[tuple[str, str], str]:
+    """The file_sha256 of each part that `write_listing` named, by feed and source_file; the last one where a name
+    repeats. Listings before version 3 did not name the source files."""
+    entries = json.loads((folder / LISTING_FILE).read_bytes())["parts"]
+    return {(entry["feed"], entry["source_file"]): entry["file_sha256"] for entry in entries if "source_file" in entry}
+
+
+def read_left_out(folder: Path) -> list[LeftOutFile]:
+    """The feed files that `write_listing` was told of."""
+    return [LeftOutFile(**entry) for entry in json.loads((folder / LISTING_FILE).read_bytes()).get("left_out", [])]
 
 
 def read_parts(folder: Path) -> list[dict[str, Any]]:

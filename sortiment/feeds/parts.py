@@ -6,7 +6,7 @@ offers keep the time that the file had when its content was first loaded.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from pyarrow import fs
 
 from sortiment.artifacts import Artifact, ArtifactStore, Recipe
 from sortiment.blobs import write_atomically
-from sortiment.errors import FeedError, StorageError
-from sortiment.feeds.files import FeedFile
+from sortiment.errors import FeedError, StorageError, UnreadableFile
+from sortiment.feeds.files import FeedFile, FoundFile
 from sortiment.feeds.hashes import list_known_files
 from sortiment.feeds.loading import (
     CODE_VERSION,
@@ -37,7 +37,7 @@ PART_ASSET = "offer_parts"
 PARTS_FILE = "parts.json"
 DERIVED = "derived from labels"
 # They decide whether a part is made, or what becomes of it; not what is in it.
-NOT_IN_VERSION = {"memory_mb", "quarantine_limit", "max_departments", "shared_departments"}
+NOT_IN_VERSION = {"memory_mb", "quarantine_limit", "on_unreadable_file", "max_departments", "shared_departments"}
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,33 @@ class MarketDescription:
     offers: dict[str, int]
 
 
+@dataclass(frozen=True)
+class LeftOutFile:
+    """A feed file that cannot be read, and that `feeds.on_unreadable_file: skip` goes on without.
+
+    kept: the version of the part of what the file held when it was last loaded, which stays; None where there is none
+    that was loaded as files are loaded now.
+    """
+
+    feed: str
+    source_file: str
+    problem: str
+    kept: str | None
+
+    @property
+    def sentence(self) -> str:
+        stays = "what it held before is kept" if self.kept else "nothing of it is loaded"
+        return f"left out of {self.feed}: {self.problem}; {stays}"
+
+
+@dataclass(frozen=True)
+class LoadedFeeds:
+    """What `load_feeds` found or made."""
+
+    parts: list[OfferPart]
+    left_out: list[LeftOutFile]
+
+
 def load_parts(
     specs: Sequence[FeedSpec],
     taxonomy: Taxonomy | None,
@@ -113,28 +140,41 @@ def load_parts(
     progress: Progress,
     filesystem: fs.FileSystem | None = None,
 ) -> list[OfferPart]:
+    """As `load_feeds`, for callers that cannot do without a file: whatever the settings say, none is left out."""
+    strict = settings.model_copy(update={"on_unreadable_file": "fail"})
+    return load_feeds(specs, taxonomy, store, strict, progress, filesystem).parts
+
+
+def load_feeds(
+    specs: Sequence[FeedSpec],
+    taxonomy: Taxonomy | None,
+    store: ArtifactStore,
+    settings: FeedSettings,
+    progress: Progress,
+    filesystem: fs.FileSystem | None = None,
+    earlier: Mapping[tuple[str, str], str] | None = None,
+) -> LoadedFeeds:
     """The parts of all files of all specs, in the order of the specs and of `find_feed_files`; each content once.
 
     A file that is as the last load saw it is not read, not even for its sha256. Finished parts are kept when a later
-    file fails, so the next call goes on where this one stopped. Raises FeedError for the first file that cannot be
-    used, where two specs have one name, and where a tree would be derived from labels that `category_separator` leaves
-    whole.
+    file fails, so the next call goes on where this one stopped. earlier: what the last load read, by feed and file
+    (`list_sources`): where a file is damaged now and the settings say to skip it, the part of that content stays.
+    Raises FeedError for the first file that cannot be used, where none of a feed can be read, where two specs have one
+    name, and where a tree would be derived from labels that `category_separator` leaves whole.
     """
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
         raise FeedError("two feed specs have the same name", value=names, allowed="one name per feed", fix="rename one")
     parts: dict[str, OfferPart] = {}
+    left_out: list[LeftOutFile] = []
     for spec in specs:
-        resolver = _resolver(spec, taxonomy)
-        own = [
-            _load_part(file, spec, taxonomy, resolver, store, settings, progress, filesystem)
-            for file in list_known_files(spec, filesystem, store.blobs)
-        ]
+        own = _load_feed(spec, taxonomy, store, settings, progress, filesystem, earlier or {})
         if taxonomy is None:
-            refuse_wrong_separator(spec.name, spec.category_separator, _label_paths(own))
-        for part in own:
+            refuse_wrong_separator(spec.name, spec.category_separator, _label_paths(own.parts))
+        for part in own.parts:
             parts.setdefault(part.version, part)
-    return list(parts.values())
+        left_out += own.left_out
+    return LoadedFeeds(list(parts.values()), left_out)
 
 
 def keep_places(parts: Sequence[OfferPart], earlier: Sequence[tuple[str, str]]) -> list[OfferPart]:
@@ -150,8 +190,12 @@ def keep_places(parts: Sequence[OfferPart], earlier: Sequence[tuple[str, str]]) 
 
 def part_recipe(file: FeedFile, spec: FeedSpec, taxonomy: Taxonomy | None, settings: FeedSettings) -> Recipe:
     """What a part is made from."""
+    return _recipe(file.sha256, spec, taxonomy, settings)
+
+
+def _recipe(sha256: str, spec: FeedSpec, taxonomy: Taxonomy | None, settings: FeedSettings) -> Recipe:
     return Recipe(
-        inputs={"file": file.sha256, "taxonomy": taxonomy.version if taxonomy else DERIVED},
+        inputs={"file": sha256, "taxonomy": taxonomy.version if taxonomy else DERIVED},
         settings={"feeds": settings.model_dump(mode="json", exclude=NOT_IN_VERSION), "spec": spec.meaning()},
         code=CODE_VERSION,
         packages=("duckdb", "pyarrow"),
@@ -241,6 +285,50 @@ def describe_market(parts: Sequence[OfferPart]) -> MarketDescription:
         partitions={country: tuple(sorted(partitions[country])) for country in sorted(partitions)},
         offers=dict(sorted(offers.items())),
     )
+
+
+def _load_feed(
+    spec: FeedSpec,
+    taxonomy: Taxonomy | None,
+    store: ArtifactStore,
+    settings: FeedSettings,
+    progress: Progress,
+    filesystem: fs.FileSystem | None,
+    earlier: Mapping[tuple[str, str], str],
+) -> LoadedFeeds:
+    """One spec's files. A feed of which nothing can be read is an error in any case: its spec may be what is wrong."""
+    resolver = _resolver(spec, taxonomy)
+    parts: list[OfferPart] = []
+    left_out: list[LeftOutFile] = []
+
+    def leave_out(file: FoundFile, error: UnreadableFile) -> None:
+        if settings.on_unreadable_file == "fail":
+            raise _with_advice(error) from error
+        held = earlier.get((spec.name, file.name))
+        kept = held and store.find(PART_ASSET, _recipe(held, spec, taxonomy, settings).version)
+        if held and kept:
+            parts.append(open_part(kept, spec.name, held))
+        problem = f"{error.what} ({error.seen})"
+        left_out.append(LeftOutFile(spec.name, file.name, problem, kept.version if kept else None))
+
+    for file in list_known_files(spec, filesystem, store.blobs, leave_out):
+        try:
+            parts.append(_load_part(file, spec, taxonomy, resolver, store, settings, progress, filesystem))
+        except UnreadableFile as error:
+            leave_out(file, error)
+    if left_out and not parts:
+        raise FeedError(
+            f"feed {spec.name}: none of its {len(left_out)} files can be read",
+            value=left_out[0].problem,
+            allowed="one file that can be read, also under feeds.on_unreadable_file: skip",
+            fix=f"deliver the files again, or correct `format`, `encoding` or `path` in {spec.name}.yaml",
+        )
+    return LoadedFeeds(parts, left_out)
+
+
+def _with_advice(error: UnreadableFile) -> UnreadableFile:
+    fix = f"{error.fix}, or set feeds.on_unreadable_file: skip to go on without it"
+    return UnreadableFile(error.what, value=error.value, allowed=error.allowed, fix=fix)
 
 
 def _load_part(

@@ -82,6 +82,15 @@ class BrokenRow(Section):
     value: str | None = None
 
 
+class LeftOutRow(Section):
+    """A feed file that cannot be read. kept: what it held before stands in for it."""
+
+    source_file: str
+    feed: str = ""
+    problem: str = ""
+    kept: bool = False
+
+
 class Epoch(Section):
     """One point of a training curve."""
 

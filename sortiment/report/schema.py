@@ -26,6 +26,7 @@ from sortiment.report.rows import (
     FeedRow,
     Histogram,
     Interval,
+    LeftOutRow,
     MeasureRow,
     Number,
     RankingRow,
@@ -95,6 +96,7 @@ class Quarantine(Section):
     by_reason: dict[str, Count] = Field(default_factory=dict)
     by_file: dict[str, Count] = Field(default_factory=dict)
     examples: tuple[BrokenRow, ...] = ()
+    left_out: tuple[LeftOutRow, ...] = ()
 
 
 class Grid(Section):

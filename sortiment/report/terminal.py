@@ -79,6 +79,9 @@ def _data_lines(report: Report) -> list[Line]:
         worst = max(report.quarantine.by_reason.items(), key=lambda item: item[1], default=None)
         note = f"most: {short_text(worst[0], 50)} ({count_text(worst[1])})" if worst else ""
         lines.append(("in quarantine", count_text(report.quarantine.rows), note))
+        if report.quarantine.left_out:
+            names = ", ".join(short_text(file.source_file, 40) for file in report.quarantine.left_out[:3])
+            lines.append(("files left out", count_text(len(report.quarantine.left_out)), f"cannot be read: {names}"))
     if market.empty_columns:
         empty = [f"{short_text(feed, 40)}: {', '.join(names)}" for feed, names in market.empty_columns.items()]
         lines.append(

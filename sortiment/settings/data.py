@@ -41,6 +41,10 @@ class FeedSettings(StageSettings):
     quarantine_limit: Share = Field(0.2, description="a file with a larger share of broken rows fails")
     title_max_chars: int = Field(1000, ge=1, le=10_000, description="a longer title, after cleaning, is quarantined")
     text_max_chars: int = Field(10_000, ge=100, le=100_000, description="other text is cut after this many characters")
+    on_unreadable_file: Literal["fail", "skip"] = Field(
+        "fail",
+        description="a feed file that is damaged as a whole fails the load, or is left out and named in the result",
+    )
     unreadable_optional: Literal["quarantine", "drop"] = Field(
         "quarantine",
         description="what an unreadable price, currency, date or withdrawn mark does: the row or only the value goes",

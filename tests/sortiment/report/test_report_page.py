@@ -154,6 +154,14 @@ def test_a_missing_section_gives_its_reason_and_command() -> None:
     assert "<code>sortiment demo</code>" in drift
 
 
+def test_feed_files_that_were_left_out_are_named() -> None:
+    row = {"source_file": "day-2.parquet", "feed": "shop", "problem": "it is <cut> off", "kept": True}
+    text = section_of(render_page({**MINIMAL, "quarantine": {"rows": 0, "left_out": [row]}}), "quarantine")
+    assert "1 feed file cannot be read and was left out." in text
+    for expected in ("day-2.parquet", "it is &lt;cut&gt; off", "what it held before"):
+        assert expected in text
+
+
 def test_no_broken_row_is_good_news_not_a_gap() -> None:
     text = render_page({**MINIMAL, "quarantine": {"rows": 0, "read": 1234}})
     assert "No row broke the feed contract: all 1,234 rows were loaded." in section_of(text, "quarantine")

@@ -72,3 +72,10 @@ def test_a_drift_that_was_not_found_says_why_instead_of_scores() -> None:
     text = printed(summarize_report(parse_report(content)), 100)
     assert "not found" in text and "GB|toys: not judged: 5 new offers" in text
     assert "not judged: 5 new offers" in render_page(parse_report(content))
+
+
+def test_the_summary_names_feed_files_that_were_left_out() -> None:
+    row = {"source_file": "day-2.parquet", "feed": "shop", "problem": "it is cut off"}
+    report = parse_report({"market": MARKET, "quarantine": {"rows": 0, "left_out": [row]}})
+    text = printed(summarize_report(report, Path("report.html")), 120)
+    assert "files left out" in text and "cannot be read: day-2.parquet" in text

@@ -1,0 +1,143 @@
+"""A feed file that is damaged as a whole: it fails the load, or is left out and named."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sortiment.artifacts import ArtifactStore
+from sortiment.errors import FeedError, UnreadableFile
+from sortiment.feeds import (
+    FeedSpec,
+    LoadedFeeds,
+    list_sources,
+    load_feeds,
+    load_parts,
+    read_left_out,
+    write_listing,
+)
+from sortiment.progress import silent
+from sortiment.settings import FeedSettings
+
+MakeSpec = Callable[..., FeedSpec]
+SKIP = FeedSettings(on_unreadable_file="skip")
+
+
+def bring(file: Path, first: int) -> None:
+    rows = range(first, first + 100)
+    pq.write_table(pa.table({"id": [str(row) for row in rows], "title": [f"Zug {row}" for row in rows]}), file)
+
+
+def corrupt(file: Path) -> None:
+    """The footer is whole, the pages are not."""
+    content = bytearray(file.read_bytes())
+    content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
+    file.write_bytes(content)
+
+
+@pytest.fixture
+def spec(make_spec: MakeSpec, tmp_path: Path) -> FeedSpec:
+    """Three days of Parquet in one folder."""
+    (tmp_path / "days").mkdir()
+    for day in (1, 2, 3):
+        bring(tmp_path / "days" / f"day-{day}.parquet", 100 * day)
+    return make_spec("days")
+
+
+def load(
+    spec: FeedSpec, store: ArtifactStore, earlier: dict[tuple[str, str], str] | None = None, skip: bool = True
+) -> LoadedFeeds:
+    return load_feeds([spec], None, store, SKIP if skip else FeedSettings(), silent, earlier=earlier)
+
+
+def test_a_corrupt_parquet_file_in_a_folder_of_good_ones_fails_and_the_error_names_the_setting(
+    spec: FeedSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    corrupt(tmp_path / "days" / "day-2.parquet")
+    with pytest.raises(UnreadableFile, match=r"day-2\.parquet cannot be read as Parquet") as caught:
+        load(spec, store, skip=False)
+    assert "feeds.on_unreadable_file: skip" in (caught.value.fix or "")
+    with pytest.raises(UnreadableFile, match=r"day-2\.parquet"):
+        load_parts([spec], None, store, SKIP, silent)
+
+
+def test_where_the_setting_allows_it_the_file_is_named_and_the_rest_is_unaffected(
+    spec: FeedSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    whole = load(spec, store).parts
+    corrupt(tmp_path / "days" / "day-2.parquet")
+    loaded = load(spec, store)
+    assert [part.version for part in loaded.parts] == [whole[0].version, whole[2].version]
+    (left_out,) = loaded.left_out
+    assert (left_out.feed, left_out.source_file, left_out.kept) == ("shop", "days/day-2.parquet", None)
+    assert "cannot be read as Parquet" in left_out.problem
+    out = tmp_path / "listing"
+    out.mkdir()
+    assert write_listing(loaded.parts, out, loaded.left_out)["files_left_out"] == 1
+    assert read_left_out(out) == loaded.left_out
+
+
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(b"id,title\n" + b"1,Zug\n" * 50_000)[:-30], b"", b"PK\x03\x04 a workbook", bytes(range(32)) * 100],
+)
+def test_text_files_that_are_cut_off_empty_or_no_text_are_left_out_too(
+    content: bytes, make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    spec = make_spec("a.csv", "id,title\n1,Boot\n").model_copy(update={"path": "*.csv*"})
+    (tmp_path / "b.csv.gz").write_bytes(content)
+    loaded = load(spec, store)
+    assert [part.source_file for part in loaded.parts] == ["a.csv"]
+    assert [file.source_file for file in loaded.left_out] == ["b.csv.gz"]
+
+
+def test_a_file_whose_bytes_cannot_be_read_is_left_out_too(
+    make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    spec = make_spec("a.csv", "id,title\n1,Boot\n").model_copy(update={"path": "*.csv"})
+    (tmp_path / "b.csv").symlink_to("/proc/self/mem")  # its first byte is an input/output error
+    with pytest.raises(UnreadableFile, match=r"b\.csv cannot be opened"):
+        load(spec, store, skip=False)
+    assert [file.source_file for file in load(spec, store).left_out] == ["b.csv"]
+
+
+def test_the_next_load_tries_again(spec: FeedSpec, store: ArtifactStore, tmp_path: Path) -> None:
+    corrupt(tmp_path / "days" / "day-2.parquet")
+    assert len(load(spec, store).left_out) == len(load(spec, store).left_out) == 1
+    bring(tmp_path / "days" / "day-2.parquet", 200)
+    assert (len(load(spec, store).parts), load(spec, store).left_out) == (3, [])
+
+
+def test_what_a_file_held_before_it_was_damaged_stays(spec: FeedSpec, store: ArtifactStore, tmp_path: Path) -> None:
+    whole = load(spec, store).parts
+    write_listing(whole, tmp_path)
+    corrupt(tmp_path / "days" / "day-2.parquet")
+    loaded = load(spec, store, list_sources(tmp_path))
+    assert {part.version for part in loaded.parts} == {part.version for part in whole}
+    assert [file.kept for file in loaded.left_out] == [whole[1].version]
+    other = spec.model_copy(update={"null_values": ("Zug 201",)})
+    assert [file.kept for file in load(other, store, list_sources(tmp_path)).left_out] == [None]
+
+
+def test_a_feed_of_which_nothing_can_be_read_is_an_error_all_the_same(
+    spec: FeedSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    for day in (1, 2, 3):
+        corrupt(tmp_path / "days" / f"day-{day}.parquet")
+    with pytest.raises(FeedError, match="feed shop: none of its 3 files can be read"):
+        load(spec, store)
+
+
+def test_a_spec_that_is_wrong_is_an_error_all_the_same(spec: FeedSpec, store: ArtifactStore) -> None:
+    with pytest.raises(FeedError, match="the column 'name', mapped to title, is not in the header"):
+        load(spec.model_copy(update={"columns": {"title": "name"}}), store)
+    with pytest.raises(FeedError, match=r"none of its 3 files can be read.*this is Parquet, not text"):
+        load(spec.model_copy(update={"format": "csv", "path": "days/*"}), store)
+
+
+def test_the_setting_does_not_change_what_is_loaded(spec: FeedSpec, store: ArtifactStore) -> None:
+    strict = load(spec, store, skip=False).parts
+    assert [part.version for part in load(spec, store).parts] == [part.version for part in strict]
