@@ -50,8 +50,8 @@ def feed_files(
     """Every feed file, read once in one streaming pass: clean offers by country, broken rows in quarantine.
 
     A file that was loaded before, under whatever name, is not loaded again; one that cannot be read fails the load, or
-    is left out and named, as `feeds.on_unreadable_file` says. Registers the countries and departments
-    that the feeds brought as partitions.
+    is left out and named, as `feeds.on_unreadable_file` says. Registers the countries and departments that the feeds
+    brought as partitions.
     """
     store, settings = open_doubting(storage.store), market.settings.feeds
     earlier = store.earlier("feed_files")

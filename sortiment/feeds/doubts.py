@@ -19,7 +19,8 @@ DOUBTS_FILE = "doubted_parts.json"
 class DoubtingStore(ArtifactStore):
     """A store that compares the artifacts of some versions with their manifests before it finds them.
 
-    Each is compared once, as it is stored and not as it was fetched before. whole, damaged: what came of it so far.
+    Each is compared as it is stored and not as it was fetched before, until it is whole. whole, damaged: what came of
+    it so far; what was made anew is in both.
     """
 
     def __init__(self, store: ArtifactStore, doubted: Iterable[str]) -> None:
@@ -61,12 +62,13 @@ def open_doubting(store: ArtifactStore) -> DoubtingStore:
 
 
 def settle_doubts(store: DoubtingStore) -> dict[str, str]:
-    """Forget the doubts that a finished load has looked into. Returns what came of each that it met, in words."""
+    """Forget the doubts about parts that are whole now. Returns what came of each that the load met, in words."""
     before = _read(store.blobs)
-    _write(before - store.doubted, before, store.blobs)
+    _write(before - store.whole, before, store.blobs)
     kept = "could not be used before, but its bytes are as they were written: it was kept"
+    anew, lost = "was damaged: it was made anew", "is damaged, and its feed file is not there to make it anew"
     said = dict.fromkeys(sorted(store.whole), kept)
-    return said | dict.fromkeys(sorted(store.damaged), "was damaged: it was made anew")
+    return said | {version: anew if version in store.whole else lost for version in sorted(store.damaged)}
 
 
 def _is_made(part: Artifact) -> bool:

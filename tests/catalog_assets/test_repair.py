@@ -188,6 +188,18 @@ def test_parts_of_which_none_can_be_blamed_are_all_compared(market: Market) -> N
         verify(made)
 
 
+def test_a_doubt_stays_until_the_part_is_whole(market: Market) -> None:
+    version = market.current()["part day-1.csv"].version
+    zero(market.current()["part day-1.csv"].path / "offers-DE.rows")
+    doubt_parts([version], market.store.blobs)
+    store = open_doubting(market.store)
+    assert store.find(PART_ASSET, version) is None
+    assert settle_doubts(store) == {version: "is damaged, and its feed file is not there to make it anew"}
+    assert version in open_doubting(market.store).doubted
+    market.make("feed_files")
+    assert open_doubting(market.store).doubted == frozenset()
+
+
 def test_parts_that_were_in_doubt_are_compared_once(market: Market) -> None:
     version = market.current()["part day-1.csv"].version
     doubt_parts([version], market.store.blobs)

@@ -12,6 +12,7 @@ import pytest
 from resources.storage import S3Blobs, StorageResource
 from sortiment.artifacts import ArtifactStore, Recipe, verify
 from sortiment.errors import StorageError
+from sortiment.feeds.doubts import DoubtingStore
 
 
 @pytest.fixture
@@ -129,3 +130,13 @@ def test_exactly_one_of_two_writers_creates_an_object(storage: StorageResource) 
 def test_a_root_that_is_no_bucket_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="s3://BUCKET/PREFIX"):
         StorageResource(root="gs://bucket", scratch=str(tmp_path)).blobs.list("")
+
+
+def test_an_artifact_in_doubt_is_judged_by_the_bucket_and_its_fetched_copy_is_mended(storage: StorageResource) -> None:
+    made = storage.store.build("offer_parts", Recipe({}, {}, "1"), write_two)
+    (made.path / "b.txt").write_text("x")
+    store = DoubtingStore(storage.store, [made.version])
+    assert store.find("offer_parts", made.version) is not None
+    assert (made.path / "b.txt").read_text() == "b"
+    storage.blobs.write(f"offer_parts/{made.version}/b.txt", b"x")
+    assert DoubtingStore(storage.store, [made.version]).find("offer_parts", made.version) is None
