@@ -1,5 +1,6 @@
 """The command `sortiment bench quality`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from sortiment.errors import SettingsError
 from sortiment.outputs import refuse_unwritable_file, refuse_unwritable_folder
 from sortiment.quality.arms import MODELS, Probe, choose_arms
+from sortiment.settings import Settings
 from sortiment.settings_file import load_settings
 
 if TYPE_CHECKING:
@@ -34,7 +36,10 @@ def quality(
         list[str] | None, typer.Option("--models", help=f"Of {', '.join(MODELS)} (repeatable); default all.")
     ] = None,
     layers: Annotated[
-        list[int] | None, typer.Option("--layers", help="Of the MiniLM students, of 3, 6, 12; default 3 6.")
+        list[int] | None,
+        typer.Option(
+            "--layers", help="Of the MiniLM students, of 3, 6, 12; default student.layers of --settings, else 3 6."
+        ),
     ] = None,
     budget: Annotated[
         float | None, typer.Option("--budget", min=0.0, help="Minutes; what does not fit is listed as skipped.")
@@ -90,7 +95,6 @@ def quality(
         refuse_unwritable_file(json_path, "--json")
     if folder is not None:
         refuse_unwritable_folder(folder, "--folder")
-    arms = choose_arms(models or MODELS, layers or LAYERS, hard_labels)
     if bool(feed or synthetic) == new_country:
         raise SettingsError(
             "the bench needs offers of one kind",
@@ -111,11 +115,11 @@ def quality(
             "the bench asks one question at a time",
             allowed="one of --unknown, --behaviour, --new-country, --labels-per-class",
         )
+    settings = load_settings(settings_file) if settings_file else Settings()
+    arms = choose_arms(models or MODELS, layers or layers_of(settings), hard_labels)
     profile = read_profile()
     profile.make_home()
-    bench = _open_bench(
-        folder or profile.home / FOLDER, profile.encoder_cache, settings_file, TerminalProgress(console)
-    )
+    bench = _open_bench(folder or profile.home / FOLDER, profile.encoder_cache, settings, TerminalProgress(console))
     tell = lambda line: console.print(f"[bold]{line}[/]", highlight=False)  # noqa: E731
     budget_s = None if budget is None else 60 * budget
     if new_country:
@@ -131,13 +135,16 @@ def quality(
     show_rows(result, console)
 
 
-def _open_bench(folder: Path, encoders: Path, settings_file: Path | None, progress: Any) -> "Bench":
+def layers_of(settings: Settings) -> Sequence[int]:
+    """What a settings file says of the student's layers, else both small numbers."""
+    return (settings.student.layers,) if "layers" in settings.student.model_fields_set else LAYERS
+
+
+def _open_bench(folder: Path, encoders: Path, settings: Settings, progress: Any) -> "Bench":
     from sortiment.encoders import resolve_encoder
     from sortiment.quality.lessons import Bench
     from sortiment.quality.offers import bench_store
-    from sortiment.settings import Settings
 
-    settings = load_settings(settings_file) if settings_file else Settings()
     encoder = resolve_encoder(settings.encoder.reference, encoders, progress)
     return Bench(bench_store(folder), encoder, encoders / "features", settings, progress)
 
