@@ -17,17 +17,16 @@ import pyarrow.parquet as pq
 
 from sortiment.calibration import Calibration
 from sortiment.encoders import Embedder, FeatureCache, offer_texts, prompted
-from sortiment.evaluation import measure_behaviour, score_unknown
-from sortiment.evaluation.answers import Answering
+from sortiment.evaluation import score_unknown
 from sortiment.progress import silent
 from sortiment.quality.arms import Arm, Probe
 from sortiment.quality.baselines import FASTTEXT, SVM_CANDIDATES, Baseline, fit_fasttext, fit_tfidf
 from sortiment.quality.baselines import Lesson as BaselineLesson
+from sortiment.quality.flips import Scored, asked_teacher, flips_of
 from sortiment.quality.lessons import Bench, make_lesson, make_teacher
 from sortiment.quality.splits import SplitOffers
 from sortiment.sampling import SAMPLE_FILE
 from sortiment.student.calibration import fit_calibration
-from sortiment.student.prediction import Classification, rank_top
 from sortiment.teacher import SOFT_LABELS_FILE, load_teacher
 from sortiment.teacher.offers import offers_of
 from sortiment.teacher.ridge import Floats
@@ -109,11 +108,14 @@ def _answer_as_teacher(bench: Bench, split: SplitOffers, test: pa.Table, probe: 
                     expert.scores(some)  # type: ignore[arg-type]
 
         speed = measure_speed(answer, texts)
+    facts: dict[str, Any] = {"link": vars(teacher.link)}
     unknown = None
+    if probe == "behaviour":
+        facts |= flips_of(bench, test, asked_teacher(teacher, bench))
     if probe == "unknown":
         offers = offers_of(test, bench.settings.encoder.inputs)
         unknown = score_unknown(np.exp(teacher.log_probabilities(offers, silent)))
-    return Answers(np.array(teacher.classes, object)[best], confidence, speed, {"link": vars(teacher.link)}, unknown)
+    return Answers(np.array(teacher.classes, object)[best], confidence, speed, facts, unknown)
 
 
 def _answer_as_baseline(
@@ -145,8 +147,8 @@ def _answer_as_baseline(
     confidence = shares.max(1).astype(np.float64)
     facts: dict[str, Any] = {"chosen": baseline.chosen}
     if probe == "behaviour":
-        asked = _Scored(lambda some: _shares(baseline.score(some), calibration), bench.settings.encoder.inputs)
-        facts |= _flips_of(bench, test, asked)
+        asked = Scored(lambda some, _: _shares(baseline.score(some), calibration), bench.settings.encoder.inputs)
+        facts |= flips_of(bench, test, asked)
     unknown = score_unknown(shares) if probe == "unknown" else None
     return Answers(np.array(classes, object)[best], confidence, speed, facts, unknown)
 
@@ -154,25 +156,6 @@ def _answer_as_baseline(
 def _shares(scores: Floats, calibration: Calibration) -> Floats:
     """Calibrated probabilities of each row."""
     return calibration.probabilities(scores, calibration.of(None, len(scores)))
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """A model that gives probabilities for texts, as the behavioural suite asks it."""
-
-    shares: Callable[[Sequence[str]], Floats]
-    inputs: tuple[str, ...]
-    classes: tuple[str, ...] = ()
-
-    def classify(self, texts: Sequence[str], countries: Sequence[str] | None = None) -> Classification:
-        return rank_top(self.shares(texts), 1)
-
-
-def _flips_of(bench: Bench, test: pa.Table, model: Answering) -> dict[str, Any]:
-    """`{flips: {kind: share}}`: how often the answer is another one when the title is written otherwise."""
-    columns = {name: test[name].to_pylist() for name in dict.fromkeys(["title", "country", "brand", *model.inputs])}
-    rows = measure_behaviour(columns, {"": model}, bench.settings.evaluation)
-    return {"flips": {row["kind"]: row["flip_rate"] for row in rows}}
 
 
 def _calibrate(baseline: Baseline, lesson: BaselineLesson) -> Calibration:
@@ -215,7 +198,7 @@ def _answer_as_student(
     facts: dict[str, Any] = {"size_mb": round(size / 1e6, 1)}
     unknown = None
     if probe == "behaviour":
-        facts |= _flips_of(bench, test, classifier)
+        facts |= flips_of(bench, test, classifier)
     if probe == "unknown":
         every = classifier.classify(texts, countries, top_k=len(classifier.classes))
         unknown = score_unknown(every.top_probability)

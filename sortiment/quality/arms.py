@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sortiment.errors import SettingsError
+from sortiment.evaluation import KINDS
 from sortiment.fast import passes_for
 from sortiment.settings import FastSettings, Settings, StudentSettings, TeacherSettings
 from sortiment.student import epochs_for
@@ -146,11 +147,15 @@ def expect_teacher_seconds(size: Size, settings: TeacherSettings) -> float:
 
 
 def expect_seconds(task: Task, size: Size, settings: Settings) -> float:
-    """The same of a row whose teacher, if it needs one, is there; a run corrects it by what its own arms took."""
+    """The same of a row whose teacher, if it needs one, is there; a run corrects it by what its own arms took.
+
+    The teacher embeds each title that is written otherwise; what the others answer about these takes no time.
+    """
     arm, labelled = task.arm, size.train
     everything = size.train + size.unlabelled
     if arm.model == "teacher":
-        return START_S
+        rewritten = min(size.test, settings.evaluation.behaviour_offers) if task.probe == "behaviour" else 0
+        return START_S + rewritten * len(KINDS) / EMBEDDED_PER_S
     if arm.model == "tfidf":
         return START_S + 4 * labelled * size.classes / SVM_FITS_PER_S
     if arm.model == "fasttext":

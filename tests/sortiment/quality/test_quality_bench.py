@@ -10,13 +10,13 @@ import pytest
 from sortiment.errors import SettingsError
 from sortiment.feeds import FeedSpec
 from sortiment.markdown import write_figures
-from sortiment.quality.arms import choose_arms, order_tasks
+from sortiment.quality.arms import Arm, Size, Task, choose_arms, expect_seconds, order_tasks
 from sortiment.quality.lessons import Bench
 from sortiment.quality.markdown import format_figures
 from sortiment.quality.new_country import taxonomy_countries
 from sortiment.quality.running import run_bench, run_new_country, run_probe
 from sortiment.quality.tables import tabulate, tabulate_flips
-from sortiment.settings import TeacherSettings, TuningSettings
+from sortiment.settings import Settings, TeacherSettings, TuningSettings
 
 FIELDS = {
     "feed", "labels_per_class", "seed", "model", "layers", "distilled",
@@ -160,9 +160,10 @@ def test_left_out_categories_are_found_and_flips_are_counted(
     assert {row["left_out_categories"] for row in found.rows} == {1}
     assert all(0.0 <= row["unknown_auroc"] <= 1.0 and row["unknown_offers"] > 0 for row in found.rows)
     assert [row["unknown_auroc"] > 0.7 for row in found.rows if row["model"] == "tfidf"] == [True]
-    asked = run_probe(bench, [tiny_feed], [0], arms[1:], "behaviour", None, None, lambda _: None)
+    asked = run_probe(bench, [tiny_feed], [0], arms, "behaviour", None, None, lambda _: None)
     flips = {row["model"]: row["flips"] for row in asked.rows if "flips" in row}
-    assert sorted(flips) == ["fast", "tfidf"]
+    assert sorted(flips) == ["fast", "teacher", "tfidf"]
+    assert flips["teacher"]["upper case"] is not None
     assert flips["tfidf"]["upper case"] == 0.0
     assert len(list(tabulate_flips(asked.rows))) == 1
     assert any("unknown AUROC" in str(column.header) for column in next(iter(tabulate(found.rows))).columns)
@@ -173,6 +174,13 @@ def test_cheap_arms_come_first_and_nothing_comes_twice() -> None:
     assert [task.arm.model for task in tasks[:8]] == ["tfidf"] * 8
     assert len(tasks) == len(set(tasks)) == 2 * 2 * 2 * 5
     assert (tasks[8].arm.layers, tasks[8].arm.distilled) == (3, True)
+
+
+def test_the_titles_that_a_teacher_reads_once_more_are_in_the_time_that_is_told() -> None:
+    plain = Task("a", 0, None, Arm("teacher"))
+    size, settings = Size(train=1000, unlabelled=0, validation=100, test=200, classes=4), Settings()
+    asked = expect_seconds(replace(plain, probe="behaviour"), size, settings)
+    assert asked > expect_seconds(plain, size, settings) + 10
 
 
 def test_a_model_that_the_bench_does_not_have_is_named() -> None:
