@@ -1,5 +1,10 @@
-"""Rows as tables: means over seeds and how far the seeds are apart."""
+"""Rows as tables: means over seeds and how far the seeds are apart.
 
+A terminal of 80 columns is wide enough for both tables: there headings and figures stand on two lines, and arms are
+never cut.
+"""
+
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -20,6 +25,17 @@ HEADINGS = (
     "offers/s, one core",
 )
 UNKNOWN_HEADING = "unknown AUROC"
+SHORT_HEADINGS = {
+    "accuracy": "acc.",
+    "macro-F1": "macro\nF1",
+    "of teacher": "of\nteacher",
+    "tail macro-F1": "tail\nF1",
+    "by chance": "by\nchance",
+    "offers/s, one core": "offers\n/s",
+    UNKNOWN_HEADING: "unknown\nAUROC",
+}
+FLIPS_ARMS = 4  # side by side
+LEADING_ZERO = re.compile(r"(?<!\d)0\.")
 FIGURES = ("unknown_auroc", "accuracy", "macro_f1", "macro_f1_tail", "ece", "ece_by_chance", "offers_per_s")
 
 
@@ -76,17 +92,15 @@ def name_of(row: Mapping[str, Any]) -> str:
 
 
 def tabulate(rows: Sequence[Mapping[str, Any]]) -> Iterable["Table"]:
-    """A table per feed and regime."""
-    from rich.table import Table
-
+    """A table per feed and regime, for a terminal."""
     summaries = summarize_rows(rows)
     for feed, labels in dict.fromkeys((one.feed, one.labels_per_class) for one in summaries):
         members = [one for one in summaries if (one.feed, one.labels_per_class) == (feed, labels)]
-        table = Table(title=f"{feed}, {'all labels' if labels is None else f'{labels} labels a class'}")
-        for name in headings_of(members):
-            table.add_column(name, justify="right" if name else "left")
+        title = f"{feed}, {'all labels' if labels is None else f'{labels} labels a class'}"
+        table = _open_table(title, [SHORT_HEADINGS.get(name, name) for name in headings_of(members)])
         for one in members:
-            table.add_row(*cells_of(one))
+            arm, *figures = cells_of(one)
+            table.add_row(arm.replace(", hard", ",\nhard"), *map(_stack, figures))
         yield table
 
 
@@ -114,20 +128,34 @@ def cells_of(one: Summary) -> list[str]:
 
 
 def tabulate_flips(rows: Sequence[Mapping[str, Any]]) -> Iterable["Table"]:
-    """A table per feed: how often each arm's answer flips, by kind of change; means over seeds."""
-    from rich.table import Table
-
+    """How often each arm's answer flips, by kind of change; means over seeds. A table per feed and four arms."""
     asked = [row for row in rows if row.get("flips")]
     for feed in dict.fromkeys(row["feed"] for row in asked):
         members = [row for row in asked if row["feed"] == feed]
-        arms = list(dict.fromkeys(name_of(row) for row in members))
-        table = Table(title=f"{feed}, share of answers that flip")
-        for name in ("", *arms):
-            table.add_column(name, justify="right" if name else "left")
-        for kind in members[0]["flips"]:
-            found = [[row["flips"][kind] for row in members if name_of(row) == arm] for arm in arms]
-            table.add_row(kind, *(_rate([value for value in values if value is not None]) for values in found))
-        yield table
+        every = list(dict.fromkeys(name_of(row) for row in members))
+        for arms in (every[start : start + FLIPS_ARMS] for start in range(0, len(every), FLIPS_ARMS)):
+            title = f"{feed}, share of answers that flip"
+            table = _open_table(title, ["", *(arm.replace(", ", ",\n") for arm in arms)])
+            for kind in members[0]["flips"]:
+                found = [[row["flips"][kind] for row in members if name_of(row) == arm] for arm in arms]
+                table.add_row(kind, *(_rate([value for value in values if value is not None]) for values in found))
+            yield table
+
+
+def _open_table(title: str, headings: Sequence[str]) -> "Table":
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), box=box.SIMPLE_HEAD, show_edge=False, padding=0, title_justify="left")
+    for name in headings:
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    return table
+
+
+def _stack(cell: str) -> str:
+    """A figure over its spread, without leading zeros."""
+    return LEADING_ZERO.sub(".", cell.replace(" ± ", "\n±"))
 
 
 def _rate(values: Sequence[float]) -> str:
