@@ -21,7 +21,7 @@ from sortiment.fast import shaping_of
 from sortiment.feeds import FeedSpec
 from sortiment.quality import CODE_VERSION
 from sortiment.quality.answering import answer_test_offers, labelled_side, read_split
-from sortiment.quality.arms import Arm, Probe, Size, Task, expect_seconds, expect_teacher_seconds, order_tasks
+from sortiment.quality.arms import Arm, Probe, Task, expect_seconds, expect_teacher_seconds, order_tasks
 from sortiment.quality.baselines import CODE_VERSION as BASELINES_VERSION
 from sortiment.quality.lessons import Bench, has_teacher
 from sortiment.quality.new_country import synthetic_country, synthetic_market, taxonomy_countries
@@ -192,7 +192,7 @@ def plan_tasks(bench: Bench, feeds: dict[str, FeedOffers], tasks: Sequence[Task]
             )
         split = splits[key]
         recipe = row_recipe(bench, split, task)
-        size = Size(**split.counts)
+        size = split.size
         there = bench.store.find(ROW_ASSET, recipe.version) is not None
         settings = bench.settings
         seconds = 0.0 if there else expect_seconds(task, size, settings)
@@ -242,7 +242,7 @@ def compute_row(bench: Bench, planned: Planned) -> dict[str, Any]:
         table = read_split(planned.split)
         learned = set(labelled_side(table, "train")["category_id"].to_pylist())
         row = score_row(planned.task, labelled_side(table, "test"), answers, bench.settings.evaluation, learned)
-        return {**row, "seconds": round(time.monotonic() - began, 1)}
+        return {**row, **planned.split.repeats, "seconds": round(time.monotonic() - began, 1)}
 
     made = bench.store.build(ROW_ASSET, planned.recipe, write, resumable=True)
     return {**made.summary, "feed": planned.task.feed, "hidden": planned.task.hidden}

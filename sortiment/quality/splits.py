@@ -12,7 +12,7 @@ With `left_out`, so large a share of each department's categories is known to th
 say of an offer whose category it never learned?
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from sortiment.artifacts import Artifact, ArtifactStore, Recipe
 from sortiment.errors import SamplingError
 from sortiment.quality import CODE_VERSION
+from sortiment.quality.arms import Size
 from sortiment.quality.offers import FeedOffers
 from sortiment.sampling import SAMPLE_FILE
 from sortiment.sampling.abroad import leave_out
@@ -39,6 +40,7 @@ from sortiment.teacher import CategoryNames
 SPLIT_ASSET = "bench_split"
 LABEL_STREAM, LEFT_OUT_STREAM = 20, 21
 LEAST_CATEGORIES = 3
+REPEATS = ("left_out_repeats", "kept_repeats")
 NOT_DRAWN = {"policy", "temperature", "per_category", "minimum_per_category", "per_shop_share", "reserve_slack"}
 
 Sides = npt.NDArray[np.int8]
@@ -49,7 +51,9 @@ Codes = npt.NDArray[np.int64]
 class SplitOffers:
     """One split in one regime. artifact: holds COUNTRY/sample.parquet with the columns of `training_sample`.
 
-    summary: `{classes, train, unlabelled, validation, test}`, offers of each kind. category_names: for the teacher.
+    summary: `{classes, train, unlabelled, validation, test}`, offers of each kind; left_out_repeats: training offers
+    that repeat another country's held-out offer, not learned; kept_repeats: labelled ones that do too, and are learned,
+    since their category has no others (`sortiment/sampling/abroad.py`). category_names: for the teacher.
     """
 
     feed: str
@@ -68,8 +72,13 @@ class SplitOffers:
         return {folder.name: folder for folder in sorted(self.artifact.path.iterdir()) if folder.is_dir()}
 
     @property
-    def counts(self) -> dict[str, int]:
-        return {name: int(value) for name, value in self.artifact.summary.items()}
+    def size(self) -> Size:
+        return Size(**{each.name: int(self.artifact.summary[each.name]) for each in fields(Size)})
+
+    @property
+    def repeats(self) -> dict[str, int]:
+        """Of left_out_repeats and kept_repeats those that are not zero."""
+        return {name: count for name in REPEATS if (count := int(self.artifact.summary.get(name, 0)))}
 
 
 def draw_split(
@@ -99,7 +108,8 @@ def draw_split(
     )
 
     def write(out: Path) -> dict[str, int]:
-        sides = _draw_sides(offers, seed, settings)
+        sides, repeats = _draw_sides(offers, seed, settings)
+        left_out_repeats = int((repeats & (sides < 0)).sum())
         labelled = np.array(offers.labelled)
         if hidden is not None:
             labelled, sides = _hide_country(offers, labelled, sides, hidden)
@@ -107,7 +117,9 @@ def draw_split(
             sides = _leave_categories_out(offers, labelled, sides, seed, left_out)
         if labels_per_class is not None:
             labelled, sides = _keep_labels(offers, labelled, sides, seed, labels_per_class)
-        return _write_samples(offers, labelled, sides, settings, out)
+        counts = _write_samples(offers, labelled, sides, settings, out)
+        kept_repeats = int((repeats & labelled & (sides == TRAIN)).sum())
+        return {**counts, "left_out_repeats": left_out_repeats, "kept_repeats": kept_repeats}
 
     return SplitOffers(offers.name, seed, labels_per_class, store.build(SPLIT_ASSET, recipe, write), offers.names)
 
@@ -119,8 +131,9 @@ def category_codes(offers: FeedOffers) -> Codes:
     return codes[1:]
 
 
-def _draw_sides(offers: FeedOffers, seed: int, settings: SamplingSettings) -> Sides:
-    """Index into SPLITS; -1 for offers that are left out as near duplicates of another side, or as repeats abroad."""
+def _draw_sides(offers: FeedOffers, seed: int, settings: SamplingSettings) -> tuple[Sides, npt.NDArray[np.bool_]]:
+    """Index into SPLITS; -1 for offers that are left out as near duplicates of another side, or as repeats abroad. And
+    which training offers repeat an offer abroad, left out or kept."""
     codes, labelled = category_codes(offers), offers.labelled
     table = offers.table
     countries = np.array(table["country"].to_pylist(), dtype=object)
@@ -150,9 +163,11 @@ def _draw_sides(offers: FeedOffers, seed: int, settings: SamplingSettings) -> Si
     rows = np.flatnonzero(sides >= 0)
     _, country_codes = np.unique(countries[rows].astype(str), return_inverse=True)
     keys_of = [column[rows] for column in same]
-    abroad, _ = leave_out(keys_of, country_codes, np.where(labelled, codes, 0)[rows], sides[rows] == TRAIN)
+    abroad, kept = leave_out(keys_of, country_codes, np.where(labelled, codes, 0)[rows], sides[rows] == TRAIN)
     sides[rows[abroad]] = -1
-    return sides
+    repeats = np.zeros(len(offers), np.bool_)
+    repeats[rows[abroad | kept]] = True
+    return sides, repeats
 
 
 def _hide_country(
