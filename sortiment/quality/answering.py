@@ -20,7 +20,7 @@ from sortiment.encoders import Embedder, FeatureCache, offer_texts, prompted
 from sortiment.evaluation import score_unknown
 from sortiment.progress import silent
 from sortiment.quality.arms import Arm, Probe
-from sortiment.quality.baselines import FASTTEXT, SVM_CANDIDATES, Baseline, fit_fasttext, fit_tfidf
+from sortiment.quality.baselines import FASTTEXT, SVM_CANDIDATES, UNJUDGED, Baseline, fit_fasttext, fit_tfidf
 from sortiment.quality.baselines import Lesson as BaselineLesson
 from sortiment.quality.flips import Scored, asked_teacher, flips_of
 from sortiment.quality.lessons import Bench, make_lesson, make_teacher
@@ -135,7 +135,7 @@ def _answer_as_baseline(
         seed=split.seed,
     )
     fit, candidates = (fit_tfidf, SVM_CANDIDATES) if arm.model == "tfidf" else (fit_fasttext, len(FASTTEXT))
-    with bench.progress(f"tune {arm.model}", total=candidates, unit="candidates") as step:
+    with bench.progress(f"tune {arm.model}", total=candidates if lesson.judged else 1, unit="candidates") as step:
         baseline = fit(lesson, step)
     calibration = _calibrate(baseline, lesson)
     texts = texts_of(bench, test)
@@ -145,7 +145,7 @@ def _answer_as_baseline(
     shares = _shares(scores, calibration)
     best = shares.argmax(1)
     confidence = shares.max(1).astype(np.float64)
-    facts: dict[str, Any] = {"chosen": baseline.chosen}
+    facts: dict[str, Any] = {"chosen": baseline.chosen if lesson.judged else {**baseline.chosen, **UNJUDGED}}
     if probe == "behaviour":
         asked = Scored(lambda some, _: _shares(baseline.score(some), calibration), bench.settings.encoder.inputs)
         facts |= flips_of(bench, test, asked)
@@ -159,7 +159,9 @@ def _shares(scores: Floats, calibration: Calibration) -> Floats:
 
 
 def _calibrate(baseline: Baseline, lesson: BaselineLesson) -> Calibration:
-    """On the validation offers of classes that were trained, whatever their country."""
+    """On the validation offers of classes that were trained, whatever their country; none without such offers."""
+    if not lesson.judged:
+        return Calibration()
     rows = np.flatnonzero(lesson.validation_labels >= 0)
     scores = baseline.score([lesson.validation_texts[row] for row in rows.tolist()])
     return fit_calibration(scores, lesson.validation_labels[rows].astype(np.int32), ["any"] * len(rows))

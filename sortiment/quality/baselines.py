@@ -2,7 +2,8 @@
 
 TF-IDF of words, word pairs and characters under a linear SVM with balanced classes: the characters' range and C are
 chosen by macro-F1 on validation offers. fastText (Joulin et al. 2017): words and pairs, with or without subwords, and
-how long to learn, chosen the same way. Both are calibrated on validation offers, as our models are.
+how long to learn, chosen the same way. Both are calibrated on validation offers, as our models are. Without validation
+offers each is its first candidate, uncalibrated, and says so.
 """
 
 import tempfile
@@ -36,6 +37,7 @@ FASTTEXT = (
 )
 FASTTEXT_ROWS, FASTTEXT_WIDTH = 500_000, 64
 LABEL = "__label__"
+UNJUDGED = {"by": "default, not calibrated: no validation offer of a learned category"}
 
 Scorer = Callable[[Sequence[str]], Floats]
 
@@ -59,9 +61,15 @@ class Lesson:
     classes: int
     seed: int
 
+    @property
+    def judged(self) -> bool:
+        """Whether there is anything to choose and calibrate by."""
+        return bool((self.validation_labels >= 0).any())
+
 
 def fit_tfidf(lesson: Lesson, step: Step) -> Baseline:
-    """The best of a few SVMs: first the characters' range at one C, then C at that range."""
+    """The best of a few SVMs: first the characters' range at one C, then C at that range. The first where nothing can
+    judge them."""
     best: tuple[float, Baseline] | None = None
     vectors: dict[tuple[int, int], Any] = {}
 
@@ -77,11 +85,11 @@ def fit_tfidf(lesson: Lesson, step: Step) -> Baseline:
             best = (value, found)
         step.advance(note=f"tfidf {characters} C {cost:g}: {value:.3f}")
 
-    for characters in reversed(CHARACTER_RANGES):
+    for characters in reversed(CHARACTER_RANGES if lesson.judged else CHARACTER_RANGES[-1:]):
         attempt(characters, FIRST_COST)
     assert best is not None
     characters = tuple(best[1].chosen["characters"])
-    for cost in COSTS[1:]:
+    for cost in COSTS[1:] if lesson.judged else ():
         attempt((characters[0], characters[1]), cost)
     return best[1]
 
@@ -118,13 +126,16 @@ def _fit_svm(vectorizer: Any, matrix: Any, lesson: Lesson, characters: tuple[int
 
 
 def fit_fasttext(lesson: Lesson, step: Step) -> Baseline:
-    """The best of a few fastText models. Raises SettingsError where the library is not installed."""
+    """The best of a few fastText models; the first where nothing can judge them.
+
+    Raises SettingsError where the library is not installed.
+    """
     found: list[tuple[float, Baseline]] = []
     with tempfile.TemporaryDirectory(prefix="sortiment-fasttext-") as folder:
         file = Path(folder) / "train.txt"
         lines = (f"{LABEL}{label} {_plain(text)}\n" for text, label in zip(lesson.texts, lesson.labels, strict=True))
         file.write_text("".join(lines), encoding="utf-8")
-        for settings in FASTTEXT:
+        for settings in FASTTEXT if lesson.judged else FASTTEXT[:1]:
             baseline = _train_fasttext(file, settings, lesson)
             found.append((_validation_score(baseline, lesson), baseline))
             step.advance(note=f"fasttext {settings}: {found[-1][0]:.3f}")
@@ -176,7 +187,7 @@ def _plain(text: str) -> str:
 
 
 def _validation_score(baseline: Baseline, lesson: Lesson) -> float:
-    if not len(lesson.validation_labels):
+    if not lesson.judged:
         return 0.0
     answers = baseline.score(lesson.validation_texts).argmax(1)
     return macro_f1(lesson.validation_labels.astype(str), answers.astype(str))
