@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from sortiment.errors import SettingsError
 from sortiment.outputs import refuse_unwritable_file, refuse_unwritable_folder
@@ -80,6 +81,7 @@ def quality(
     from resources.profiles import read_profile
     from resources.progress import TerminalProgress
     from sortiment.feeds import load_spec
+    from sortiment.quality.refusals import distinct_paths
     from sortiment.quality.running import run_bench, run_new_country, run_probe
 
     console = Console()
@@ -117,19 +119,19 @@ def quality(
         )
     settings = load_settings(settings_file) if settings_file else Settings()
     arms = choose_arms(models or MODELS, layers or layers_of(settings), hard_labels)
+    specs = [load_spec(path) for path in distinct_paths(feed or [], "--feed", lambda path: path.stem)]
+    taxonomies = distinct_paths(taxonomy or [], "--taxonomy", lambda path: path.name)
     profile = read_profile()
     profile.make_home()
     bench = _open_bench(folder or profile.home / FOLDER, profile.encoder_cache, settings, TerminalProgress(console))
-    tell = lambda line: console.print(f"[bold]{line}[/]", highlight=False)  # noqa: E731
+    tell = lambda line: console.print(f"[bold]{escape(line)}[/]", highlight=False)  # noqa: E731
     budget_s = None if budget is None else 60 * budget
     if new_country:
-        result = run_new_country(bench, taxonomy or [], seeds or SEEDS, arms, budget_s, json_path, tell)
+        result = run_new_country(bench, taxonomies, seeds or SEEDS, arms, budget_s, json_path, tell)
     elif unknown or behaviour:
-        specs = [load_spec(path) for path in feed or []]
         probe: Probe = "unknown" if unknown else "behaviour"
         result = run_probe(bench, specs, seeds or SEEDS, arms, probe, budget_s, json_path, tell, limit)
     else:
-        specs = [load_spec(path) for path in feed or []]
         regimes = [None, *dict.fromkeys(labels_per_class or [])]
         result = run_bench(bench, specs, seeds or SEEDS, regimes, arms, budget_s, json_path, tell, limit, synthetic)
     show_rows(result, console)
@@ -150,10 +152,13 @@ def _open_bench(folder: Path, encoders: Path, settings: Settings, progress: Any)
 
 
 def show_rows(result: "BenchResult", console: Console) -> None:
-    """Means and spreads over seeds."""
-    from sortiment.quality.tables import tabulate, tabulate_flips
+    """Means and spreads over seeds, and what was left out."""
+    from sortiment.quality.refusals import NO_TIME
+    from sortiment.quality.tables import explain_skipped, tabulate, tabulate_flips
 
     for table in [*tabulate(result.rows), *tabulate_flips(result.rows)]:
         console.print(table)
-    if result.skipped:
-        console.print(f"{len(result.skipped)} rows did not fit the budget; run again to go on", style="yellow")
+    for line in explain_skipped(result.skipped):
+        console.print(escape(line), style="yellow", highlight=False)
+    if any(row["why"] == NO_TIME for row in result.skipped):
+        console.print("run again to go on", style="yellow")

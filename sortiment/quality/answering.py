@@ -24,6 +24,7 @@ from sortiment.quality.baselines import FASTTEXT, SVM_CANDIDATES, UNJUDGED, Base
 from sortiment.quality.baselines import Lesson as BaselineLesson
 from sortiment.quality.flips import Scored, asked_teacher, flips_of
 from sortiment.quality.lessons import Bench, make_lesson, make_teacher
+from sortiment.quality.refusals import refuse_wordless
 from sortiment.quality.splits import SplitOffers
 from sortiment.sampling import SAMPLE_FILE
 from sortiment.student.calibration import fit_calibration
@@ -64,8 +65,13 @@ def labelled_side(table: pa.Table, side: str) -> pa.Table:
 
 
 def answer_test_offers(bench: Bench, split: SplitOffers, arm: Arm, out: Path, probe: Probe | None = None) -> Answers:
-    """Train the arm and answer. out: a folder that a killed run left as it was, for what can be resumed."""
+    """Train the arm and answer. out: a folder that a killed run left as it was, for what can be resumed.
+
+    Raises FeedError where no labelled training offer has a text.
+    """
     table = read_split(split)
+    nobody = f"no labelled training offer of the feed {split.feed}"
+    refuse_wordless(labelled_side(table, "train"), bench.settings.encoder.inputs, nobody)
     test = labelled_side(table, "test")
     if arm.model == "teacher":
         return _answer_as_teacher(bench, split, test, probe)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sortiment.quality.tables import cells_of, headings_of, summarize_rows
+from sortiment.quality.tables import cells_of, explain_skipped, headings_of, summarize_rows
 
 
 def format_figures(content: dict[str, Any]) -> str:
@@ -15,6 +15,6 @@ def format_figures(content: dict[str, Any]) -> str:
         headings = headings_of(members)
         lines += ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
         lines += ["| " + " | ".join(cells_of(one)) + " |" for one in members]
-    if content["skipped"]:
-        lines += ["", f"{len(content['skipped'])} rows did not fit the budget."]
+    for line in explain_skipped(content["skipped"]):
+        lines += ["", f"{line}."]
     return "\n".join(lines)

@@ -63,7 +63,8 @@ def load_offers(
 ) -> FeedOffers:
     """The offers of one or several specs as one feed. limit: at most so many, drawn by key.
 
-    Where a key repeats, the last file's offer stays. Raises FeedError where fewer than two categories have offers.
+    Where a key repeats, the last file's offer stays. Raises FeedError where fewer than two categories have
+    some of these.
     """
     parts = load_parts(specs, taxonomy, store, settings, progress)
     tables = [pq.read_table(path) for part in parts for path in part.paths.values()]
@@ -73,15 +74,17 @@ def load_offers(
         keys = table["offer_key"].to_numpy()
         _, last = np.unique(keys[::-1], return_index=True)
         table = table.take(pa.array(len(keys) - 1 - last))
+    cut = False
+    if table is not None and limit is not None and table.num_rows > limit:
+        cut = True
+        ranks = rank_keys(table["offer_key"].to_numpy(), 0)
+        table = table.take(pa.array(np.sort(np.argsort(ranks, kind="stable")[:limit])))
     if table is None or len(table["category_id"].drop_null().unique()) < 2:
         raise FeedError(
             "the bench needs labelled offers of two categories or more",
-            value=", ".join(spec.name for spec in specs),
-            fix="map `category` in the feed spec (docs/contracts.md)",
+            value=", ".join(spec.name for spec in specs) + (f", cut to {limit} offers" if cut else ""),
+            fix="map `category` in the feed spec (docs/contracts.md)" + (", or raise --offers" if cut else ""),
         )
-    if limit is not None and table.num_rows > limit:
-        ranks = rank_keys(table["offer_key"].to_numpy(), 0)
-        table = table.take(pa.array(np.sort(np.argsort(ranks, kind="stable")[:limit])))
     content = content_version([sorted(part.version for part in parts), limit])
     tree = taxonomy or derive_taxonomy(parts)
     return FeedOffers(name or specs[0].name, table.combine_chunks(), content, names_of(tree))

@@ -39,7 +39,7 @@ from sortiment.teacher import CategoryNames
 
 SPLIT_ASSET = "bench_split"
 LABEL_STREAM, LEFT_OUT_STREAM = 20, 21
-LEAST_CATEGORIES = 3
+LEAST_CATEGORIES, LEAST_LEARNED = 3, 2
 REPEATS = ("left_out_repeats", "kept_repeats")
 NOT_DRAWN = {"policy", "temperature", "per_category", "minimum_per_category", "per_shop_share", "reserve_slack"}
 
@@ -93,7 +93,7 @@ def draw_split(
     """The split, found or drawn. hidden: a country whose labels are only for the test, and that alone is tested.
     left_out: the share of categories whose offers are only for the test.
 
-    Raises SamplingError where no test or training offer is left.
+    Raises SamplingError where no test offer is left, or training offers of fewer than two categories.
     """
     recipe = Recipe(
         {"offers": offers.version},
@@ -233,6 +233,13 @@ def _write_samples(
             fix="give more labelled offers, or raise sampling.test_share",
         )
     codes = category_codes(offers)
+    if len(np.unique(codes[train])) < LEAST_LEARNED:
+        raise SamplingError(
+            f"a split of the feed {offers.name} teaches a single category",
+            value=f"{int(train.sum())} labelled training offers, all of one category",
+            allowed=f"{LEAST_LEARNED} categories or more",
+            fix="give labelled offers of more categories, or more of them (--offers cuts a feed)",
+        )
     counts = np.bincount(codes[offers.labelled], minlength=codes.max() + 1)
     slices = np.array(SLICES, dtype=object)[slice_categories(counts, settings)][codes]
     countries = np.array(offers.table["country"].to_pylist(), dtype=object)

@@ -5,10 +5,13 @@ never cut.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
+
+from sortiment.quality.refusals import NO_TIME
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -140,6 +143,18 @@ def tabulate_flips(rows: Sequence[Mapping[str, Any]]) -> Iterable["Table"]:
                 found = [[row["flips"][kind] for row in members if name_of(row) == arm] for arm in arms]
                 table.add_row(kind, *(_rate([value for value in values if value is not None]) for values in found))
             yield table
+
+
+def explain_skipped(skipped: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Sentences: how many rows did not fit the budget, and why others cannot be measured."""
+    groups = Counter((row["feed"], row["why"]) for row in skipped if row.get("why", NO_TIME) != NO_TIME)
+    late = len(skipped) - groups.total()
+    lines = [f"{_rows(count)} of {feed} left out: {why}" for (feed, why), count in groups.items()]
+    return [*lines, f"{_rows(late)} did not fit the budget"] if late else lines
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
 
 
 def _open_table(title: str, headings: Sequence[str]) -> "Table":

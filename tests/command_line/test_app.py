@@ -90,6 +90,20 @@ def test_the_quality_bench_refuses_options_that_would_do_nothing(
     assert f"SettingsError: {reason}" in fail("bench", "quality", *words)
 
 
+@pytest.mark.parametrize(("option", "more"), [("--feed", ()), ("--taxonomy", ("--new-country",))])
+def test_the_quality_bench_refuses_two_inputs_of_one_name_before_anything_is_computed(
+    fail: Run, tmp_path: Path, option: str, more: tuple[str, ...]
+) -> None:
+    paths = [tmp_path / folder / "shop.yaml" for folder in ("one", "two")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text("path: offers.csv\n", encoding="utf-8")
+    printed = fail("bench", "quality", option, str(paths[0]), option, str(paths[1]), *more)
+    assert f"SettingsError: two of {option} have one name" in printed
+    assert "one/shop.yaml" in printed.replace(" ", "") and "two/shop.yaml" in printed.replace(" ", "")
+    assert not (tmp_path / "home" / "bench").exists()
+
+
 @pytest.mark.parametrize("words", [("doctor",), ("release", "list"), ("demo",), ("classify", "in.csv", "out.parquet")])
 def test_a_home_that_is_a_file_is_an_error_that_names_the_variable(
     fail: Run, tmp_path: Path, words: tuple[str, ...]

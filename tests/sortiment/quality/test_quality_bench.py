@@ -1,6 +1,7 @@
 """The bench end to end on a tiny feed: rows, resuming, budget, a new country, the page."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_every_arm_gives_a_row_and_a_second_run_computes_none(
     assert all(row["offers_per_s"] > 0 for row in first.rows)
     again = run_bench(bench, [tiny_feed], [0], [None], arms, 0.0, target, said.append)
     assert (again.rows, again.skipped) == (first.rows, [])
-    assert "7 rows, 0 to compute" in said[-8]
+    assert said[-8] == "7 rows, 0 to compute; the budget is 0.0 s"
     assert json.loads(target.read_text(encoding="utf-8"))["rows"] == first.rows
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- figures: quality -->\nold\n<!-- end of figures: quality -->\nb\n", encoding="utf-8")
@@ -97,7 +98,8 @@ def test_a_synthetic_market_of_any_size_is_a_feed(make_bench: Callable[[Path], B
     bench = make_bench(tmp_path)
     result = run_bench(bench, [], [0], [None], arms, 0.0, None, said.append, synthetic=600)
     assert [row["feed"] for row in result.skipped] == ["synthetic market"]
-    assert said == ["1 rows, 1 to compute: about 0 minutes expected; the budget is 0 minutes"]
+    assert len(said) == 1
+    assert re.fullmatch(r"1 rows, 1 to compute: about \d+\.\d s expected; the budget is 0\.0 s", said[0])
     assert result.facts["feeds"]["synthetic market"]["offers"] == pytest.approx(600, rel=0.2)
 
 
@@ -181,6 +183,15 @@ def test_the_titles_that_a_teacher_reads_once_more_are_in_the_time_that_is_told(
     size, settings = Size(train=1000, unlabelled=0, validation=100, test=200, classes=4), Settings()
     asked = expect_seconds(replace(plain, probe="behaviour"), size, settings)
     assert asked > expect_seconds(plain, size, settings) + 10
+
+
+def test_durations_are_told_in_units_that_people_use(
+    make_bench: Callable[[Path], Bench], tiny_feed: FeedSpec, tmp_path: Path
+) -> None:
+    bench, said = make_bench(tmp_path), []
+    run_bench(bench, [tiny_feed], [0], [None], choose_arms(["tfidf"], []), 90.0, None, said.append)
+    assert re.fullmatch(r"1 rows, 1 to compute: about \d+\.\d s expected; the budget is 1 min 30 s", said[0])
+    assert re.fullmatch(r"1/1 tiny, all labels, seed 0: tfidf, about \d+\.\d s", said[1])
 
 
 def test_a_model_that_the_bench_does_not_have_is_named() -> None:

@@ -6,7 +6,9 @@ import pytest
 from rich.console import Console
 
 from sortiment.quality.arms import MODELS, choose_arms
-from sortiment.quality.tables import tabulate, tabulate_flips
+from sortiment.quality.markdown import format_figures
+from sortiment.quality.refusals import NO_TIME
+from sortiment.quality.tables import explain_skipped, tabulate, tabulate_flips
 
 COLUMNS = 80
 
@@ -53,3 +55,16 @@ def test_at_80_columns_each_arms_flips_stand_under_its_whole_name() -> None:
     assert max(len(line) for line in text.splitlines()) <= COLUMNS
     assert text.count("hard labels") == 3 and text.count("12 layers") == 2
     assert text.count("12.5%") == 9
+
+
+def test_what_was_left_out_is_said_by_reason() -> None:
+    rows = [
+        {"feed": "toys", "why": NO_TIME},
+        {"feed": "toys", "why": "too small"},
+        {"feed": "toys", "why": "too small"},
+    ]
+    lines = ["2 rows of toys left out: too small", "1 row did not fit the budget"]
+    assert explain_skipped(rows) == lines
+    assert explain_skipped([{"feed": "toys"}]) == ["1 row did not fit the budget"]  # of a JSON from before
+    content = {"rows": [], "skipped": rows, "machine": "m", "encoder": "e", "inputs": ["title"]}
+    assert format_figures(content).endswith("\n\n".join(f"{line}." for line in lines))
