@@ -51,6 +51,7 @@ def encoder_ranking(
             cache,
             market.features,
             cache / "ranked",
+            encoders,
             progress.of(context.log),
         )
 

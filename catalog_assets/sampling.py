@@ -65,6 +65,11 @@ def offer_census(
                 f"{country}: {census.summary['largest_product']:,} of the drawn offers have one product id or GTIN and "
                 "count as one product; where that is a placeholder, take the column out of the feed's spec"
             )
+        if not census.summary["splits"]["test"] and settings.test_share:
+            context.log.warning(
+                f"{country} has no test offer: of {census.summary['in_sample']:,} labelled offers in its samples, "
+                f"{census.summary['lent']:,} are lent to training and {census.summary['alike']:,} are all alike"
+            )
         shown = _show_census(census.path, names, settings.per_category)
         context.add_asset_metadata(describe_artifact(census, shown), partition_key=country)
     counted = len(context.partition_keys) - len(empty)

@@ -80,6 +80,7 @@ def quality(
     """Teachers, students and baselines on the same splits of the same offers: tables and JSON."""
     from resources.profiles import read_profile
     from resources.progress import TerminalProgress
+    from sortiment.evaluation.behaviour import refuse_unheard_kinds
     from sortiment.feeds import load_spec
     from sortiment.quality.refusals import distinct_paths
     from sortiment.quality.running import run_bench, run_new_country, run_probe
@@ -97,28 +98,19 @@ def quality(
         refuse_unwritable_file(json_path, "--json")
     if folder is not None:
         refuse_unwritable_folder(folder, "--folder")
-    if bool(feed or synthetic) == new_country:
-        raise SettingsError(
-            "the bench needs offers of one kind",
-            allowed="--feed SPEC, --synthetic OFFERS or both, or else --new-country",
-        )
-    if taxonomy and not new_country:
-        raise SettingsError(
-            "category names are read to hide a country", value="--taxonomy", allowed="with --new-country"
-        )
-    if limit is not None and not feed:
-        raise SettingsError(
-            "--offers cuts feeds", value=limit, allowed="with --feed SPEC; --synthetic has its own number"
-        )
-    if synthetic and (unknown or behaviour):
-        raise SettingsError("--unknown and --behaviour ask about feeds", value="--synthetic", allowed="--feed SPEC")
-    if unknown + behaviour + new_country + bool(labels_per_class) > 1:
-        raise SettingsError(
-            "the bench asks one question at a time",
-            allowed="one of --unknown, --behaviour, --new-country, --labels-per-class",
-        )
+    _refuse_contradictions(
+        feeds=bool(feed),
+        synthetic=synthetic,
+        new_country=new_country,
+        taxonomy=bool(taxonomy),
+        limit=limit,
+        questions=unknown + behaviour + new_country + bool(labels_per_class),
+        probe=unknown or behaviour,
+    )
     settings = load_settings(settings_file) if settings_file else Settings()
     arms = choose_arms(models or MODELS, layers or layers_of(settings), hard_labels)
+    if behaviour:
+        refuse_unheard_kinds(settings.evaluation)
     specs = [load_spec(path) for path in distinct_paths(feed or [], "--feed", lambda path: path.stem)]
     taxonomies = distinct_paths(taxonomy or [], "--taxonomy", lambda path: path.name)
     profile = read_profile()
@@ -135,6 +127,38 @@ def quality(
         regimes = [None, *dict.fromkeys(labels_per_class or [])]
         result = run_bench(bench, specs, seeds or SEEDS, regimes, arms, budget_s, json_path, tell, limit, synthetic)
     show_rows(result, console)
+
+
+def _refuse_contradictions(
+    feeds: bool,
+    synthetic: int | None,
+    new_country: bool,
+    taxonomy: bool,
+    limit: int | None,
+    questions: int,
+    probe: bool,
+) -> None:
+    """Raises SettingsError for options that say nothing together. questions: how many the command asks at once."""
+    if (feeds or synthetic is not None) == new_country:
+        raise SettingsError(
+            "the bench needs offers of one kind",
+            allowed="--feed SPEC, --synthetic OFFERS or both, or else --new-country",
+        )
+    if taxonomy and not new_country:
+        raise SettingsError(
+            "category names are read to hide a country", value="--taxonomy", allowed="with --new-country"
+        )
+    if limit is not None and not feeds:
+        raise SettingsError(
+            "--offers cuts feeds", value=limit, allowed="with --feed SPEC; --synthetic has its own number"
+        )
+    if synthetic and probe:
+        raise SettingsError("--unknown and --behaviour ask about feeds", value="--synthetic", allowed="--feed SPEC")
+    if questions > 1:
+        raise SettingsError(
+            "the bench asks one question at a time",
+            allowed="one of --unknown, --behaviour, --new-country, --labels-per-class",
+        )
 
 
 def layers_of(settings: Settings) -> Sequence[int]:

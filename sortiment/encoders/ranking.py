@@ -26,6 +26,7 @@ from sortiment.blobs import write_atomically
 from sortiment.encoders.ranking_candidates import Budget, Result, try_encoder, try_fasttext, try_ngrams, try_token_table
 from sortiment.encoders.ranking_offers import RankingOffers, draw_ranking_offers
 from sortiment.encoders.references import EncoderFolder, resolve_encoder
+from sortiment.engines.machine import describe_machine
 from sortiment.errors import EncoderError
 from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, EvaluationSettings, RankingSettings
@@ -78,21 +79,23 @@ def rank_encoders(
     cache: Path,
     features: Path,
     finished: Path,
+    weights: Mapping[str, str],
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Rank and write `ranking.json`. Returns `{"rows": [...], "chosen": reference or None, "train_offers", ...}`.
 
     samples: partition key to artifact folder. cache: converted encoders. features: the cache of encoder features.
-    finished: a folder in which finished candidates stay. left_by_budget: how many the time budget left out; the next
-    ranking goes on with them. chosen: the whole encoder of the highest macro-F1, which may be the teacher's; of
-    equals the one named first, the market's own. A reference that cannot be loaded is a row that says so, and is tried
-    again next time. Raises TrainingError where the samples hold nothing to learn or to test.
+    finished: a folder in which finished candidates stay, for this machine. weights: what `find_encoder_versions` says.
+    left_by_budget: how many the time budget left out; the next ranking goes on with them. chosen: the whole encoder of
+    the highest macro-F1, which may be the teacher's; of equals the one named first, the market's own. A reference that
+    cannot be loaded is a row that says so, and is tried again next time. Raises TrainingError where the samples hold
+    nothing to learn or to test.
     """
     budget = Budget(time.monotonic(), settings.budget_s)
-    weights = find_encoder_versions(encoder_settings, settings, cache, progress)
     offers = draw_ranking_offers(samples, encoder_settings.inputs, settings)
     made_from = {
         "code": CODE_VERSION,
+        "machine": str(describe_machine()),
         "offers": offers.version,
         "encoder": encoder_settings.model_dump(mode="json", exclude={"reference"}),
         "settings": settings.model_dump(mode="json", exclude={"references", "first_layers", "budget_s"}),

@@ -79,6 +79,17 @@ Change = Callable[[Offer, np.random.Generator], str]
 Columns = Mapping[str, Sequence[Any]]
 
 
+def refuse_unheard_kinds(settings: EvaluationSettings) -> None:
+    """Raises SettingsError for the limit of a kind of change that there is not."""
+    unheard = sorted(set(settings.flip_limits) - set(CHANGES))
+    if unheard:
+        raise SettingsError(
+            "evaluation.flip_limits names kinds of change that there are not",
+            value=", ".join(unheard),
+            allowed=", ".join(CHANGES),
+        )
+
+
 def measure_behaviour(
     offers: Columns,
     models: Mapping[str, Answering],
@@ -87,13 +98,7 @@ def measure_behaviour(
     """One row per model and kind, as Behaviour in JSON. offers: columns `title, country`, those of the models' `inputs`
     and, where there are any, `brand`. Deterministic: the same offers and seed give the same changes. Raises
     SettingsError for the limit of a kind that there is not."""
-    unheard = sorted(set(settings.flip_limits) - set(CHANGES))
-    if unheard:
-        raise SettingsError(
-            "evaluation.flip_limits names kinds of change that there are not",
-            value=", ".join(unheard),
-            allowed=", ".join(CHANGES),
-        )
+    refuse_unheard_kinds(settings)
     rows = draw_rows(len(offers["title"]), settings)
     columns = {name: [values[row] for row in rows] for name, values in offers.items()}
     brands = columns.get("brand") or [None] * len(rows)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sortiment.errors import SettingsError
+from sortiment.errors import TrainingError
 from sortiment.evaluation import macro_f1
 from sortiment.progress import Step
 
@@ -128,7 +128,7 @@ def _fit_svm(vectorizer: Any, matrix: Any, lesson: Lesson, characters: tuple[int
 def fit_fasttext(lesson: Lesson, step: Step) -> Baseline:
     """The best of a few fastText models; the first where nothing can judge them.
 
-    Raises SettingsError where the library is not installed.
+    Raises TrainingError where the library is not installed.
     """
     found: list[tuple[float, Baseline]] = []
     with tempfile.TemporaryDirectory(prefix="sortiment-fasttext-") as folder:
@@ -173,7 +173,7 @@ def _fasttext() -> Any:
     try:
         import fasttext
     except ImportError as error:
-        raise SettingsError(
+        raise TrainingError(
             "the fastText baseline needs a package that is not installed",
             value="fasttext",
             fix="pip install fasttext-community, or leave fasttext out of --models",

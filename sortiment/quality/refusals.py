@@ -73,11 +73,11 @@ def refuse_wordless(table: pa.Table, inputs: Sequence[str], nobody: str) -> None
 
 def nothing_measured(errors: Iterable[SortimentError]) -> SortimentError:
     """What the command ends with where every row was refused: the one reason, or all of them."""
-    reasons = {str(error): error for error in errors}
+    reasons = {error.what: error for error in errors}  # of one reason, what was seen differs by seed
     if len(reasons) == 1:
         return next(iter(reasons.values()))
     return FeedError(
         "nothing could be measured: every row was refused",
-        value="; ".join(dict.fromkeys(error.what for error in reasons.values())),
+        value="; ".join(reasons),
         fix="see each reason above, or under `skipped` in the JSON",
     )

@@ -227,10 +227,12 @@ def _write_samples(
 ) -> dict[str, int]:
     train, test = labelled & (sides == TRAIN), labelled & (sides == TEST)
     if not train.any() or not test.any():
+        left_out = int((labelled & (sides == -1)).sum())
         raise SamplingError(
-            f"the feed {offers.name} is too small to be split",
-            value=f"{int(train.sum())} labelled training offers, {int(test.sum())} test offers",
-            fix="give more labelled offers, or raise sampling.test_share",
+            f"the feed {offers.name} cannot be split: its offers are too few, or all alike",
+            value=f"{int(train.sum())} labelled training offers, {int(test.sum())} test offers, {left_out} left out",
+            fix="give more labelled offers, of other products where near duplicates were left out, or raise "
+            "sampling.test_share",
         )
     codes = category_codes(offers)
     if len(np.unique(codes[train])) < LEAST_LEARNED:

@@ -42,9 +42,11 @@ def _asked(market: BenchMarket, rows: int, files: int) -> dict[str, Any]:
 
 
 def find_generated(work: Path, market: BenchMarket, rows: int, files: int) -> dict[str, Any] | None:
-    """What a folder that holds just these offers says of them."""
+    """What a folder that holds just these offers, each file of them, says of them."""
     content = _read_kept(work)
-    return content if content is not None and content["asked"] == _asked(market, rows, files) else None
+    if content is None or content["asked"] != _asked(market, rows, files):
+        return None
+    return content if all(path.exists() for path in _files_of(work, content)) else None
 
 
 def generate(

@@ -9,6 +9,7 @@ Exceptions, counted in the report. A category none of whose drawn offers falls t
 that is never trained cannot be tested). A country with an empty test or validation side gives it the training group
 that is next by hash, from categories that keep a training offer. And where too few training offers of a category would
 be left (LEAST_KEPT), since its titles are all alike, the test and validation offers yield: it is learned, not tested.
+Where that is all that a country has, its test side is empty after all.
 """
 
 from dataclasses import dataclass, field

@@ -77,6 +77,13 @@ def test_the_quality_bench_in_a_home_that_cannot_be_written_names_the_variable(
     assert "StorageError: the home cannot be written" in printed and "set SORTIMENT_HOME" in printed
 
 
+def test_a_limit_for_no_kind_of_change_is_refused_before_anything_is_learned(fail: Run, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("evaluation: {flip_limits: {smell: 0.1}}\n", encoding="utf-8")
+    printed = fail("quality", "--behaviour", "--feed", "../feed.yaml", "--settings", str(tmp_path / "s.yaml"))
+    assert "SettingsError: evaluation.flip_limits names kinds of change that there are not" in printed
+    assert "smell" in printed and "word" in printed
+
+
 @pytest.mark.parametrize("bench", ["sampling", "quality"])
 def test_a_page_or_a_json_that_is_not_there_is_named(fail: Run, tmp_path: Path, bench: str) -> None:
     page, source = tmp_path / "page.md", tmp_path / "x.json"

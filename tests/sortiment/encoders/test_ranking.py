@@ -108,9 +108,9 @@ def ranked(samples: dict[str, Path], encoder_settings: EncoderSettings, home: Pa
 def rank(
     samples: dict[str, Path], encoder: EncoderSettings, settings: RankingSettings, out: Path, home: Path
 ) -> dict[str, Any]:
-    return rank_encoders(
-        samples, encoder, settings, out, home / "cache", home / "features", out / "finished", silent
-    )  # fmt: skip
+    cache, features, finished = home / "cache", home / "features", out / "finished"
+    weights = find_encoder_versions(encoder, settings, cache)
+    return rank_encoders(samples, encoder, settings, out, cache, features, finished, weights)
 
 
 def read(sample: Path) -> pa.Table:
@@ -177,9 +177,7 @@ def test_scores_repeat_and_only_speeds_differ(
     tmp_path: Path,
 ) -> None:
     turned = dict(reversed(samples.items()))
-    again = rank_encoders(
-        turned, encoder_settings, SETTINGS, tmp_path, home / "cache", tmp_path / "features", tmp_path / "finished"
-    )
+    again = rank(turned, encoder_settings, SETTINGS, tmp_path, home)
     assert without_speed(again["rows"]) == without_speed(ranked[0]["rows"])
 
 
@@ -194,7 +192,7 @@ def test_a_killed_ranking_goes_on_after_its_finished_candidates(
         "import sys, json; from pathlib import Path; from sortiment.encoders.ranking import rank_encoders;"
         "from sortiment.settings import EncoderSettings as E, RankingSettings as R; a = json.loads(sys.argv[1]);"
         "rank_encoders({k: Path(v) for k, v in a['samples'].items()}, E(**a['encoder']), R(**a['settings']),"
-        "*(Path(a[name]) for name in ('out', 'cache', 'features', 'finished')))"
+        "*(Path(a[name]) for name in ('out', 'cache', 'features', 'finished')), a['weights'])"
     )
     arguments = {
         "samples": {key: str(folder) for key, folder in samples.items()},
@@ -204,6 +202,7 @@ def test_a_killed_ranking_goes_on_after_its_finished_candidates(
         "cache": str(home / "cache"),
         "features": str(tmp_path / "features"),
         "finished": str(tmp_path / "finished"),
+        "weights": find_encoder_versions(encoder_settings, SETTINGS, home / "cache"),
     }
     child = subprocess.Popen([sys.executable, "-c", script, json.dumps(arguments)])
     while not (done := list((tmp_path / "finished").glob("*.json"))):

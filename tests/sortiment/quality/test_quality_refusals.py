@@ -1,6 +1,7 @@
 """What cannot be measured: said with its reason, and never at the cost of what can."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from sortiment.progress import silent
 from sortiment.quality.arms import choose_arms
 from sortiment.quality.lessons import Bench
 from sortiment.quality.offers import load_offers
-from sortiment.quality.refusals import distinct_paths
+from sortiment.quality.refusals import distinct_paths, nothing_measured
 from sortiment.quality.running import run_bench, run_new_country
 from sortiment.quality.splits import draw_split
 from sortiment.settings import FeedSettings, SamplingSettings
@@ -93,6 +94,24 @@ def test_where_every_row_is_refused_the_reason_is_the_error_and_the_rows_are_lis
     with pytest.raises(FeedError, match="two categories or more"):
         run_bench(make_bench(tmp_path), [lopsided], [0], [None], TFIDF, None, target, lambda _: None, limit=100)
     assert len(json.loads(target.read_text(encoding="utf-8"))["skipped"]) == 1
+
+
+def test_one_reason_is_one_reason_whatever_each_seed_saw() -> None:
+    seen = [SamplingError("the feed cannot be split", value=f"{count} offers", fix="give more") for count in (2, 3)]
+    assert nothing_measured(seen).what == "the feed cannot be split"
+    several = str(nothing_measured([*seen, FeedError("no text")]))
+    assert "every row was refused" in several and "the feed cannot be split; no text" in several
+
+
+def test_without_the_fasttext_package_the_other_models_are_measured(
+    make_bench: Callable[[Path], Bench], tiny_feed: FeedSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fasttext", None)
+    arms = choose_arms(["fasttext", "tfidf"], [])
+    result = run_bench(make_bench(tmp_path), [tiny_feed], [0], [None], arms, None, None, lambda _: None)
+    assert [row["model"] for row in result.rows] == ["tfidf"]
+    assert [row["model"] for row in result.skipped] == ["fasttext"]
+    assert "pip install fasttext-community" in result.skipped[0]["why"]
 
 
 def test_a_split_that_teaches_one_category_is_refused(

@@ -71,3 +71,12 @@ def test_a_folder_whose_note_is_not_the_benchs_is_refused(tmp_path: Path, note: 
     with pytest.raises(SamplingError, match="not what the bench says of offers"):
         generate(tmp_path, MARKET, 2_000, 2, 1, silent)
     assert (tmp_path / KEPT_FILE).read_text(encoding="utf-8") == note
+
+
+def test_kept_offers_of_which_a_file_is_gone_are_generated_again(tmp_path: Path) -> None:
+    made = generate(tmp_path, MARKET, 2_000, 2, 1, silent)
+    whole = files_in(tmp_path)
+    Path(made.parts[1]).unlink()
+    assert find_generated(tmp_path, MARKET, 2_000, 2) is None
+    assert generate(tmp_path, MARKET, 2_000, 2, 1, silent) == made
+    assert files_in(tmp_path) == whole
