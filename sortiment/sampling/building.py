@@ -18,7 +18,7 @@ from sortiment.progress import Progress, silent
 from sortiment.sampling.counting import count_parts
 from sortiment.sampling.counts import ContradictoryParts
 from sortiment.sampling.merging import combine, renumber
-from sortiment.sampling.parts import Addresses, OfferPart, S3Options, UnreadablePart
+from sortiment.sampling.parts import REMEDY, Addresses, OfferPart, S3Options, UnreadablePart
 from sortiment.sampling.state import (
     State,
     check_shaping,
@@ -169,7 +169,7 @@ def _refuse_nothing(wanted: Sequence[OfferPart], skipped: Sequence[str]) -> None
             "no offer part can be read",
             value=skipped[0],
             allowed="at least one readable part",
-            fix="load the feed files again",
+            fix=REMEDY,
         )
 
 

@@ -100,8 +100,9 @@ def test_a_skipped_part_is_named_each_time_as_long_as_it_cannot_be_read(
 
 
 def test_only_unreadable_parts_are_an_error_even_then(cut: OfferPart, tmp_path: Path) -> None:
-    with pytest.raises(SamplingError, match="no offer part can be read"):
+    with pytest.raises(SamplingError, match="no offer part can be read") as caught:
         build_state([cut], SKIP, tmp_path / "state")
+    assert str(caught.value.fix).startswith("materialize feed_files again: it compares the part's files")
 
 
 @pytest.mark.parametrize("columns", [["product_id", "title"], ["brand"]])
