@@ -210,6 +210,21 @@ def test_parts_that_were_in_doubt_are_compared_once(market: Market) -> None:
     assert open_doubting(market.store).doubted == frozenset()
 
 
+def test_a_part_in_doubt_of_which_a_file_cannot_be_read_is_made_anew(market: Market) -> None:
+    part = market.current()["part day-1.csv"]
+    rows = part.path / "offers-DE.rows"
+    manifest = part.path / MANIFEST
+    rows.unlink()
+    rows.symlink_to("/proc/self/mem")  # as long as no file, and its first byte is an input/output error
+    size = part.manifest["files"][rows.name]["bytes"]
+    manifest.write_text(manifest.read_text().replace(f'"bytes": {size},', '"bytes": 0,'), encoding="utf-8")
+    assert market.store.find(PART_ASSET, part.version) is not None
+    doubt_parts([part.version], market.store.blobs)
+    market.make("feed_files")
+    verify(market.current()["part day-1.csv"])
+    assert not rows.is_symlink()
+
+
 @pytest.mark.parametrize("file", ["labels.parquet", "report.json", "quarantine.parquet"])
 def test_a_damaged_file_that_the_load_itself_reads_is_named_with_what_to_delete(market: Market, file: str) -> None:
     part = market.current()["part day-2.csv"]
