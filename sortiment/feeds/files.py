@@ -27,6 +27,7 @@ from sortiment.feeds.spec import COMPRESSIONS, EXTENSIONS, REMOTE, FeedFormat, F
 CHUNK_BYTES = 1 << 20
 MAGIC: dict[bytes, str] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
 GLOB_CHARACTERS = set("*?[")
+STORE_ERROR = re.compile(r"AWS Error \w+")
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def file_format(spec: FeedSpec, name: str) -> FeedFormat:
 
 
 def open_raw(file: FoundFile, filesystem: fs.FileSystem | None = None) -> BinaryIO:
-    """The file's bytes as they are stored."""
+    """The file's bytes as they are stored. Raises UnreadableFile where it cannot be opened."""
     try:
         if file.uri.startswith(REMOTE):
             return cast(BinaryIO, _filesystem(filesystem, file.uri).open_input_file(file.uri.removeprefix(REMOTE)))
@@ -125,10 +126,16 @@ def open_raw(file: FoundFile, filesystem: fs.FileSystem | None = None) -> Binary
 
 @contextmanager
 def open_text_bytes(file: FoundFile, filesystem: fs.FileSystem | None = None) -> Iterator[BinaryIO]:
-    """The file's bytes, decompressed where its first bytes say gzip, zstd or bzip2, whatever its name says."""
+    """The file's bytes, decompressed where its first bytes say gzip, zstd or bzip2, whatever its name says.
+
+    Raises UnreadableFile where these cannot be read.
+    """
     with open_raw(file, filesystem) as raw:
-        head = raw.read(4)
-        raw.seek(0)
+        try:
+            head = raw.read(4)
+            raw.seek(0)
+        except OSError as error:
+            raise _unopened(file, error) from error
         kind = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
         if kind is None:
             yield raw
@@ -262,4 +269,14 @@ def _sha256(file: FoundFile, filesystem: fs.FileSystem | None) -> str:
 
 
 def _unopened(file: FoundFile, error: OSError) -> UnreadableFile:
-    return UnreadableFile(f"{file.name} cannot be opened", value=str(error), fix="check that it is there and readable")
+    return UnreadableFile(
+        f"{file.name} cannot be opened", value=_reason(error), fix="check that it is there and readable"
+    )
+
+
+def _reason(error: OSError) -> str:
+    """Why, without the place, which an error's own words tell in full and an artifact must not."""
+    told = STORE_ERROR.search(str(error))
+    if told:
+        return told[0]
+    return os.strerror(error.errno) if error.errno else type(error).__name__

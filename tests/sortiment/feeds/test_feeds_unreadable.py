@@ -1,24 +1,28 @@
 """A feed file that is damaged as a whole: it fails the load, or is left out and named."""
 
 import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 
 from sortiment.artifacts import ArtifactStore
 from sortiment.errors import FeedError, UnreadableFile
 from sortiment.feeds import (
     FeedSpec,
     LoadedFeeds,
+    find_feed_files,
     list_sources,
     load_feeds,
     load_parts,
     read_left_out,
     write_listing,
 )
+from sortiment.feeds.files import open_raw
 from sortiment.progress import silent
 from sortiment.settings import FeedSettings
 
@@ -102,6 +106,32 @@ def test_a_file_whose_bytes_cannot_be_read_is_left_out_too(
     with pytest.raises(UnreadableFile, match=r"b\.csv cannot be opened"):
         load(spec, store, skip=False)
     assert [file.source_file for file in load(spec, store).left_out] == ["b.csv"]
+
+
+@pytest.mark.parametrize("name", ["b.csv", "b.jsonl", "b.parquet"])
+def test_so_is_one_whose_content_is_known_and_whose_bytes_cannot_be_read_any_more(
+    name: str, make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    spec = make_spec("feed/a.csv", "id,title\n1,Boot\n").model_copy(update={"path": "feed"})
+    (tmp_path / "feed" / name).symlink_to("/proc/self/mem")
+    file = find_feed_files(spec)[1]
+    store.blobs.write("feed_hashes/shop.json", json.dumps([[file.uri, file.state, "0" * 64]]).encode())
+    with pytest.raises(UnreadableFile, match=rf"{name} cannot be"):
+        load(spec, store, skip=False)
+    assert [file.source_file for file in load(spec, store).left_out] == [f"feed/{name}"]
+
+
+@pytest.mark.parametrize("path", ["feed", "s3://feed"])
+def test_what_is_wrong_with_a_file_does_not_tell_where_the_files_lie(
+    path: str, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    filesystem = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    spec = make_spec("feed/a.csv", "id,title\n1,Boot\n").model_copy(update={"path": path})
+    (file,) = find_feed_files(spec, filesystem)
+    (tmp_path / "feed" / "a.csv").unlink()
+    with pytest.raises(UnreadableFile, match=r"a\.csv cannot be opened; seen: 'No such file or directory'") as caught:
+        open_raw(file, filesystem)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_the_next_load_tries_again(spec: FeedSpec, store: ArtifactStore, tmp_path: Path) -> None:
