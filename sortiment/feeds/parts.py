@@ -159,8 +159,9 @@ def load_feeds(
     A file that is as the last load saw it is not read, not even for its sha256. Finished parts are kept when a later
     file fails, so the next call goes on where this one stopped. earlier: what the last load read, by feed and file
     (`list_sources`): where a file is damaged now and the settings say to skip it, the part of that content stays.
-    Raises FeedError for the first file that cannot be used, where none of a feed can be read, where two specs have one
-    name, and where a tree would be derived from labels that `category_separator` leaves whole.
+    Raises FeedError for the first file that cannot be used, where no file of a feed can be read and nothing it held
+    before stays, where two specs have one name, and where a tree would be derived from labels that `category_separator`
+    leaves whole.
     """
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
@@ -296,7 +297,8 @@ def _load_feed(
     filesystem: fs.FileSystem | None,
     earlier: Mapping[tuple[str, str], str],
 ) -> LoadedFeeds:
-    """One spec's files. A feed of which nothing can be read is an error in any case: its spec may be what is wrong."""
+    """One spec's files. A feed of which no file can be read and nothing it held before stays is an error in any case:
+    its spec may be what is wrong."""
     resolver = _resolver(spec, taxonomy)
     parts: list[OfferPart] = []
     left_out: list[LeftOutFile] = []

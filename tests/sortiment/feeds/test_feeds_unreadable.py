@@ -152,13 +152,18 @@ def test_what_a_file_held_before_it_was_damaged_stays(spec: FeedSpec, store: Art
     assert [file.kept for file in load(other, store, list_sources(tmp_path)).left_out] == [None]
 
 
-def test_a_feed_of_which_nothing_can_be_read_is_an_error_all_the_same(
+def test_a_feed_of_which_no_file_can_be_read_is_an_error_all_the_same_unless_something_it_held_before_stays(
     spec: FeedSpec, store: ArtifactStore, tmp_path: Path
 ) -> None:
+    whole = load(spec, store)
     for day in (1, 2, 3):
         corrupt(tmp_path / "days" / f"day-{day}.parquet")
     with pytest.raises(FeedError, match="feed shop: none of its 3 files can be read"):
         load(spec, store)
+    last = {("shop", "days/day-2.parquet"): whole.parts[1].file_sha256}
+    loaded = load(spec, store, last)
+    assert [part.version for part in loaded.parts] == [whole.parts[1].version]
+    assert [bool(file.kept) for file in loaded.left_out] == [False, True, False]
 
 
 def test_a_spec_that_is_wrong_is_an_error_all_the_same(spec: FeedSpec, store: ArtifactStore) -> None:
