@@ -1,6 +1,6 @@
 """Feeds become offers: each file is read once, cleaned and kept as a part; broken rows go to quarantine."""
 
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -13,7 +13,6 @@ from resources.storage import StorageResource
 from sortiment.artifacts import ArtifactStore, Recipe, content_version
 from sortiment.feeds import (
     CODE_VERSION,
-    LISTING_VERSION,
     LeftOutFile,
     OfferPart,
     departments_of,
@@ -23,6 +22,7 @@ from sortiment.feeds import (
     keep_places,
     list_places,
     list_sources,
+    listing_recipe,
     load_feeds,
     open_doubting,
     read_listing,
@@ -67,11 +67,8 @@ def feed_files(
     )
     placed = keep_places(loaded.parts, list_places(earlier.path) if earlier else [])
     parts = group_departments(placed, earlier_departments(store), store, settings)
-    inputs = {"parts": "+".join(part.version for part in parts)}
-    if loaded.left_out:
-        inputs["left_out"] = content_version([asdict(file) for file in loaded.left_out])
-    recipe = Recipe(inputs, {}, LISTING_VERSION)
-    artifact = build_and_point(store, "feed_files", recipe, lambda out: write_listing(parts, out, loaded.left_out))
+    final = replace(loaded, parts=parts)
+    artifact = build_and_point(store, "feed_files", listing_recipe(final), lambda out: write_listing(final, out))
     found = describe_market(parts)
     for file in loaded.left_out:
         context.log.warning(file.sentence)

@@ -4,10 +4,10 @@ from sortiment.feeds.doubts import doubt_parts, open_doubting, settle_doubts
 from sortiment.feeds.files import FeedFile, FoundFile, find_feed_files, list_feed_files, natural_key
 from sortiment.feeds.grouping import departments_of, group_departments
 from sortiment.feeds.listing import (
-    LISTING_VERSION,
     find_parts,
     list_places,
     list_sources,
+    listing_recipe,
     read_left_out,
     read_listing,
     read_parts,
@@ -41,7 +41,6 @@ from sortiment.feeds.staging import offer_key
 __all__ = [
     "CODE_VERSION",
     "CONTRACT_COLUMNS",
-    "LISTING_VERSION",
     "MEANING",
     "OFFER_SCHEMA",
     "PARTS_FILE",
@@ -66,6 +65,7 @@ __all__ = [
     "list_feed_files",
     "list_places",
     "list_sources",
+    "listing_recipe",
     "load_feed_file",
     "load_feeds",
     "load_parts",

@@ -1,18 +1,19 @@
 """Which parts a market has, in their order: the link from `feed_files` to everything after it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sortiment.artifacts import ArtifactStore
+from sortiment.artifacts import ArtifactStore, Recipe, content_version
 from sortiment.blobs import write_atomically
 from sortiment.errors import FeedError, StorageError
 from sortiment.feeds.parts import (
     PART_ASSET,
     PARTS_FILE,
     LeftOutFile,
+    LoadedFeeds,
     OfferPart,
     describe_market,
     open_part,
@@ -20,16 +21,27 @@ from sortiment.feeds.parts import (
 )
 
 LISTING_FILE = "listing.json"
-LISTING_VERSION = "3"
+LISTING_VERSION = "4"
 
 
-def write_listing(parts: Sequence[OfferPart], out: Path, left_out: Sequence[LeftOutFile] = ()) -> dict[str, Any]:
-    """Write `listing.json`: the parts' versions, feeds and files in order, what the market's partitions are, and which
-    feed files were left out, where any were.
+def listing_recipe(loaded: LoadedFeeds) -> Recipe:
+    """What `write_listing` makes a listing from. The words of a problem are not part of it: an input/output error reads
+    otherwise where the file's hash is known, and what is loaded is the same."""
+    inputs = {"parts": "+".join(part.version for part in loaded.parts), "held": content_version(_by_feed(loaded.held))}
+    if loaded.left_out:
+        left_out = [(file.feed, file.source_file, file.kept) for file in loaded.left_out]
+        inputs["left_out"] = content_version(left_out)
+    return Recipe(inputs, {}, LISTING_VERSION)
+
+
+def write_listing(loaded: LoadedFeeds, out: Path) -> dict[str, Any]:
+    """Write `listing.json`: the parts' versions, feeds and files in order, what the market's partitions are, what each
+    feed file held when it could last be read, and which were left out, where any were.
 
     Returns the summary: counts of files, offers, quarantined rows, countries and departments. Raises FeedError where
     there is not one offer.
     """
+    parts, left_out = loaded.parts, loaded.left_out
     market = describe_market(parts)
     if not market.offers:
         raise FeedError(
@@ -49,6 +61,7 @@ def write_listing(parts: Sequence[OfferPart], out: Path, left_out: Sequence[Left
             for part in parts
         ],
         "market": asdict(market),
+        "held": _by_feed(loaded.held),
     }
     if left_out:
         content["left_out"] = [asdict(file) for file in left_out]
@@ -94,10 +107,15 @@ def list_places(folder: Path) -> list[tuple[str, str]]:
 
 
 def list_sources(folder: Path) -> dict[tuple[str, str], str]:
-    """The file_sha256 of each part that `write_listing` named, by feed and source_file; the last one where a name
-    repeats. Listings before version 3 did not name the source files."""
-    entries = json.loads((folder / LISTING_FILE).read_bytes())["parts"]
-    return {(entry["feed"], entry["source_file"]): entry["file_sha256"] for entry in entries if "source_file" in entry}
+    """The sha256 of what each feed file held when it could last be read, by feed and the file's name.
+
+    Listings of version 3 told of the name under which a content was first loaded, those before of none.
+    """
+    content = json.loads((folder / LISTING_FILE).read_bytes())
+    if "held" in content:
+        return {(feed, name): sha256 for feed, files in content["held"].items() for name, sha256 in files.items()}
+    entries = [entry for entry in content["parts"] if "source_file" in entry]
+    return {(entry["feed"], entry["source_file"]): entry["file_sha256"] for entry in entries}
 
 
 def read_left_out(folder: Path) -> list[LeftOutFile]:
@@ -119,3 +137,11 @@ def read_quarantine(parts: Sequence[OfferPart], limit: int) -> list[dict[str, An
         if len(rows) < limit:
             rows += read_part_table(part, part.quarantine_file, columns).slice(0, limit - len(rows)).to_pylist()
     return rows
+
+
+def _by_feed(held: Mapping[tuple[str, str], str]) -> dict[str, dict[str, str]]:
+    """As JSON has it: feed to file to sha256, sorted."""
+    files: dict[str, dict[str, str]] = {}
+    for (feed, name), sha256 in sorted(held.items()):
+        files.setdefault(feed, {})[name] = sha256
+    return files

@@ -7,7 +7,7 @@ offers keep the time that the file had when its content was first loaded.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +126,15 @@ class LeftOutFile:
 
 @dataclass(frozen=True)
 class LoadedFeeds:
-    """What `load_feeds` found or made."""
+    """What `load_feeds` found or made.
+
+    held: the sha256 of what each file held when it could last be read, by feed and the file's name in this load. A part
+    knows only the name under which its content was first loaded.
+    """
 
     parts: list[OfferPart]
-    left_out: list[LeftOutFile]
+    left_out: list[LeftOutFile] = field(default_factory=list)
+    held: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 def load_parts(
@@ -157,8 +162,8 @@ def load_feeds(
     """The parts of all files of all specs, in the order of the specs and of `find_feed_files`; each content once.
 
     A file that is as the last load saw it is not read, not even for its sha256. Finished parts are kept when a later
-    file fails, so the next call goes on where this one stopped. earlier: what the last load read, by feed and file
-    (`list_sources`): where a file is damaged now and the settings say to skip it, the part of that content stays.
+    file fails, so the next call goes on where this one stopped. earlier: what the files held at the last load, by feed
+    and file (`list_sources`): where one is damaged now and the settings say to skip it, the part of that content stays.
     Raises FeedError for the first file that cannot be used, where no file of a feed can be read and nothing it held
     before stays, where two specs have one name, and where a tree would be derived from labels that `category_separator`
     leaves whole.
@@ -168,6 +173,7 @@ def load_feeds(
         raise FeedError("two feed specs have the same name", value=names, allowed="one name per feed", fix="rename one")
     parts: dict[str, OfferPart] = {}
     left_out: list[LeftOutFile] = []
+    held: dict[tuple[str, str], str] = {}
     for spec in specs:
         own = _load_feed(spec, taxonomy, store, settings, progress, filesystem, earlier or {})
         if taxonomy is None:
@@ -175,7 +181,8 @@ def load_feeds(
         for part in own.parts:
             parts.setdefault(part.version, part)
         left_out += own.left_out
-    return LoadedFeeds(list(parts.values()), left_out)
+        held |= own.held
+    return LoadedFeeds(list(parts.values()), left_out, held)
 
 
 def keep_places(parts: Sequence[OfferPart], earlier: Sequence[tuple[str, str]]) -> list[OfferPart]:
@@ -302,20 +309,24 @@ def _load_feed(
     resolver = _resolver(spec, taxonomy)
     parts: list[OfferPart] = []
     left_out: list[LeftOutFile] = []
+    held: dict[tuple[str, str], str] = {}
 
     def leave_out(file: FoundFile, error: UnreadableFile) -> None:
         if settings.on_unreadable_file == "fail":
             raise _with_advice(error) from error
-        held = earlier.get((spec.name, file.name))
-        kept = held and store.find(PART_ASSET, _recipe(held, spec, taxonomy, settings).version)
-        if held and kept:
-            parts.append(open_part(kept, spec.name, held))
+        sha256 = earlier.get((spec.name, file.name))
+        kept = sha256 and store.find(PART_ASSET, _recipe(sha256, spec, taxonomy, settings).version)
+        if sha256:
+            held[spec.name, file.name] = sha256
+        if sha256 and kept:
+            parts.append(open_part(kept, spec.name, sha256))
         problem = f"{error.what} ({error.seen})"
         left_out.append(LeftOutFile(spec.name, file.name, problem, kept.version if kept else None))
 
     for file in list_known_files(spec, filesystem, store.blobs, leave_out):
         try:
             parts.append(_load_part(file, spec, taxonomy, resolver, store, settings, progress, filesystem))
+            held[spec.name, file.name] = file.sha256
         except UnreadableFile as error:
             leave_out(file, error)
     if left_out and not parts:
@@ -325,7 +336,7 @@ def _load_feed(
             allowed="one file that can be read, also under feeds.on_unreadable_file: skip",
             fix=f"deliver the files again, or correct `format`, `encoding` or `path` in {spec.name}.yaml",
         )
-    return LoadedFeeds(parts, left_out)
+    return LoadedFeeds(parts, left_out, held)
 
 
 def _with_advice(error: UnreadableFile) -> UnreadableFile:

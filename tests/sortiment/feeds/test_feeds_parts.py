@@ -22,6 +22,7 @@ from sortiment.blobs import LocalBlobs
 from sortiment.errors import FeedError, TaxonomyError
 from sortiment.feeds import (
     FeedSpec,
+    LoadedFeeds,
     OfferPart,
     describe_market,
     keep_places,
@@ -200,7 +201,7 @@ def test_parts_stand_in_the_order_in_which_their_files_were_first_loaded(
             (tmp_path / f"{name}.csv").write_text(f"id,title\n1,{name}\n", encoding="utf-8")
         earlier = list_places(tmp_path) if (tmp_path / "listing.json").exists() else []
         parts = keep_places(load_parts(specs, None, store, FeedSettings(), silent), earlier)
-        write_listing(parts, tmp_path)
+        write_listing(LoadedFeeds(parts), tmp_path)
         return [part.source_file.removesuffix(".csv") for part in parts]
 
     assert load("otto-1", "zalando-1") == ["otto-1", "zalando-1"]
@@ -285,7 +286,7 @@ def test_feeds_without_a_single_offer_are_an_error_that_names_the_files(
 ) -> None:
     parts = load_all(make_spec("a.csv", "id,title\n"), store)
     with pytest.raises(FeedError, match=r"the feeds hold no offer; seen: 'a\.csv: 0 rows'"):
-        write_listing(parts, tmp_path)
+        write_listing(LoadedFeeds(parts), tmp_path)
 
 
 def test_labels_that_nobody_finds_are_an_error_that_says_where_to_look(

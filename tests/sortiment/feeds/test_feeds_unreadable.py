@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sortiment.feeds import (
     LoadedFeeds,
     find_feed_files,
     list_sources,
+    listing_recipe,
     load_feeds,
     load_parts,
     read_left_out,
@@ -57,6 +59,13 @@ def load(
     return load_feeds([spec], None, store, SKIP if skip else FeedSettings(), silent, earlier=earlier)
 
 
+def load_next(spec: FeedSpec, store: ArtifactStore, folder: Path) -> LoadedFeeds:
+    """A load that knows of the one before from the listing in the folder, and writes its own there."""
+    loaded = load(spec, store, list_sources(folder) if (folder / "listing.json").exists() else None)
+    write_listing(loaded, folder)
+    return loaded
+
+
 def test_a_corrupt_parquet_file_in_a_folder_of_good_ones_fails_and_the_error_names_the_setting(
     spec: FeedSpec, store: ArtifactStore, tmp_path: Path
 ) -> None:
@@ -80,7 +89,7 @@ def test_where_the_setting_allows_it_the_file_is_named_and_the_rest_is_unaffecte
     assert "cannot be read as Parquet" in left_out.problem
     out = tmp_path / "listing"
     out.mkdir()
-    assert write_listing(loaded.parts, out, loaded.left_out)["files_left_out"] == 1
+    assert write_listing(loaded, out)["files_left_out"] == 1
     assert read_left_out(out) == loaded.left_out
 
 
@@ -142,14 +151,71 @@ def test_the_next_load_tries_again(spec: FeedSpec, store: ArtifactStore, tmp_pat
 
 
 def test_what_a_file_held_before_it_was_damaged_stays(spec: FeedSpec, store: ArtifactStore, tmp_path: Path) -> None:
-    whole = load(spec, store).parts
-    write_listing(whole, tmp_path)
+    whole = load_next(spec, store, tmp_path).parts
     corrupt(tmp_path / "days" / "day-2.parquet")
-    loaded = load(spec, store, list_sources(tmp_path))
+    loaded = load_next(spec, store, tmp_path)
     assert {part.version for part in loaded.parts} == {part.version for part in whole}
     assert [file.kept for file in loaded.left_out] == [whole[1].version]
     other = spec.model_copy(update={"null_values": ("Zug 201",)})
-    assert [file.kept for file in load(other, store, list_sources(tmp_path)).left_out] == [None]
+    assert [file.kept for file in load_next(other, store, tmp_path).left_out] == [None]
+    assert [file.kept for file in load_next(spec, store, tmp_path).left_out] == [whole[1].version]
+
+
+def test_so_does_what_a_file_held_that_was_first_loaded_under_another_name(
+    spec: FeedSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    days = tmp_path / "days"
+    whole = load_next(spec, store, tmp_path).parts
+    (days / "day-2.parquet").rename(days / "day-4.parquet")
+    bring(days / "day-2.parquet", 500)  # a new file under the old name
+    load_next(spec, store, tmp_path)
+    corrupt(days / "day-4.parquet")
+    for _ in range(2):
+        loaded = load_next(spec, store, tmp_path)
+        assert [(file.source_file, file.kept) for file in loaded.left_out] == [("days/day-4.parquet", whole[1].version)]
+        assert len(loaded.parts) == 4
+    (days / "day-4.parquet").unlink()
+    assert whole[1].version not in [part.version for part in load_next(spec, store, tmp_path).parts]
+
+
+def test_one_of_two_files_of_one_content_may_be_damaged(spec: FeedSpec, store: ArtifactStore, tmp_path: Path) -> None:
+    shutil.copy(tmp_path / "days" / "day-2.parquet", tmp_path / "days" / "day-4.parquet")
+    whole = load_next(spec, store, tmp_path).parts
+    corrupt(tmp_path / "days" / "day-4.parquet")
+    loaded = load_next(spec, store, tmp_path)
+    assert {part.version for part in loaded.parts} == {part.version for part in whole}
+    assert [file.kept for file in loaded.left_out] == [whole[1].version]
+
+
+def test_a_listing_from_before_files_were_listed_by_their_names_is_read(
+    spec: FeedSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    listing = tmp_path / "listing.json"
+    load_next(spec, store, tmp_path)
+    held = list_sources(tmp_path)
+    content = json.loads(listing.read_bytes())
+    del content["held"]
+    listing.write_text(json.dumps(content), encoding="utf-8")
+    assert list_sources(tmp_path) == held
+    for entry in content["parts"]:
+        del entry["source_file"]
+    listing.write_text(json.dumps(content), encoding="utf-8")
+    assert list_sources(tmp_path) == {}
+
+
+def test_a_listing_is_made_from_what_it_tells_but_for_the_words_of_a_problem(
+    spec: FeedSpec, store: ArtifactStore, tmp_path: Path
+) -> None:
+    whole = load_next(spec, store, tmp_path)
+    (tmp_path / "days" / "day-3.parquet").rename(tmp_path / "days" / "day-4.parquet")
+    renamed = load_next(spec, store, tmp_path)
+    corrupt(tmp_path / "days" / "day-4.parquet")
+    damaged = load_next(spec, store, tmp_path)
+    (tmp_path / "days" / "day-4.parquet").write_bytes(b"")
+    empty = load_next(spec, store, tmp_path)
+    assert empty.left_out[0].problem != damaged.left_out[0].problem
+    versions = [listing_recipe(loaded).version for loaded in (whole, renamed, damaged, empty)]
+    assert len(set(versions)) == 3 and versions[2] == versions[3]
 
 
 def test_a_feed_of_which_no_file_can_be_read_is_an_error_all_the_same_unless_something_it_held_before_stays(
