@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sortiment.encoders import EncoderFolder, resolve_encoder
 from sortiment.errors import SettingsError
 from sortiment.feeds import FeedSpec, load_spec, natural_key
-from sortiment.misfits import list_misfits
+from sortiment.misfits import list_misfits, told
 from sortiment.progress import Progress
 from sortiment.sampling.parts import S3Options, open_s3
 from sortiment.settings import Settings
@@ -66,12 +66,10 @@ class MarketResource(dg.ConfigurableResource[MarketFile]):
         except YAML_ERRORS as error:
             raise SettingsError(f"{path} is not a market file", value=str(error), fix=f"correct {path}") from error
         except ValidationError as error:
-            misfits = list_misfits(error, MarketFile)
             raise SettingsError(
                 f"{path} is not a market file",
-                value="; ".join(misfit.found for misfit in misfits),
-                allowed="; ".join(misfit.wanted for misfit in misfits),
                 fix=f"correct {path}",
+                **told(list_misfits(error, MarketFile)),
             ) from error
 
     @cached_property

@@ -31,6 +31,14 @@ class Misfit:
         return f"{self.where}: {self.allowed}" if self.where else self.allowed
 
 
+def told(misfits: Sequence[Misfit]) -> dict[str, str]:
+    """What was seen and what is allowed, as the facts of an error."""
+    return {
+        "value": "; ".join(misfit.found for misfit in misfits),
+        "allowed": "; ".join(misfit.wanted for misfit in misfits),
+    }
+
+
 def list_misfits(error: ValidationError, model: type[BaseModel]) -> list[Misfit]:
     """Every value that `model`, which was to be made from them, refused."""
     return [_describe(item, model) for item in error.errors()]

@@ -4,6 +4,7 @@ Looking leaves nothing behind. `write_atomically` then writes the file.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from sortiment.blobs import temporary_name
@@ -12,31 +13,25 @@ from sortiment.errors import StorageError
 
 def refuse_unwritable_file(path: Path, option: str) -> None:
     """Raises StorageError where no file can be put; one that is there will be replaced. option: what named it."""
-    try:
-        reason = _file_problem(path)
-    except OSError as error:
-        reason = error.strerror
-    if reason is not None:
-        raise StorageError(
-            f"the file of {option} cannot be written",
-            value=f"{path}: {reason}",
-            allowed="a file, there or not, in a folder that this user may write",
-            fix=f"pass another path to {option}",
-        )
+    _refuse("file", path, option, lambda: _file_problem(path))
 
 
 def refuse_unwritable_folder(folder: Path, option: str) -> None:
     """Raises StorageError where a folder cannot be made or nothing can be put into it."""
+    _refuse("folder", folder, option, lambda: _folder_problem(folder, "file"))
+
+
+def _refuse(kind: str, path: Path, option: str, find_problem: Callable[[], str | None]) -> None:
     try:
-        reason = _folder_problem(folder, "file")
+        problem = find_problem()
     except OSError as error:
-        reason = error.strerror
-    if reason is not None:
+        problem = error.strerror
+    if problem is not None:
         raise StorageError(
-            f"the folder of {option} cannot be written",
-            value=f"{folder}: {reason}",
-            allowed="a folder, there or not, that this user may write",
-            fix=f"pass another folder to {option}",
+            f"the {kind} of {option} cannot be written",
+            value=f"{path}: {problem}",
+            allowed=f"a {kind}, there or not, where this user may write",
+            fix=f"pass another {kind} to {option}",
         )
 
 

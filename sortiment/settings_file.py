@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sortiment.errors import SettingsError
-from sortiment.misfits import list_misfits
+from sortiment.misfits import list_misfits, told
 from sortiment.settings import Settings
 from sortiment.yaml_files import YAML_ERRORS, read_yaml
 
@@ -19,9 +19,8 @@ def parse_settings(content: dict[str, Any], source: str) -> Settings:
         misfits = list_misfits(error, Settings)
         raise SettingsError(
             f"{source}: {'a setting' if len(misfits) == 1 else f'{len(misfits)} settings'} cannot be used",
-            value="; ".join(misfit.found for misfit in misfits),
-            allowed="; ".join(misfit.wanted for misfit in misfits),
             fix=f"correct {source}",
+            **told(misfits),
         ) from error
 
 

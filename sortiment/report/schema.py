@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError
 
 from sortiment.errors import StorageError
-from sortiment.misfits import list_misfits
+from sortiment.misfits import list_misfits, told
 from sortiment.report.rows import (
     Basis,
     BehaviourRow,
@@ -255,10 +255,8 @@ def parse_report(content: Mapping[str, Any]) -> Report:
     try:
         return Report.model_validate(content)
     except ValidationError as error:
-        misfits = list_misfits(error, Report)[:MISFITS_SHOWN]
         raise StorageError(
             "the report cannot be read",
-            value="; ".join(misfit.found for misfit in misfits),
-            allowed="; ".join(misfit.wanted for misfit in misfits),
             fix="correct what made it, or run the demo again",
+            **told(list_misfits(error, Report)[:MISFITS_SHOWN]),
         ) from error

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from sortiment.errors import SettingsError
 from sortiment.markdown import write_figures
+from sortiment.misfits import list_misfits
 from sortiment.progress import LogProgress
 from sortiment.sampling.bench import BenchResult, run_bench
 from sortiment.sampling.bench_figures import describe_window, format_figures
@@ -77,12 +78,12 @@ def _open_settings(**knobs: int) -> SamplingSettings:
     try:
         return SamplingSettings(**knobs)
     except ValidationError as error:
-        problem = error.errors()[0]
-        option = f"--{str(problem['loc'][0]).replace('_', '-')}"
+        misfit = list_misfits(error, SamplingSettings)[0]
+        option = f"--{misfit.where.replace('_', '-')}"
         raise SettingsError(
             f"{option} is out of its bounds",
-            value=problem["input"],
-            allowed=problem["msg"].removeprefix("Input should be "),
+            value=misfit.seen,
+            allowed=misfit.allowed,
             fix=f"pass another {option}",
         ) from error
 

@@ -36,7 +36,7 @@ def test_a_place_that_takes_no_file_is_an_error_that_names_option_path_and_reaso
         with pytest.raises(StorageError, match="the file of --json cannot be written") as caught:
             refuse_unwritable_file(path, "--json")
         assert str(path) in caught.value.value and reason in caught.value.value
-        assert caught.value.allowed and caught.value.fix == "pass another path to --json"
+        assert caught.value.allowed and caught.value.fix == "pass another file to --json"
 
 
 @pytest.mark.parametrize("place", ["/dev/null/x", "/dev/null", "/proc/x"])

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,18 @@ def rank(
     cache, features, finished = home / "cache", home / "features", out / "finished"
     weights = find_encoder_versions(encoder, settings, cache)
     return rank_encoders(samples, encoder, settings, out, cache, features, finished, weights)
+
+
+@pytest.fixture
+def rank_here(
+    samples: dict[str, Path], encoder_settings: EncoderSettings, home: Path, tmp_path: Path
+) -> Callable[..., dict[str, Any]]:
+    """`rank_here(settings, encoder=...)`: a ranking of the same offers in the test's own folder."""
+
+    def run(settings: RankingSettings = SETTINGS, encoder: EncoderSettings = encoder_settings) -> dict[str, Any]:
+        return rank(samples, encoder, settings, tmp_path, home)
+
+    return run
 
 
 def read(sample: Path) -> pa.Table:
@@ -219,16 +232,12 @@ def test_a_killed_ranking_goes_on_after_its_finished_candidates(
 
 
 def test_a_ranking_goes_on_where_the_time_of_the_last_ended(
-    ranked: tuple[dict[str, Any], Path],
-    samples: dict[str, Path],
-    encoder_settings: EncoderSettings,
-    home: Path,
-    tmp_path: Path,
+    ranked: tuple[dict[str, Any], Path], rank_here: Callable[..., dict[str, Any]]
 ) -> None:
     without = SETTINGS.model_copy(update={"budget_s": 0.0})
-    first = rank(samples, encoder_settings, without, tmp_path, home)
+    first = rank_here(without)
     assert first["left_by_budget"] == 2
-    whole = rank(samples, encoder_settings, SETTINGS, tmp_path, home)
+    whole = rank_here()
     assert whole["left_by_budget"] == 0
     assert whole["rows"][:3] == first["rows"][:3], "not measured again, speeds included"
     assert without_speed(whole["rows"]) == without_speed(ranked[0]["rows"])
@@ -236,14 +245,13 @@ def test_a_ranking_goes_on_where_the_time_of_the_last_ended(
 
 def test_a_finished_candidate_of_other_settings_or_weights_is_not_taken(
     ranked: tuple[dict[str, Any], Path],
-    samples: dict[str, Path],
+    rank_here: Callable[..., dict[str, Any]],
     encoder_settings: EncoderSettings,
-    home: Path,
     tmp_path: Path,
 ) -> None:
     shutil.copytree(ranked[1] / "finished", tmp_path / "finished")
     other = SETTINGS.model_copy(update={"train_offers": 60, "budget_s": 0.0})
-    svm = rank(samples, encoder_settings, other, tmp_path, home)["rows"][0]
+    svm = rank_here(other)["rows"][0]
     assert svm["macro_f1"] < ranked[0]["rows"][0]["macro_f1"]
     moved = tmp_path / "moved"
     shutil.copytree(encoder_settings.reference, moved)
@@ -251,7 +259,7 @@ def test_a_finished_candidate_of_other_settings_or_weights_is_not_taken(
     save_file({name: value * 0.5 for name, value in weights.items()}, moved / "model.safetensors")
     other_weights = encoder_settings.model_copy(update={"reference": str(moved)})
     before = len(list((tmp_path / "finished").glob("*.json")))
-    assert rank(samples, other_weights, SETTINGS, tmp_path, home)["chosen"] == str(moved)
+    assert rank_here(encoder=other_weights)["chosen"] == str(moved)
     assert len(list((tmp_path / "finished").glob("*.json"))) == before + 3, "the baselines are the same"
 
 

@@ -16,6 +16,12 @@ from sortiment.settings import FeedSettings
 from sortiment.taxonomy import Resolver, path_resolver
 
 Rows = list[dict[str, Any]]
+COLUMNS = {"offer_id": "id", "country": "land", "title": "title", "shop_id": "shop", "category": "path"}
+FEED = """id;land;title;shop;path
+1;DE;Zug;s1;Spielzeug > Züge
+2;DE;Auto;s1;
+3;AT;Zug;s1;Spielzeug > Züge
+"""
 
 
 class Loaded:

@@ -14,15 +14,10 @@ from sortiment.feeds import FeedSpec, load_parts, offer_key
 from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS, OfferFiles, open_writer
 from sortiment.progress import silent
 from sortiment.settings import FeedSettings
+from tests.sortiment.feeds.conftest import COLUMNS, FEED
 
 MakeSpec = Callable[..., FeedSpec]
 Load = Callable[..., Any]  # conftest.py, `load`
-COLUMNS = {"offer_id": "id", "country": "land", "title": "title", "shop_id": "shop", "category": "path"}
-FEED = """id;land;title;shop;path
-1;DE;Zug;s1;Spielzeug > Züge
-2;DE;Auto;s1;
-3;AT;Zug;s1;Spielzeug > Züge
-"""
 
 
 def read(query: str, uri: str) -> list[tuple[Any, ...]]:

@@ -36,15 +36,10 @@ from sortiment.feeds.files import list_feed_files
 from sortiment.progress import silent
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import Taxonomy, category_id_of, derive_taxonomy, make_taxonomy
+from tests.sortiment.feeds.conftest import COLUMNS, FEED
 
 MakeSpec = Callable[..., FeedSpec]
 Load = Callable[..., Any]  # conftest.py, `load`
-COLUMNS = {"offer_id": "id", "country": "land", "title": "title", "shop_id": "shop", "category": "path"}
-FEED = """id;land;title;shop;path
-1;DE;Zug;s1;Spielzeug > Züge
-2;DE;Auto;s1;
-3;AT;Zug;s1;Spielzeug > Züge
-"""
 
 
 def load_all(
