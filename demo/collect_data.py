@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from demo.market import DemoMarket
 from resources.storage import StorageResource
 from sortiment.feeds import OfferPart, read_left_out, read_listing, read_quarantine
+from sortiment.sampling.splits import SPLITS
 from sortiment.taxonomy import load_taxonomy
 
 
@@ -120,7 +121,7 @@ def collect_sampling(demo: DemoMarket, storage: StorageResource) -> dict[str, An
         "cut_by_shop_cap": total["cut_by_shop_cap"],
         "suspects": total["suspects"],
         "tested_abroad": storage.store.current("teacher_model").summary["left_out_offers"],
-        "splits": dict(splits),
+        "splits": {side: splits[side] for side in SPLITS},
         "skipped": [why for census in censuses for why in census.summary["skipped"]],
         "by_department": [{"name": name, **counts} for name, counts in sorted(departments.items())],
         "by_shop": [{"name": name, **counts} for name, counts in largest_shops],
