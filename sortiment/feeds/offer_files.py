@@ -117,7 +117,7 @@ class OfferFiles:
             own = offers if len(countries) == 1 else offers.filter(pc.equal(offers["country"], country))
             self.waiting.setdefault(country, []).append(own)
             self.rows[country] = self.rows.get(country, 0) + own.num_rows
-            while sum(table.num_rows for table in self.waiting[country]) >= RUN_ROWS:
+            while sum(table.num_rows for table in self.waiting.get(country, [])) >= RUN_ROWS:
                 self._write_run(country)
         if sum(table.nbytes for tables in self.waiting.values() for table in tables) > WAITING_BYTES:
             self._write_all()
@@ -152,12 +152,11 @@ class OfferFiles:
             self._write_run(country)
 
     def _write_run(self, country: str) -> None:
-        """The first run of what waits."""
-        waiting = pa.concat_tables(self.waiting[country])
+        """The first run of what waits; a country of which nothing waits has no entry."""
+        waiting = pa.concat_tables(self.waiting.pop(country))
         run, rest = waiting.slice(0, RUN_ROWS), waiting.slice(RUN_ROWS)
-        self.waiting[country] = [rest] if rest.num_rows else []
-        if not run.num_rows:
-            return
+        if rest.num_rows:
+            self.waiting[country] = [rest]
         if country not in self.writers:
             self.writers[country] = open_writer(self.folder / offers_file(country))
         run = run.combine_chunks()

@@ -8,9 +8,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from sortiment.artifacts import ArtifactStore
-from sortiment.feeds import FeedSpec, load_parts, offer_key
+from sortiment.feeds import FeedSpec, load_parts, offer_files, offer_key
 from sortiment.feeds.offer_files import OFFER_SCHEMA, ROW_GROUP_ROWS, OfferFiles, open_writer
 from sortiment.progress import silent
 from sortiment.settings import FeedSettings
@@ -101,6 +102,25 @@ def test_rows_of_a_part_are_ordered_by_key_so_that_a_range_of_keys_opens_few_row
         assert file.metadata.num_rows == len(keys) - 100
         halves = [file.metadata.row_group(group).column(0).statistics for group in range(file.num_row_groups)]
     assert [(half.min >> 63, half.max >> 63) for half in halves] == [(0, 0), (1, 1)]
+
+
+def test_rows_are_written_early_where_many_wait_whichever_country_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # How much waits is a constant of the module, not code under test: with 256 MB this takes a million offers.
+    monkeypatch.setattr(offer_files, "WAITING_BYTES", 1)
+    with OfferFiles(tmp_path) as files:
+        for first, country in ((0, "DE"), (10, "DE"), (20, "AT"), (30, "DE"), (40, "AT")):
+            columns = {"country": pa.repeat(country, 10), "source_row": pa.array(np.arange(10) + first)}
+            columns["offer_key"] = pa.array(np.arange(10, dtype=np.uint64) + first)
+            nothing = {field.name: pa.nulls(10, field.type) for field in OFFER_SCHEMA if field.name not in columns}
+            files.add(pa.table({**columns, **nothing}).select(OFFER_SCHEMA.names).cast(OFFER_SCHEMA))
+        files.close()
+    rows = {c: pq.read_table(tmp_path / f"offers-{c}.parquet")["source_row"].to_pylist() for c in files.rows}
+    assert {country: sorted(rows[country]) for country in rows} == {
+        "AT": [*range(20, 30), *range(40, 50)],
+        "DE": [*range(20), *range(30, 40)],
+    }
 
 
 def test_replaced_rows_are_removed_from_the_row_groups_that_hold_them(tmp_path: Path) -> None:
