@@ -102,7 +102,8 @@ def engine_benchmark(
     context: dg.AssetExecutionContext, market: MarketResource, storage: StorageResource, progress: ProgressResource
 ) -> dg.MaterializeResult[Any]:
     """Offers per second, latency, memory and agreement of every compiled engine, measured here in one run."""
-    from sortiment.engines import describe_machine, write_benchmark
+    from sortiment.engines import write_benchmark
+    from sortiment.machine import describe_machine
 
     store, settings = storage.store, market.settings
     engines = current_engines(storage)

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from resources.profiles import Profile
-from sortiment.engines.machine import describe_machine
 from sortiment.errors import EngineUnavailable, SortimentError
+from sortiment.machine import describe_machine
 
 LEAST_MEMORY_GB, LEAST_DISK_GB = 7.5, 5.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

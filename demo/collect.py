@@ -20,7 +20,6 @@ from demo.market import DemoMarket
 from resources.storage import StorageResource
 from sortiment.artifacts import Artifact, package_versions
 from sortiment.drift import read_report
-from sortiment.engines.machine import describe_machine
 from sortiment.evaluation import (
     OVERALL,
     bin_answers,
@@ -30,6 +29,7 @@ from sortiment.evaluation import (
     score_answers,
 )
 from sortiment.feeds import offer_key
+from sortiment.machine import describe_machine
 from sortiment.release import ReleaseLog
 from sortiment.report import ModelScores, Report
 from sortiment.report.rows import ReleaseRow

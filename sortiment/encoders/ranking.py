@@ -26,8 +26,8 @@ from sortiment.blobs import write_atomically
 from sortiment.encoders.ranking_candidates import Budget, Result, try_encoder, try_fasttext, try_ngrams, try_token_table
 from sortiment.encoders.ranking_offers import RankingOffers, draw_ranking_offers
 from sortiment.encoders.references import EncoderFolder, resolve_encoder
-from sortiment.engines.machine import describe_machine
 from sortiment.errors import EncoderError
+from sortiment.machine import describe_machine
 from sortiment.progress import Progress, silent
 from sortiment.settings import EncoderSettings, EvaluationSettings, RankingSettings
 

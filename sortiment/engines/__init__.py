@@ -7,7 +7,6 @@ from sortiment.engines.benchmark import NAIVE, SpeedRow, benchmark_engines, writ
 from sortiment.engines.compile import CompileReport, compile_student, probe_target
 from sortiment.engines.engine import Engine, Predictions, load_engine
 from sortiment.engines.folders import read_inputs
-from sortiment.engines.machine import Machine, describe_machine
 from sortiment.engines.quantize import Parity, QuantizeReport, quantize_student
 from sortiment.engines.targets import REFERENCE, TARGETS, Target, find_target
 
@@ -20,7 +19,6 @@ __all__ = [
     "TARGETS",
     "CompileReport",
     "Engine",
-    "Machine",
     "Parity",
     "Predictions",
     "QuantizeReport",
@@ -28,7 +26,6 @@ __all__ = [
     "Target",
     "benchmark_engines",
     "compile_student",
-    "describe_machine",
     "find_target",
     "load_engine",
     "probe_target",

@@ -19,11 +19,11 @@ import numpy as np
 from sortiment.blobs import write_atomically
 from sortiment.engines.bert_graph import read_bert_shape
 from sortiment.engines.folders import EngineSpec, folder_size_mb, read_engine_spec
-from sortiment.engines.machine import describe_machine
 from sortiment.engines.processes import Worker
 from sortiment.engines.quantize import compare_probabilities
 from sortiment.engines.targets import REFERENCE
 from sortiment.errors import EngineError
+from sortiment.machine import describe_machine
 from sortiment.progress import Progress
 from sortiment.settings import EngineSettings
 

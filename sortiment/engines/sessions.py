@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from sortiment.engines.folders import EngineSpec
-from sortiment.engines.machine import count_cores
 from sortiment.engines.tokens import Batch, Take
 from sortiment.errors import EngineError
+from sortiment.machine import count_cores
 
 
 class Session(Protocol):

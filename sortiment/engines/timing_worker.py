@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from sortiment.engines.engine import Engine, load_engine
-from sortiment.engines.machine import peak_memory_mb
 from sortiment.engines.tokens import Batch, Floats, needed_buckets, plan_batches, plan_spec, round_up_lengths
+from sortiment.machine import peak_memory_mb
 
 
 class Stopwatch:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from sortiment.encoders import FeatureCache
-from sortiment.engines.machine import count_cores
 from sortiment.errors import TrainingError
 from sortiment.fast import FastReport, passes_for
 from sortiment.fast.averaging import Averaging, teach_averaging
@@ -23,6 +22,7 @@ from sortiment.fast.naming import Prior, fit_prior
 from sortiment.fast.network import DenseLayers, FastNetwork, Floats, Tables
 from sortiment.fast.solving import NUMBERS_AT_MOST, Ridge, Solution
 from sortiment.fast.words import count_words
+from sortiment.machine import count_cores
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings, FastSettings, StudentSettings
 from sortiment.student.alignment import Embeddings, read_embeddings

@@ -14,9 +14,9 @@ from statistics import median
 from typing import Any
 
 from sortiment.blobs import write_atomically
-from sortiment.engines.machine import describe_machine
 from sortiment.errors import SettingsError, SortimentError
 from sortiment.feeds import FeedSpec
+from sortiment.machine import describe_machine
 from sortiment.quality.answering import answer_test_offers, labelled_side, read_split
 from sortiment.quality.arms import Arm, Probe, Task, order_tasks
 from sortiment.quality.lessons import Bench

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from sortiment.calibration import read_calibration
-from sortiment.engines.machine import count_cores
 from sortiment.errors import TrainingError
+from sortiment.machine import count_cores
 from sortiment.student.body import first_token_logits, load_student, move_student, pad_id_of
 from sortiment.student.prediction import Classification, rank_top
 from sortiment.student.scoring import SCORING_BATCH, choose_device, has_bf16, map_rows

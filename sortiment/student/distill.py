@@ -15,7 +15,7 @@ from sortiment.artifacts import content_version, file_sha256
 from sortiment.blobs import write_atomically
 from sortiment.calibration import Calibration
 from sortiment.encoders import FeatureCache
-from sortiment.engines.machine import count_cores
+from sortiment.machine import count_cores
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings, StudentSettings
 from sortiment.student import CODE_VERSION, StudentReport, epochs_for

@@ -22,8 +22,8 @@ import torch
 from sortiment.artifacts import content_version
 from sortiment.encoders import EncoderFolder, embed
 from sortiment.encoders.references import FAMILY_FILE, describe_folder
-from sortiment.engines.machine import count_cores
 from sortiment.errors import TrainingError
+from sortiment.machine import count_cores
 from sortiment.progress import Progress
 from sortiment.settings import EncoderSettings, TeacherSettings
 from sortiment.student.directory import copy_tokenizer, write_json

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sortiment.engines import NAIVE, SpeedRow, benchmark_engines, compile_student, describe_machine, write_benchmark
+from sortiment.engines import NAIVE, SpeedRow, benchmark_engines, compile_student, write_benchmark
 from sortiment.errors import EngineError
+from sortiment.machine import describe_machine
 from sortiment.progress import silent
 from tests.sortiment.engines.conftest import SETTINGS
 

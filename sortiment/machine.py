@@ -1,4 +1,4 @@
-"""What a measurement was taken on."""
+"""The machine that this process runs on: what a measurement was taken on, and how much work fits."""
 
 import os
 import platform
