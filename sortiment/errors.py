@@ -37,6 +37,10 @@ class SortimentError(Exception):
         self.fix = fix
         super().__init__(self._text())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that an error in a process that works for another arrives there as what it is."""
+        return _blank, (type(self), self.args), self.__dict__
+
     @property
     def seen(self) -> str | None:
         """The value as a terminal shows it: text as it is, anything else as Python writes it, cut where it is long."""
@@ -56,6 +60,10 @@ class SortimentError(Exception):
         if self.fix:
             parts.append(f"to do: {self.fix}")
         return "; ".join(parts)
+
+
+def _blank(kind: type[SortimentError], args: tuple[Any, ...]) -> SortimentError:
+    return kind.__new__(kind, *args)
 
 
 class SettingsError(SortimentError):

@@ -6,7 +6,7 @@ offers keep the time that the file had when its content was first loaded.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,24 +20,28 @@ from sortiment.blobs import write_atomically
 from sortiment.errors import FeedError, StorageError, UnreadableFile
 from sortiment.feeds.files import FeedFile, FoundFile
 from sortiment.feeds.hashes import list_known_files
-from sortiment.feeds.loading import (
-    CODE_VERSION,
-    QUARANTINE_FILE,
-    load_feed_file,
-)
+from sortiment.feeds.loading import CODE_VERSION, QUARANTINE_FILE
 from sortiment.feeds.offer_files import offers_file
 from sortiment.feeds.report import LABELS_FILE, REPORT_FILE, FeedFileReport, read_report
 from sortiment.feeds.separators import refuse_wrong_separator
+from sortiment.feeds.side_by_side import FileLoaders, open_loaders
 from sortiment.feeds.spec import FeedSpec
 from sortiment.progress import Progress
 from sortiment.settings import FeedSettings
-from sortiment.taxonomy import UNLABELLED, CategoryPath, Resolver, Taxonomy, path_resolver, taxonomy_resolver
+from sortiment.taxonomy import UNLABELLED, CategoryPath, Taxonomy
 
 PART_ASSET = "offer_parts"
 PARTS_FILE = "parts.json"
 DERIVED = "derived from labels"
 # They decide whether a part is made, or what becomes of it; not what is in it.
-NOT_IN_VERSION = {"memory_mb", "quarantine_limit", "on_unreadable_file", "max_departments", "shared_departments"}
+NOT_IN_VERSION = {
+    "memory_mb",
+    "workers",
+    "quarantine_limit",
+    "on_unreadable_file",
+    "max_departments",
+    "shared_departments",
+}
 
 
 @dataclass(frozen=True)
@@ -171,17 +175,30 @@ def load_feeds(
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
         raise FeedError("two feed specs have the same name", value=names, allowed="one name per feed", fix="rename one")
+    found = [_list_feed(spec, store, settings, filesystem) for spec in specs]
+    files = [(feed.spec, file) for feed in found for file in feed.files]
+    versions = [part_recipe(file, spec, taxonomy, settings).version for spec, file in files]
+    firsts: dict[str, tuple[FeedSpec, FeedFile]] = {}
+    for version, file in zip(versions, files, strict=True):
+        firsts.setdefault(version, file)
     parts: dict[str, OfferPart] = {}
     left_out: list[LeftOutFile] = []
     held: dict[tuple[str, str], str] = {}
-    for spec in specs:
-        own = _load_feed(spec, taxonomy, store, settings, progress, filesystem, earlier or {})
-        if taxonomy is None:
-            refuse_wrong_separator(spec.name, spec.category_separator, _label_paths(own.parts))
-        for part in own.parts:
-            parts.setdefault(part.version, part)
-        left_out += own.left_out
-        held |= own.held
+    with open_loaders(taxonomy, settings, len(files), progress) as loaders:
+
+        def load(file: tuple[FeedSpec, FeedFile]) -> OfferPart:
+            return _load_part(file[1], file[0], taxonomy, store, settings, loaders, filesystem)
+
+        started = dict(zip(firsts, loaders.start(load, list(firsts.values())), strict=True))
+        results = iter([started[version] for version in versions])
+        for feed in found:
+            own = _collect_feed(feed, results, taxonomy, store, settings, earlier or {})
+            if taxonomy is None:
+                refuse_wrong_separator(feed.spec.name, feed.spec.category_separator, _label_paths(own.parts))
+            for part in own.parts:
+                parts.setdefault(part.version, part)
+            left_out += own.left_out
+            held |= own.held
     return LoadedFeeds(list(parts.values()), left_out, held)
 
 
@@ -295,18 +312,39 @@ def describe_market(parts: Sequence[OfferPart]) -> MarketDescription:
     )
 
 
-def _load_feed(
-    spec: FeedSpec,
+@dataclass(frozen=True)
+class _ListedFeed:
+    """A feed's files, and those that could not even be listed with their content."""
+
+    spec: FeedSpec
+    files: list[FeedFile]
+    unreadable: list[tuple[FoundFile, UnreadableFile]]
+
+
+def _list_feed(
+    spec: FeedSpec, store: ArtifactStore, settings: FeedSettings, filesystem: fs.FileSystem | None
+) -> _ListedFeed:
+    unreadable: list[tuple[FoundFile, UnreadableFile]] = []
+
+    def leave_out(file: FoundFile, error: UnreadableFile) -> None:
+        if settings.on_unreadable_file == "fail":
+            raise _with_advice(error) from error
+        unreadable.append((file, error))
+
+    return _ListedFeed(spec, list_known_files(spec, filesystem, store.blobs, leave_out), unreadable)
+
+
+def _collect_feed(
+    feed: _ListedFeed,
+    results: Iterator[Callable[[], OfferPart]],
     taxonomy: Taxonomy | None,
     store: ArtifactStore,
     settings: FeedSettings,
-    progress: Progress,
-    filesystem: fs.FileSystem | None,
     earlier: Mapping[tuple[str, str], str],
 ) -> LoadedFeeds:
-    """One spec's files. A feed of which no file can be read and nothing it held before stays is an error in any case:
-    its spec may be what is wrong."""
-    resolver = _resolver(spec, taxonomy)
+    """The parts of one spec's files, of which `results` gives one each. A feed of which no file can be read and nothing
+    it held before stays is an error in any case: its spec may be what is wrong."""
+    spec = feed.spec
     parts: list[OfferPart] = []
     left_out: list[LeftOutFile] = []
     held: dict[tuple[str, str], str] = {}
@@ -323,9 +361,11 @@ def _load_feed(
         problem = f"{error.what} ({error.seen})"
         left_out.append(LeftOutFile(spec.name, file.name, problem, kept.version if kept else None))
 
-    for file in list_known_files(spec, filesystem, store.blobs, leave_out):
+    for file, error in feed.unreadable:
+        leave_out(file, error)
+    for file in feed.files:
         try:
-            parts.append(_load_part(file, spec, taxonomy, resolver, store, settings, progress, filesystem))
+            parts.append(next(results)())
             held[spec.name, file.name] = file.sha256
         except UnreadableFile as error:
             leave_out(file, error)
@@ -348,16 +388,15 @@ def _load_part(
     file: FeedFile,
     spec: FeedSpec,
     taxonomy: Taxonomy | None,
-    resolver: Resolver,
     store: ArtifactStore,
     settings: FeedSettings,
-    progress: Progress,
+    loaders: FileLoaders,
     filesystem: fs.FileSystem | None,
 ) -> OfferPart:
     loaded: list[FeedFileReport] = []
 
     def write(out: Path) -> dict[str, Any]:
-        report = load_feed_file(file, spec, resolver, settings, out, progress, filesystem)
+        report = loaders.load(file, spec, settings, out, filesystem)
         loaded.append(report)
         return report.to_json()
 
@@ -368,9 +407,3 @@ def _load_part(
 def _label_paths(parts: Iterable[OfferPart]) -> set[CategoryPath]:
     tables = (read_part_table(part, part.labels_file, ["path"]) for part in parts)
     return {tuple(path) for table in tables for path in table["path"].to_pylist()}
-
-
-def _resolver(spec: FeedSpec, taxonomy: Taxonomy | None) -> Resolver:
-    if taxonomy is None:
-        return path_resolver(spec.category_separator)
-    return taxonomy_resolver(taxonomy, spec.category_separator)

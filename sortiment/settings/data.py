@@ -50,7 +50,14 @@ class FeedSettings(StageSettings):
         description="what an unreadable price, currency, date or withdrawn mark does: the row or only the value goes",
     )
     memory_mb: int = Field(
-        1024, ge=128, description="memory for DuckDB while a file loads; beyond it, it spills to disk"
+        1024, ge=128, description="memory for DuckDB while a file loads, of each file; beyond it, it spills to disk"
+    )
+    workers: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="feed files that are loaded side by side, each by a process with about 1.5 GB of memory; 0 = one "
+        "per core, as far as half of the memory goes",
     )
     max_departments: int = Field(
         60, ge=1, le=2_000, description="top levels of the labels with a partition of their own: the largest, at first"

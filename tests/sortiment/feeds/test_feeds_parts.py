@@ -121,19 +121,16 @@ from sortiment.settings import FeedSettings
 
 class Kill:
     def advance(self, count=1, note=""):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-class Quiet:
-    def advance(self, count=1, note=""):
-        pass
+        if count and note.startswith("1 of 2"):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 @contextmanager
 def progress(what, total=None, unit="offers"):
-    yield Kill() if "b.csv" in what else Quiet()
+    yield Kill()
 
 folder = Path(sys.argv[1])
 store = ArtifactStore(LocalBlobs(folder / "store"), folder / "scratch")
-load_parts([load_spec(folder / "shop.yaml")], None, store, FeedSettings(), progress)
+load_parts([load_spec(folder / "shop.yaml")], None, store, FeedSettings(workers=1), progress)
 """
 
 

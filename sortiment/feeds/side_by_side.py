@@ -1,0 +1,228 @@
+"""Feed files loaded side by side: taking rows apart is Python's work, so every core gets a process of its own.
+
+One process loads one file. The first WORTH_BYTES are loaded here: a process takes half a second to start, and most
+markets' days are small. What is loaded does not depend on who loads it.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pyarrow import fs
+
+from sortiment.errors import FeedError
+from sortiment.feeds.files import FeedFile
+from sortiment.feeds.loading import load_feed_file
+from sortiment.feeds.report import FeedFileReport
+from sortiment.feeds.spec import FeedSpec
+from sortiment.machine import count_cores, describe_machine
+from sortiment.progress import Progress, Step
+from sortiment.settings import FeedSettings
+from sortiment.taxonomy import Resolver, Taxonomy, path_resolver, taxonomy_resolver
+
+WORTH_BYTES = 32 * 2**20
+"""Of files, as they lie there, that are loaded here before processes are started."""
+LOAD_GB = 1.5
+"""Memory of one load, about."""
+SECONDS_BETWEEN_LOOKS = 0.5
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def count_workers(settings: FeedSettings) -> int:
+    """How many files are loaded at once."""
+    if settings.workers:
+        return settings.workers
+    memory_gb = describe_machine().memory_gb
+    fitting = count_cores() if memory_gb is None else int(memory_gb / 2 / LOAD_GB)
+    return max(1, min(count_cores(), fitting))
+
+
+@dataclass
+class _Loader:
+    """Loads files of one taxonomy; makes a resolver once for all specs that write labels alike."""
+
+    taxonomy: Taxonomy | None
+    resolvers: dict[str, Resolver] = field(default_factory=dict)
+
+    def load(
+        self,
+        file: FeedFile,
+        spec: FeedSpec,
+        settings: FeedSettings,
+        out: Path,
+        filesystem: fs.FileSystem | None,
+        progress: Progress,
+    ) -> FeedFileReport:
+        separator = spec.category_separator
+        if separator not in self.resolvers:
+            of_taxonomy = self.taxonomy and taxonomy_resolver(self.taxonomy, separator)
+            self.resolvers[separator] = of_taxonomy or path_resolver(separator)
+        return load_feed_file(file, spec, self.resolvers[separator], settings, out, progress, filesystem)
+
+
+class FileLoaders:
+    """Loads feed files in `workers` processes; `open_loaders` makes it and ends it."""
+
+    def __init__(self, taxonomy: Taxonomy | None, workers: int, files: int, step: Step) -> None:
+        self.taxonomy, self.workers, self.files, self.step = taxonomy, workers, files, step
+        self._here, self._loading_here = _Loader(taxonomy), threading.Lock()
+        self._threads, self._starting = ThreadPoolExecutor(workers), threading.Lock()
+        self._asked_bytes = self._shown_rows = self._done = 0
+        context = get_context("spawn")
+        self._context, self._rows, self._stop = context, context.Value("Q", 0), context.Event()
+        self._processes: ProcessPoolExecutor | None = None
+
+    def start(self, work: Callable[[T], R], files: Sequence[T]) -> list[Callable[[], R]]:
+        """What gives the result of `work`, which may call `load`, for each of the files; call them in this order.
+
+        Work goes on for `workers` files at once; with one, when its result is asked for.
+        """
+        if self.workers == 1:
+            return [partial(self._work_now, work, file) for file in files]
+        return [partial(self._wait_for, self._threads.submit(work, file)) for file in files]
+
+    def load(
+        self, file: FeedFile, spec: FeedSpec, settings: FeedSettings, out: Path, filesystem: fs.FileSystem | None
+    ) -> FeedFileReport:
+        """As `load_feed_file`. Raises FeedError also where the process that loads the file dies."""
+        processes = self._open_processes(file.bytes)
+        if processes is None:
+            with self._loading_here:
+                return self._here.load(file, spec, settings, out, filesystem, _count_into(self._add_rows))
+        try:
+            return processes.submit(_load_in_process, file, spec, settings, out, filesystem).result()
+        except BrokenProcessPool as error:
+            raise FeedError(
+                f"feed {spec.name}: a process that loaded files was ended from outside, maybe for want of memory",
+                value=file.name,
+                fix="run it again: finished files are kept; where memory is short set feeds.workers to 1",
+            ) from error
+
+    def close(self, at_once: bool) -> None:
+        """End threads and processes: when what they are at is finished, or at once."""
+        if at_once:
+            self._stop.set()
+        self._threads.shutdown(cancel_futures=True)
+        if self._processes is not None:
+            self._processes.shutdown(cancel_futures=True)
+
+    def _open_processes(self, more_bytes: int) -> ProcessPoolExecutor | None:
+        """The processes; None as long as there was too little to load."""
+        with self._starting:
+            self._asked_bytes += more_bytes
+            if self.workers > 1 and self._asked_bytes > WORTH_BYTES and self._processes is None:
+                given = (self.taxonomy, self._rows, self._stop)
+                self._processes = ProcessPoolExecutor(
+                    self.workers, mp_context=self._context, initializer=_start_process, initargs=given
+                )
+            return self._processes
+
+    def _work_now(self, work: Callable[[T], R], file: T) -> R:
+        try:
+            return work(file)
+        finally:
+            self._show(done=1)
+
+    def _wait_for(self, working: Future[R]) -> R:
+        while not wait([working], SECONDS_BETWEEN_LOOKS).done:
+            self._show()
+        self._show(done=1)
+        return working.result()
+
+    def _add_rows(self, count: int) -> None:
+        _add(self._rows, count)
+        if self.workers == 1:
+            self._show()
+
+    def _show(self, done: int = 0) -> None:
+        """Only the thread that asks for results tells how far they are."""
+        self._done += done
+        rows = self._rows.value
+        self.step.advance(rows - self._shown_rows, note=f"{self._done:,} of {self.files:,} files")
+        self._shown_rows = rows
+
+
+@contextmanager
+def open_loaders(
+    taxonomy: Taxonomy | None, settings: FeedSettings, files: int, progress: Progress
+) -> Iterator[FileLoaders]:
+    """Loaders of so many files. Where the block ends with an error, loads that run are finished, and so kept; where it
+    is interrupted, they are not."""
+    with progress("load feed files", unit="rows") as step:
+        loaders = FileLoaders(taxonomy, max(1, min(count_workers(settings), files)), files, step)
+        at_once = True
+        try:
+            yield loaders
+            at_once = False
+        except Exception:
+            at_once = False
+            raise
+        finally:
+            loaders.close(at_once)
+
+
+class _CountingStep:
+    def __init__(self, add: Callable[[int], None]) -> None:
+        self.add = add
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self.add(count)
+
+
+def _count_into(add: Callable[[int], None]) -> Progress:
+    """A progress of which only the counts are of interest."""
+
+    @contextmanager
+    def progress(what: str, total: int | None = None, unit: str = "offers") -> Iterator[Step]:
+        yield _CountingStep(add)
+
+    return progress
+
+
+def _add(rows: Any, count: int) -> None:
+    with rows.get_lock():
+        rows.value += count
+
+
+@dataclass
+class _Process:
+    """What a process of the pool holds. rows: counted by all of them."""
+
+    loader: _Loader | None = None
+    rows: Any = None
+
+
+_PROCESS = _Process()
+
+
+def _start_process(taxonomy: Taxonomy | None, rows: Any, stop: Any) -> None:
+    """The process ends with the one that started it, whichever way that ends, and when it is told to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _PROCESS.loader, _PROCESS.rows = _Loader(taxonomy), rows
+    starter = parent_process()
+    for ended in (stop.wait, starter.join if starter else stop.wait):
+        threading.Thread(target=_exit_after, args=(ended,), daemon=True).start()
+
+
+def _exit_after(ended: Callable[[], Any]) -> None:
+    ended()
+    os._exit(1)
+
+
+def _load_in_process(
+    file: FeedFile, spec: FeedSpec, settings: FeedSettings, out: Path, filesystem: fs.FileSystem | None
+) -> FeedFileReport:
+    if _PROCESS.loader is None:
+        raise RuntimeError("this process was not started to load files")
+    return _PROCESS.loader.load(file, spec, settings, out, filesystem, _count_into(partial(_add, _PROCESS.rows)))
