@@ -1,19 +1,22 @@
 """CSV as shops write it: any delimiter, quoted line breaks, ragged rows, stray quotes.
 
-Python's `csv` takes the rows apart (700,000 a second on one core), since it knows the physical line of each; DuckDB's
-reader knows it only of rows that it rejects. A quote that is not closed would swallow all rows up to the next quote:
-here only the line where it opens is lost, the lines after it are read again.
+Arrow takes plain rows apart (`plain_rows.py`), Python's `csv` all others, since it knows the physical line of each;
+DuckDB's reader knows it only of rows that it rejects. A quote that is not closed would swallow all rows up to the next
+quote: here only the line where it opens is lost, the lines after it are read again.
 """
 
 import csv
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from operator import itemgetter
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from sortiment.errors import FeedError
 from sortiment.feeds.lines import LineBlocks, TextHead, split_lines
+from sortiment.feeds.plain_rows import take_plain_apart
 from sortiment.feeds.raw import BrokenRow, Problem, RawBatch, make_batch
 from sortiment.feeds.reasons import FIELD_TOO_LONG, STRAY_QUOTE, TOO_FEW_COLUMNS, TOO_MANY_COLUMNS, UNTERMINATED_QUOTE
 from sortiment.feeds.spec import FeedSpec
@@ -29,27 +32,24 @@ def read_delimited(stream: BinaryIO, head: TextHead, spec: FeedSpec, name: str) 
     delimiter = spec.delimiter or detect_delimiter(head.text, spec)
     dialect = _dialect(spec, delimiter)
     blocks = LineBlocks(stream, head, name)
-    lines = blocks.read()
+    text = blocks.read_text()
+    lines = blocks.split(text)
     header, at, header_lines = _read_header(lines, spec, name, dialect)
     indexes = match_columns(header, spec, f"{name} line {at + 1}", delimiter)
     splitter = _Splitter(len(header), dialect)
-    before, lines = header_lines, lines[header_lines:]
-    while lines or not blocks.finished:
-        rest = splitter.split(lines, before, blocks.finished)
-        rows = splitter.rows
-        cells: dict[str, list[str | None]] = {
-            column: list(map(itemgetter(index), rows)) for column, index in indexes.items()
-        }
-
-        def row_text(position: int, rows: list[list[str]] = rows) -> str:
-            return delimiter.join(rows[position])
-
-        if rows or splitter.broken:
-            yield make_batch(cells, splitter.records, splitter.numbers, splitter.broken, row_text, head.replaced)
+    before, text = header_lines, "".join(lines[header_lines:])
+    rest: list[str] = []
+    while text or rest or not blocks.finished:
+        batch = None if rest or not blocks.newline else splitter.split_plain(text, before, indexes)
+        if batch is None:
+            rest = splitter.split([*rest, *blocks.split(text)], before, blocks.finished)
+            batch = splitter.batch(indexes, head.replaced)
+        if len(batch) or batch.broken:
+            yield batch
         if blocks.finished and not rest:
             return
-        more = blocks.read()
-        before, lines = blocks.before - len(rest), rest + more
+        text = blocks.read_text()
+        before = blocks.before - len(rest)
 
 
 def detect_delimiter(head: str, spec: FeedSpec) -> str:
@@ -122,18 +122,41 @@ class _Splitter:
         self.numbers: Sequence[int] = []
         self.broken: list[BrokenRow] = []
 
+    def split_plain(self, text: str, before: int, indexes: Mapping[str, int]) -> RawBatch | None:
+        """The rows of whole lines that follow line `before`; None where some line needs care."""
+        rows = take_plain_apart(text, self.width, list(indexes.values()), self.dialect)
+        if rows is None:
+            return None
+        numbers = np.arange(1, len(rows) + 1)
+        columns = dict(zip(indexes, rows.columns, strict=True))
+        batch = RawBatch(columns, self.record + numbers, before + numbers, {}, [], rows.text)
+        self.record += len(rows)
+        return batch
+
+    def batch(self, indexes: Mapping[str, int], replaced: bool) -> RawBatch:
+        """What `split` found last."""
+        rows, delimiter = self.rows, self.dialect["delimiter"]
+        cells: dict[str, list[str | None]] = {
+            column: list(map(itemgetter(index), rows)) for column, index in indexes.items()
+        }
+
+        def row_text(position: int) -> str:
+            return str(delimiter.join(rows[position]))
+
+        return make_batch(cells, self.records, self.numbers, self.broken, row_text, replaced)
+
     def split(self, lines: list[str], before: int, last: bool) -> list[str]:
         """Fill `rows`, their `records` and line `numbers`, and `broken` from lines that follow line `before`.
 
         Returns the lines at the end that begin a row which goes on beyond them; never any where these are the last.
         """
         self.broken = []
-        if self._split_plain(lines, before):
+        if self._split_whole(lines, before):
             return []
         return self._split_carefully(lines, before, last)
 
-    def _split_plain(self, lines: list[str], before: int) -> bool:
-        """The common case at the speed of C: every line is a row, every row has the header's width."""
+    def _split_whole(self, lines: list[str], before: int) -> bool:
+        """Where every line is a row and every row has the header's width: at the speed of C."""
         try:
             rows = list(csv.reader(lines, **self.dialect))
         except csv.Error:

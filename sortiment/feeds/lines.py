@@ -14,7 +14,8 @@ from sortiment.feeds.spec import FeedSpec
 
 HEAD_BYTES = 256 * 1024
 LINE_MAX_CHARS = 16 << 20
-BLOCK_BYTES = 8 << 20
+FIRST_BYTES = 8 << 20  # the header is in them
+BLOCK_BYTES = 256 * 1024  # so little that a line that needs care costs few others their speed
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -106,9 +107,9 @@ def _decode_head(data: bytes, encoding: str, name: str) -> str:
 
 
 class LineBlocks:
-    """A file's lines, some megabytes at a time.
+    """A file's lines, some at a time.
 
-    `before` counts the lines of earlier blocks, so `before + 1` is the first line of the block that `read` gave last.
+    `before` counts the lines of earlier blocks, so `before + 1` is the first line of the block that was read last.
     A file whose head has no line feed is split at carriage returns; in any other a lone one is a character.
     """
 
@@ -125,16 +126,29 @@ class LineBlocks:
 
     def read(self) -> list[str]:
         """The next whole lines with their ends; [] at the end of the file. Raises FeedError where it is damaged."""
-        self.before += self._lines
-        chunk = self._read_chunk()
-        lines = list(io.StringIO(chunk, newline=self.newline))
-        self._lines = len(lines)
-        return lines
+        return self.split(self.read_text())
 
-    def _read_chunk(self) -> str:
-        """Some megabytes that end where a line ends, or the rest of the file."""
+    def read_text(self) -> str:
+        """The same, not split."""
+        size = BLOCK_BYTES if self._lines else FIRST_BYTES
+        self.before += self._lines
+        text = self._read_whole_lines(size)
+        self._lines = self._count(text)
+        return text
+
+    def split(self, text: str) -> list[str]:
+        """The lines of whole lines, with their ends."""
+        return list(io.StringIO(text, newline=self.newline))
+
+    def _count(self, text: str) -> int:
+        if not self.newline:
+            return len(self.split(text))
+        return text.count(self.newline) + bool(text and not text.endswith(self.newline))
+
+    def _read_whole_lines(self, size: int) -> str:
+        """So many bytes, up to where a line ends, or the rest of the file."""
         newline = self.newline or "\r"
-        chunk = self._tail + self._read_text()
+        chunk = self._tail + self._decode(size)
         while newline not in chunk and not self.finished:
             if len(chunk) >= LINE_MAX_CHARS:
                 raise UnreadableFile(
@@ -143,14 +157,14 @@ class LineBlocks:
                     allowed=f"lines of up to {LINE_MAX_CHARS:,} characters",
                     fix="one row per line; a JSON array becomes lines with `jq -c '.[]'`",
                 )
-            chunk += self._read_text()
+            chunk += self._decode(size)
         end = len(chunk) if self.finished else chunk.rfind(newline) + 1
         self._tail = chunk[end:]
         return chunk[:end]
 
-    def _read_text(self) -> str:
+    def _decode(self, size: int) -> str:
         try:
-            data = self.stream.read(BLOCK_BYTES)
+            data = self.stream.read(size)
             self.finished = not data
             return self.decoder.decode(data, self.finished)
         except READ_ERRORS as error:

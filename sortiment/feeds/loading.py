@@ -20,7 +20,7 @@ from sortiment.feeds.jsonl import read_json_lines
 from sortiment.feeds.lines import read_head
 from sortiment.feeds.offer_files import offers_file
 from sortiment.feeds.parsing import RowParser
-from sortiment.feeds.raw import BrokenRow, Problem, RawBatch
+from sortiment.feeds.raw import BrokenRow, Problem, RawBatch, gather
 from sortiment.feeds.reasons import ADVICE, MEANING, SUPERSEDED
 from sortiment.feeds.report import FeedFileReport, describe_countries, write_labels, write_report
 from sortiment.feeds.spec import FeedSpec
@@ -82,6 +82,10 @@ def load_feed_file(
 
 def read_batches(file: FeedFile, spec: FeedSpec, filesystem: fs.FileSystem | None = None) -> Iterator[RawBatch]:
     """The file's rows as text, batch by batch, whatever its format and compression."""
+    yield from gather(_read_batches(file, spec, filesystem))
+
+
+def _read_batches(file: FeedFile, spec: FeedSpec, filesystem: fs.FileSystem | None) -> Iterator[RawBatch]:
     kind = file_format(spec, file.name)
     if kind == "parquet":
         with open_raw(file, filesystem) as stream:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -38,6 +39,12 @@ LABEL_TYPE = pa.struct(
     ]
 )
 TEXT = pa.string()
+PLAIN_PRICE = {
+    None: r"^[0-9]{1,15}([.,][0-9]{1,2})?$",
+    ".": r"^[0-9]{1,15}(\.[0-9]+)?$",
+    ",": r"^[0-9]{1,15}(,[0-9]+)?$",
+}
+"""By the decimal separator of the spec."""
 
 
 @dataclass
@@ -54,8 +61,8 @@ class RowParser:
 
     def parse(self, batch: RawBatch) -> pa.Table:
         """One row per row of the batch: values of the contract, and `has_X` where X was given, readable or not."""
-        size = len(batch.records)
-        records = pa.array(batch.records, pa.int64())
+        size = len(batch)
+        records = pa.array(batch.records)
         title_chars, text_chars = self.settings.title_max_chars, self.settings.text_max_chars
         # One character more than allowed, so that a title that is too long shows.
         title = self._text(batch, "title", title_chars + 1)
@@ -72,9 +79,9 @@ class RowParser:
         beside_price = map_distinct(_without_plain_numbers(price), currency_of_price, TEXT)
         positional = "offer_id" not in self.spec.columns
         columns = {
-            "position": pa.array(range(size), pa.int64()),
+            "position": pa.array(np.arange(size)),
             "record": records,
-            "line": pa.array(batch.lines, pa.int64()),
+            "line": pa.array(batch.lines),
             "raw_problem": pa.array([_reason(batch, position) for position in range(size)], TEXT)
             if batch.problems
             else pa.nulls(size, TEXT),
@@ -89,7 +96,7 @@ class RowParser:
             "gtin": map_distinct(gtin, parse_gtin, TEXT),
             "has_gtin": pc.is_valid(gtin),
             "shop_category": self._text(batch, "shop_category", text_chars),
-            "price": map_distinct(price, self._price, pa.float64()),
+            "price": self._prices(price),
             "has_price": pc.is_valid(price),
             "currency": pc.if_else(pc.is_valid(currency), codes, beside_price),
             "has_currency": pc.is_valid(currency),
@@ -105,15 +112,21 @@ class RowParser:
         }
         return pa.table(columns)
 
-    def _price(self, text: str) -> float | None:
-        return parse_price(text, self.spec.decimal_separator)
+    def _prices(self, price: pa.Array) -> pa.Array:
+        """Plain numbers by Arrow, which reads them as Python does; what else a price may be, one by one."""
+        decimal = self.spec.decimal_separator
+        plain = pc.match_substring_regex(price, PLAIN_PRICE[decimal])
+        numbers = pc.replace_substring(pc.if_else(plain, price, pa.scalar(None, TEXT)), ",", ".")
+        others = pc.if_else(plain, pa.scalar(None, TEXT), price)
+        parsed = map_distinct(others, lambda text: parse_price(text, decimal), pa.float64())
+        return pc.coalesce(pc.cast(numbers, pa.float64()), parsed)
 
     def _text(self, batch: RawBatch, name: str, max_chars: int) -> pa.Array:
         """A column, cleaned and cut, null where it has no value; the constant where there is one."""
         constant = pa.scalar(self.spec.constants.get(name), TEXT)  # type: ignore[call-overload]
         raw = batch.columns.get(name)
         if raw is None:
-            column = pa.repeat(constant, len(batch.records))
+            column = pa.repeat(constant, len(batch))
             return clean_column(column) if constant.is_valid else column
         column = _cut(clean_column(_cut(raw, max_chars * RAW_CUT_FACTOR)), max_chars)
         column = _without(column, self.spec.null_values)

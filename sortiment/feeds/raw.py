@@ -1,8 +1,12 @@
 """What every format is read into: batches of text columns that still know where each row stood in its file."""
 
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,6 +16,8 @@ BATCH_ROWS = 50_000
 VALUE_MAX_CHARS = 200
 ROW_MAX_CHARS = 2_000
 REPLACEMENT = "\ufffd"
+
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,14 @@ class RawBatch:
     """
 
     columns: dict[str, pa.Array]
-    records: Sequence[int]
-    lines: Sequence[int]
+    records: Numbers
+    lines: Numbers
     problems: dict[int, Problem]
     broken: list[BrokenRow]
     row_text: Callable[[int], str]
+
+    def __len__(self) -> int:
+        return len(self.records)
 
     def filled(self, names: Iterable[str]) -> set[str]:
         """Those of the contract's columns in which some row has a value."""
@@ -71,7 +80,45 @@ def make_batch(
     """A batch from lists of cells. Undecodable bytes are lone surrogates in them, or U+FFFD where `replaced`."""
     problems: dict[int, Problem] = {}
     columns = {name: _text_column(name, values, replaced, problems) for name, values in cells.items()}
-    return RawBatch(columns, records, lines, problems, broken, row_text)
+    return RawBatch(
+        columns, np.asarray(records, dtype=np.int64), np.asarray(lines, dtype=np.int64), problems, broken, row_text
+    )
+
+
+def gather(batches: Iterable[RawBatch]) -> Iterator[RawBatch]:
+    """The same rows in batches of about BATCH_ROWS: what follows has a cost per batch."""
+    waiting: list[RawBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(len(one) + len(one.broken) for one in waiting) >= BATCH_ROWS:
+            yield _join(waiting)
+            waiting = []
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(batches: Sequence[RawBatch]) -> RawBatch:
+    if len(batches) == 1:
+        return batches[0]
+    firsts = [0, *accumulate(len(batch) for batch in batches)]
+
+    def row_text(position: int) -> str:
+        place = bisect_right(firsts, position) - 1
+        return batches[place].row_text(position - firsts[place])
+
+    names = batches[0].columns
+    return RawBatch(
+        columns={name: pa.concat_arrays([batch.columns[name] for batch in batches]) for name in names},
+        records=np.concatenate([batch.records for batch in batches]),
+        lines=np.concatenate([batch.lines for batch in batches]),
+        problems={
+            first + position: problem
+            for first, batch in zip(firsts, batches, strict=False)
+            for position, problem in batch.problems.items()
+        },
+        broken=[row for batch in batches for row in batch.broken],
+        row_text=row_text,
+    )
 
 
 def printable(text: str, limit: int) -> str:
