@@ -20,6 +20,7 @@ from sortiment.outputs import refuse_unwritable_file, refuse_unwritable_folder
 from sortiment.progress import Progress, silent
 from sortiment.sampling.bench_figures import draw_plot, refuse_unknown_format
 from sortiment.sampling.bench_generated import (
+    FEED_BYTES,
     INCREMENT_SHARE,
     OFFER_BYTES,
     WORK_BYTES,
@@ -29,12 +30,14 @@ from sortiment.sampling.bench_generated import (
     generate,
     refuse_full_disks,
 )
-from sortiment.sampling.bench_offers import BenchMarket
+from sortiment.sampling.bench_offers import BenchMarket, write_feeds
 from sortiment.sampling.bench_processes import run_task
 from sortiment.settings import SamplingSettings
 
 ROWS_THAT_FIT = 3_000_000
 """Up to so many rows pandas and polars are asked too."""
+FEED_ROWS = 10_000_000
+"""Up to so many rows are loaded from feed files too, unless the caller says: it takes longer than all the rest."""
 REFERENCE_ROWS = 4_500_000_000
 RUNS = 3
 """Of what the first run and the increments are summed up from; the one of median time counts."""
@@ -42,11 +45,12 @@ AIMS = {
     "sample_over_full_read": 0.6,
     "peak_rss_mb": 1_000,
     "increment_share": 0.05,
+    "increment_from_feeds_share": 0.05,
     "increment_without_indexes_share": 0.05,
     "increment_of_state_with_index_share": 0.05,
     "increment_of_state_share": 0.05,
 }
-"""At most so much, at 100 million rows on two cores. A day is measured in four ways."""
+"""At most so much, at 100 million rows on two cores. A day is measured in five ways."""
 DEFINITIONS = {
     "full_read_s": "the faster of Arrow and DuckDB reading the sample's columns; mean of before and after the rest",
     "sample_s": "from the parts and their indexes: state, draw and samples of all departments",
@@ -58,6 +62,8 @@ DEFINITIONS = {
     "increment_share": "everything that 1 % more offers cost (the new part's index, the state, all samples anew) / "
     "everything that the first run cost (index_s + sample_s); like all of these, of new and of known shops the "
     "costlier",
+    "increment_from_feeds_share": "the same from feed files on: loading 1 % more offers, the state, all samples "
+    "anew / loading and sampling the first ones",
     "increment_without_indexes_share": "state and samples of 1 % more offers / state and samples of the first run "
     "(sample_s)",
     "increment_of_state_with_index_share": "index and state of 1 % more offers / indexes and state of the first run; "
@@ -79,10 +85,12 @@ class BenchResult:
     window_out_of_memory: bool
     peak_rss_mb: float
     increment_share: float
+    increment_from_feeds_share: float | None
     increment_without_indexes_share: float
     increment_of_state_with_index_share: float
     increment_of_state_share: float
     index_s: float
+    load_s: float | None
     sample_and_index_over_full_read: float
     window_stopped: bool
     measured_at: str
@@ -125,6 +133,7 @@ def run_bench(
     memory_mb: int = 1_000,
     window: bool = True,
     window_timeout_s: float | None = None,
+    feeds: bool | None = None,
     seed: int = 0,
     folder: Path | None = None,
     keep: Path | None = None,
@@ -136,8 +145,9 @@ def run_bench(
 
     now: when it is run. parts: files; by default one per million rows. memory_mb: DuckDB's limit for the window
     functions, which may spill to disk. window_timeout_s: when to stop one; by default after 20 times what the sample
-    took. folder: where all is written, by default the system's temporary folder. keep: a folder where the generated
-    offers go instead and stay; the next run that asks for the same finds them.
+    took. feeds: whether the offers are loaded from feed files too; by default up to FEED_ROWS. folder: where all is
+    written, by default the system's temporary folder. keep: a folder where the generated offers go instead and stay;
+    the next run that asks for the same finds them.
     Raises StorageError or SettingsError, before anything is generated, where a file or folder cannot be written, and
     SamplingError where a disk is too small or a measurement fails.
     """
@@ -149,7 +159,9 @@ def run_bench(
     market = BenchMarket(categories, zipf, shops_per_part, seed)
     kept = keep is not None and find_generated(keep, market, rows, files) is not None
     new = {} if kept else {keep or base: int(rows * (1 + 2 * INCREMENT_SHARE) * OFFER_BYTES)}
-    refuse_full_disks(rows, new, {base: rows * WORK_BYTES + WORK_ROOM})
+    with_feeds = rows <= FEED_ROWS if feeds is None else feeds
+    work_bytes = WORK_BYTES + (FEED_BYTES + OFFER_BYTES if with_feeds else 0)
+    refuse_full_disks(rows, new, {base: rows * work_bytes + WORK_ROOM})
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sortiment-bench-", dir=base) as temporary:
         work = Path(temporary)
@@ -162,7 +174,8 @@ def run_bench(
             "scratch": str(work),
             "parts": made.parts,
         }
-        measured = _measure_all(common, made, rows, window, window_timeout_s, progress)
+        loaded = _measure_loading(common, market, rows, files, progress) if with_feeds else {}
+        measured = _measure_all(common, made, rows, window, window_timeout_s, progress) | loaded
     result = sum_up(
         rows,
         measured,
@@ -196,6 +209,51 @@ def _refuse_unwritable(json_path: Path | None, plot_path: Path | None, base: Pat
         refuse_unwritable_file(plot_path, "--plot")
 
 
+class _Measuring:
+    """Runs tasks one after the other, each in a process and a folder of its own, and keeps what they found by name."""
+
+    def __init__(self, common: dict[str, Any], progress: Progress) -> None:
+        self.common, self.progress = common, progress
+        self.work = Path(common["scratch"])
+        self.found: dict[str, Any] = {}
+
+    def __call__(self, name: str, task: str, timeout_s: float | None = None, runs: int = 1, **given: Any) -> None:
+        """Of several runs the one of median time counts."""
+        asked, taken = {**self.common, "folder": str(self.work / name), "task": task, **given}, []
+        with self.progress(f"measure {name}", total=runs, unit="runs") as step:
+            for _ in range(runs):
+                self.clear(name)
+                taken.append(run_task(asked, timeout_s))
+                step.advance()
+        self.found[name] = _median_run(taken)
+
+    def clear(self, name: str) -> None:
+        """Remove what a task wrote."""
+        shutil.rmtree(self.work / name, ignore_errors=True)
+
+
+def _measure_loading(
+    common: dict[str, Any], market: BenchMarket, rows: int, files: int, progress: Progress
+) -> dict[str, Any]:
+    """The feed files that the parts might have come from, loaded, and of one percent more offers."""
+    measure = _Measuring(common, progress)
+    more, shops = max(1, int(rows * INCREMENT_SHARE)), files * market.shops_per_part
+    feeds = {
+        "load": {"rows": rows, "files": files, "threads": common["threads"]},
+        "load, new shops": {"rows": more, "files": 1, "first_number": rows, "first_shop": shops},
+        "load, known shops": {"rows": more, "files": 1, "first_number": 2 * rows, "first_shop": shops, "spread": True},
+    }
+    for name, given in feeds.items():
+        folder = measure.work / f"feeds of {name}"
+        with progress(f"generate feed files: {name}", total=given["rows"]) as step:
+            for written in write_feeds(folder, market, **given):
+                step.advance(written)
+        measure(name, "load", runs=1 if name == "load" else RUNS, feeds=str(folder))
+        measure.clear(name)
+        shutil.rmtree(folder)
+    return measure.found
+
+
 def _measure_all(
     common: dict[str, Any],
     made: GeneratedOffers,
@@ -205,26 +263,15 @@ def _measure_all(
     progress: Progress,
 ) -> dict[str, Any]:
     """Every measurement by name; full reads come before and after the rest, so that a noisy machine shows."""
-    work = Path(common["scratch"])
-    measured: dict[str, Any] = {}
-
-    def measure(name: str, task: str, timeout_s: float | None = None, runs: int = 1, **given: Any) -> None:
-        asked, taken = {**common, "folder": str(work / name), "task": task, **given}, []
-        with progress(f"measure {name}", total=runs, unit="runs") as step:
-            for _ in range(runs):
-                shutil.rmtree(work / name, ignore_errors=True)
-                taken.append(run_task(asked, timeout_s))
-                step.advance()
-        measured[name] = _median_run(taken)
-
-    before = str(work / "sample" / "state")
+    measure = _Measuring(common, progress)
+    before = str(measure.work / "sample" / "state")
     increments = {"new shops": made.new_shops, "known shops": made.known_shops}
     measure("warm up", "warm_up", parts=[*made.parts, *increments.values()])
     measure("full read, Arrow", "full_read_arrow")
     measure("full read, DuckDB", "full_read_duckdb")
     for name, parts in (("index", made.parts), *((f"index, {of}", [part]) for of, part in increments.items())):
         measure(name, "index", runs=RUNS, parts=parts)
-        shutil.rmtree(work / name)
+        measure.clear(name)
     measure("census", "census")
     measure("census, DuckDB", "census_duckdb")
     measure("sample", "sample", runs=RUNS)
@@ -238,10 +285,10 @@ def _measure_all(
         measure("pandas", "pandas")
         measure("polars", "polars")
     if window:
-        patience = window_timeout_s or max(60.0, 20 * measured["sample"]["seconds"])
+        patience = window_timeout_s or max(60.0, 20 * measure.found["sample"]["seconds"])
         measure("window per category", "window", timeout_s=patience)
         measure("windows, same offers", "window_same_offers", timeout_s=patience)
-    return measured
+    return measure.found
 
 
 def _median_run(taken: list[dict[str, Any]]) -> dict[str, Any]:
@@ -264,6 +311,11 @@ def sum_up(rows: int, measured: dict[str, Any], arguments: dict[str, Any], now: 
     indexed = [measured[f"index, {of}"]["seconds"] for of in ("new shops", "known shops")]
     index_s, state_s, all_s = measured["index"]["seconds"], drawn["state_s"], drawn["seconds"]
     day_state_s, day_s = max(one["state_s"] for one in grown), max(one["seconds"] for one in grown)
+    load = measured.get("load")
+    from_feeds = load and max(
+        measured[f"load, {of}"]["seconds"] + measured[f"one percent, {of}"]["seconds"]
+        for of in ("new shops", "known shops")
+    ) / (load["seconds"] + all_s)
     day_state_indexed_s, day_indexed_s = (
         max(index + one[what] for index, one in zip(indexed, grown, strict=True)) for what in ("state_s", "seconds")
     )
@@ -277,10 +329,12 @@ def sum_up(rows: int, measured: dict[str, Any], arguments: dict[str, Any], now: 
         window_out_of_memory=bool(window.get("out_of_memory", False)),
         peak_rss_mb=max(one["peak_rss_mb"] for one in (drawn, *grown)),
         increment_share=day_indexed_s / (index_s + all_s),
+        increment_from_feeds_share=from_feeds,
         increment_without_indexes_share=day_s / all_s,
         increment_of_state_with_index_share=day_state_indexed_s / (index_s + state_s),
         increment_of_state_share=day_state_s / state_s,
         index_s=index_s,
+        load_s=load and load["seconds"],
         sample_and_index_over_full_read=(all_s + index_s) / full_read_s,
         window_stopped=bool(window.get("stopped", False)),
         measured_at=now.isoformat(timespec="minutes"),

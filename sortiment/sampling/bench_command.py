@@ -13,7 +13,7 @@ from sortiment.errors import SettingsError
 from sortiment.markdown import write_figures
 from sortiment.misfits import list_misfits
 from sortiment.progress import LogProgress
-from sortiment.sampling.bench import BenchResult, run_bench
+from sortiment.sampling.bench import FEED_ROWS, BenchResult, run_bench
 from sortiment.sampling.bench_figures import describe_window, format_figures
 from sortiment.sampling.bench_generated import INCREMENT_SHARE, OFFER_BYTES
 from sortiment.settings import SamplingSettings
@@ -30,6 +30,10 @@ def sampling(
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of every measurement.")] = 2,
     memory_mb: Annotated[int, typer.Option(min=64, help="DuckDB's memory limit for the window functions.")] = 1_000,
     window: Annotated[bool, typer.Option(help="Run the window functions too; the slowest part.")] = True,
+    feeds: Annotated[
+        bool | None,
+        typer.Option(help=f"Load the offers from feed files too; default up to {FEED_ROWS:,} rows, it takes long."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the offers and of the draw.")] = 0,
     folder: Annotated[
         Path | None, typer.Option(help="Where all is written, but for what --keep keeps; default the temporary folder.")
@@ -63,6 +67,7 @@ def sampling(
         threads=threads,
         memory_mb=memory_mb,
         window=window,
+        feeds=feeds,
         seed=seed,
         folder=folder,
         keep=keep,
@@ -122,6 +127,8 @@ def show_result(result: BenchResult, console: Console) -> None:
         f"{result.increment_of_state_with_index_share:.1%}, the state alone {result.increment_of_state_share:.1%} "
         "(of new and of known shops, the costlier)"
     )
+    if result.increment_from_feeds_share is not None:
+        console.print(f"... from feed files {result.increment_from_feeds_share:.1%}, loading on both sides")
     console.print(
         f"window functions    {describe_window(result.measured)}; for the same offers, with "
         f"{result.arguments['memory_mb']:,} MB"

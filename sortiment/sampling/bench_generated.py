@@ -21,6 +21,8 @@ OFFER_BYTES = 90
 """Of a generated offer on disk, in its part and the part's index: so many at 3 million rows, 86 at 100 million."""
 WORK_BYTES = 20
 """Of an offer, for the indexes that are written anew to be timed."""
+FEED_BYTES = 200
+"""Of a generated offer in a feed file: 189 of the first million."""
 WORK_ROOM = 2**30
 """For states and samples. The windows' spill stops at half of what is free."""
 KEPT_FILE = "generated.json"

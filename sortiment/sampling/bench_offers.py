@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
 
+from sortiment.feeds import FeedSpec, parse_spec
 from sortiment.feeds.offer_files import OFFER_SCHEMA, RUN_ROWS, cut_run, open_writer
 from sortiment.feeds.offer_index import write_index
 from sortiment.sampling.order import Keys
@@ -27,6 +29,8 @@ BRANDS = 4_000
 UNLABELLED_SHARE = 0.1
 DESCRIBED_SHARE = 0.6
 CATEGORIES_PER_SHOP = 120
+FEED_COLUMNS = ["shop_id", "offer_id", "title", "brand", "description", "price", "currency"]
+FEED_ROWS_AT_ONCE = 100_000
 SYLLABLES = (
     "ka lo mi ra ten sor vel bra du pe xi no gar fil mon tra se ber lin do sta pol ert ung holz rad matt glas plex tor"
 )
@@ -70,8 +74,7 @@ def write_parts(
         with open_writer(path) as writer:
             for first in range(0, len(numbers), RUN_ROWS):
                 run = numbers[first : first + RUN_ROWS]
-                own = first_shop + index * market.shops_per_part + _scatter(run, 1) % market.shops_per_part
-                shops = _scatter(run, 1) % first_shop if spread else own
+                shops = _shops(market, run, index, first_shop, spread)
                 categories = pa.array(_categories(market, run, shops), mask=_share(run, 2) < UNLABELLED_SHARE)
                 for group in cut_run(keys_of(run), categories):
                     writer.write_table(_offers(market, words, run[group], shops[group]))
@@ -79,6 +82,51 @@ def write_parts(
         return OfferPart(str(path))
 
     return run_in_order(write, range(parts), threads)
+
+
+def write_feeds(
+    folder: Path,
+    market: BenchMarket,
+    rows: int,
+    *,
+    files: int,
+    threads: int = 1,
+    first_number: int = 0,
+    first_shop: int = 0,
+    spread: bool = False,
+) -> Iterator[int]:
+    """The same offers as CSV, in the order of their numbers, as shops send them; the rows of each file as it is
+    written. `spec_of_feeds` says how they are read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = _words(market.seed)
+    edges = np.linspace(0, rows, files + 1).astype(np.int64)
+
+    def write(index: int) -> int:
+        numbers = np.arange(first_number + edges[index], first_number + edges[index + 1])
+        schema = pa.schema([OFFER_SCHEMA.field(name) for name in FEED_COLUMNS] + [("category", pa.string())])
+        with arrow_csv.CSVWriter(folder / f"feed-{index:05d}.csv", schema) as writer:
+            for first in range(0, len(numbers), FEED_ROWS_AT_ONCE):
+                some = numbers[first : first + FEED_ROWS_AT_ONCE]
+                offers = _offers(market, words, some, _shops(market, some, index, first_shop, spread))
+                label = pc.binary_join_element_wise(offers["department"], offers["category_id"], " > ")
+                writer.write_table(offers.select(FEED_COLUMNS).append_column("category", label))
+        return len(numbers)
+
+    return run_in_order(write, range(files), threads)
+
+
+def spec_of_feeds(folder: Path) -> FeedSpec:
+    """How the files that `write_feeds` wrote into a folder are read."""
+    columns = {name: name for name in (*FEED_COLUMNS, "category")}
+    content = {"path": "feed-*.csv", "columns": columns, "constants": {"country": "DE"}}
+    return parse_spec(content, "bench", folder)
+
+
+def _shops(market: BenchMarket, numbers: Numbers, index: int, first_shop: int, spread: bool) -> Numbers:
+    """The shop of each offer of a part: one of the part's own, or any of the `first_shop` shops of the market."""
+    if spread:
+        return _scatter(numbers, 1) % first_shop
+    return first_shop + index * market.shops_per_part + _scatter(numbers, 1) % market.shops_per_part
 
 
 def keys_of(numbers: Numbers) -> Keys:

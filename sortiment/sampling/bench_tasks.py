@@ -15,6 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from sortiment.feeds.offer_index import counts_address, rows_address, write_index
+from sortiment.progress import silent
+from sortiment.sampling.bench_offers import spec_of_feeds
 from sortiment.sampling.building import build_state
 from sortiment.sampling.census import take_census
 from sortiment.sampling.counting import count_parts
@@ -100,10 +102,30 @@ def index(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def load(task: dict[str, Any]) -> dict[str, Any]:
+    """Feed files into parts and their indexes, as `feed_files` does it: one file per process at a time."""
+    from sortiment.artifacts import ArtifactStore
+    from sortiment.blobs import LocalBlobs
+    from sortiment.feeds import load_parts
+    from sortiment.settings import FeedSettings
+
+    folder = Path(task["folder"])
+    store = ArtifactStore(LocalBlobs(folder / "store"), folder / "scratch")
+    settings = FeedSettings(workers=task["threads"])
+    started = time.process_time()
+    parts = load_parts([spec_of_feeds(Path(task["feeds"]))], None, store, settings, silent)
+    processes = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "rows": sum(part.report.rows_loaded for part in parts),
+        "cpu_s": time.process_time() - started + processes.ru_utime + processes.ru_stime,
+        "peak_rss_mb": max(_peak_rss_mb(), processes.ru_maxrss / 1024),
+    }
+
+
 def census(task: dict[str, Any]) -> dict[str, Any]:
     """Offers of every category and shop, from the indexes of the parts."""
     settings = SamplingSettings.model_validate(task["settings"])
-    state = count_parts(_parts(task), empty_state(settings), Addresses(), task["threads"], _quiet())
+    state = count_parts(_parts(task), empty_state(settings), Addresses(), task["threads"], silent)
     return {"offers": state.offers, "categories": len(state.category_ids) - 1, "shops": len(state.shop_ids) - 1}
 
 
@@ -211,6 +233,7 @@ TASKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         full_read_arrow,
         full_read_duckdb,
         index,
+        load,
         census,
         census_duckdb,
         sample,
@@ -225,12 +248,6 @@ TASKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 def _parts(task: dict[str, Any]) -> list[OfferPart]:
     return [OfferPart(part) for part in task["parts"]]
-
-
-def _quiet() -> Any:
-    from sortiment.progress import silent
-
-    return silent
 
 
 def _duckdb(task: dict[str, Any]) -> Any:
