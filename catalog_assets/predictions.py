@@ -118,7 +118,7 @@ def local_part(storage: StorageResource, version: str, country: str) -> str:
     part = storage.store.find(PART_ASSET, version)
     if part is None:
         raise StorageError("a loaded feed file is gone", value=version, fix="materialize feed_files again")
-    return str(part.path / offers_file(country))
+    return str(part.file(offers_file(country)))
 
 
 def local_answers(storage: StorageResource, version: str, country: str) -> str:

@@ -18,9 +18,9 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -67,14 +67,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished artifact. `uri` is its folder where it is stored; `fetch` gives a local copy of that folder."""
+    """A finished artifact. `uri` is its folder where it is stored; `fetch` gives a local folder with the files of these
+    names, or with all."""
 
     asset: str
     partition: str | None
     version: str
     uri: str
     manifest: dict[str, Any] = field(repr=False)
-    fetch: Callable[[], Path] = field(repr=False, compare=False)
+    fetch: Callable[..., Path] = field(repr=False, compare=False)
     reused: bool = False
 
     @cached_property
@@ -82,6 +83,10 @@ class Artifact:
         """A local folder with its files. They are fetched when this is first asked for: who needs the version or the
         summary alone moves no bytes."""
         return self.fetch()
+
+    def file(self, name: str) -> Path:
+        """A local copy of one of its files; the others are not fetched."""
+        return self.fetch((name,)) / name
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -115,7 +120,10 @@ class ArtifactStore:
         stored = {MANIFEST: len(raw), **sizes}
         if not self.blobs.holds(key, stored):
             return None
-        fetch = partial(self.blobs.fetch, key, stored)
+
+        def fetch(names: Iterable[str] = tuple(stored)) -> Path:
+            return self.blobs.fetch(key, {name: stored[name] for name in names})
+
         return Artifact(asset, partition, version, self.blobs.uri(key), manifest, fetch, reused=True)
 
     def refetch(self, artifact: Artifact) -> Path:

@@ -33,7 +33,7 @@ from sortiment.feeds.parts import (
     write_offers,
 )
 from sortiment.feeds.reasons import MEANING
-from sortiment.feeds.report import CountryOffers, FeedFileReport, read_report
+from sortiment.feeds.report import CountryOffers, FeedFileReport
 from sortiment.feeds.spec import CONTRACT_COLUMNS, FeedSpec, parse_spec
 from sortiment.feeds.spec_file import load_spec
 from sortiment.feeds.staging import offer_key
@@ -82,7 +82,6 @@ __all__ = [
     "read_listing",
     "read_parts",
     "read_quarantine",
-    "read_report",
     "settle_doubts",
     "write_listing",
     "write_offers",

@@ -65,7 +65,7 @@ def _group_part(part: OfferPart, moved: Mapping[str, str], store: ArtifactStore)
             _rewrite_offers(source, out / source.name, moved)
         labels = read_part_table(part, part.labels_file)
         pq.write_table(_replace_department(labels, moved), out / LABELS_FILE, compression="zstd")
-        for kept in (part.quarantine_file, part.path / REPORT_FILE):
+        for kept in (part.quarantine_file, part.artifact.file(REPORT_FILE)):
             shutil.copyfile(kept, out / kept.name)
         return part.report.to_json()
 

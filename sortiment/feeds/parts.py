@@ -22,7 +22,7 @@ from sortiment.feeds.files import FeedFile, FoundFile
 from sortiment.feeds.hashes import list_known_files
 from sortiment.feeds.loading import CODE_VERSION, QUARANTINE_FILE
 from sortiment.feeds.offer_files import offers_file
-from sortiment.feeds.report import LABELS_FILE, REPORT_FILE, FeedFileReport, read_report
+from sortiment.feeds.report import LABELS_FILE, FeedFileReport, report_of
 from sortiment.feeds.separators import refuse_wrong_separator
 from sortiment.feeds.side_by_side import FileLoaders, open_loaders
 from sortiment.feeds.spec import FeedSpec
@@ -46,7 +46,8 @@ NOT_IN_VERSION = {
 
 @dataclass(frozen=True)
 class OfferPart:
-    """One loaded file. `uri` is the part's folder where it is stored, `path` a local copy of it.
+    """One loaded file. `uri` is the part's folder where it is stored. Its files are fetched one by one, when they are
+    asked for: a part's offers may be most of what there is, and lists and counts do without them.
 
     file_sha256: of the file's bytes, which stay what they are when the part is loaded another way.
     """
@@ -56,9 +57,9 @@ class OfferPart:
     file_sha256: str
     source_file: str
     uri: str
-    path: Path
     report: FeedFileReport
     reused: bool
+    artifact: Artifact = field(repr=False)
 
     @property
     def countries(self) -> tuple[str, ...]:
@@ -71,7 +72,8 @@ class OfferPart:
 
     @property
     def paths(self) -> dict[str, Path]:
-        return {country: self.path / offers_file(country) for country in self.countries}
+        """Local copies of the same."""
+        return {country: self.artifact.file(offers_file(country)) for country in self.countries}
 
     @property
     def rows(self) -> dict[str, int]:
@@ -80,11 +82,11 @@ class OfferPart:
     @property
     def labels_file(self) -> Path:
         """One row per country and category: `country, category_id, path, department, offers`."""
-        return self.path / LABELS_FILE
+        return self.artifact.file(LABELS_FILE)
 
     @property
     def quarantine_file(self) -> Path:
-        return self.path / QUARANTINE_FILE
+        return self.artifact.file(QUARANTINE_FILE)
 
 
 @dataclass(frozen=True)
@@ -250,21 +252,17 @@ def write_offers(parts: Iterable[OfferPart], country: str, out: Path) -> dict[st
 
 
 def open_part(artifact: Artifact, feed: str, file_sha256: str, report: FeedFileReport | None = None) -> OfferPart:
-    """A part from its artifact; the report is read where the caller does not have it."""
-    if report is None:
-        try:
-            report = read_report(artifact.path)
-        except (ValueError, KeyError, TypeError) as error:
-            raise _damaged(artifact.path, artifact.uri, REPORT_FILE, error) from error
+    """A part from its artifact, whose summary is the report; that of a load which was just made knows its seconds."""
+    found = report or report_of(artifact.summary)
     return OfferPart(
         version=artifact.version,
         feed=feed,
         file_sha256=file_sha256,
-        source_file=report.source_file,
+        source_file=found.source_file,
         uri=artifact.uri,
-        path=artifact.path,
-        report=report,
+        report=found,
         reused=artifact.reused,
+        artifact=artifact,
     )
 
 
@@ -273,18 +271,15 @@ def read_part_table(part: OfferPart, file: Path, columns: list[str] | None = Non
     try:
         return pq.read_table(file, columns=columns)
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(part.path, part.uri, file.name, error) from error
-
-
-def _damaged(path: Path, uri: str, name: str, error: Exception) -> StorageError:
-    """Of a part on S3 the copy that was fetched may be damaged, or what the bucket holds."""
-    stored = "" if uri == str(path) else f", which was fetched (where that is not enough, {uri} too),"
-    return StorageError(
-        f"{name} of a loaded feed file is damaged",
-        value=f"{path / name}: {error}",
-        allowed="the file as it was written",
-        fix=f"delete the folder {path}{stored} and materialize feed_files again",
-    )
+        folder = file.parent
+        # Of a part on S3 the copy that was fetched may be damaged, or what the bucket holds.
+        stored = "" if part.uri == str(folder) else f", which was fetched (where that is not enough, {part.uri} too),"
+        raise StorageError(
+            f"{file.name} of a loaded feed file is damaged",
+            value=f"{file}: {error}",
+            allowed="the file as it was written",
+            fix=f"delete the folder {folder}{stored} and materialize feed_files again",
+        ) from error
 
 
 def describe_market(parts: Sequence[OfferPart]) -> MarketDescription:

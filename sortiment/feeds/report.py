@@ -1,6 +1,7 @@
 """What became of a feed file's rows, and which labels its offers have."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -106,9 +107,8 @@ def write_report(report: FeedFileReport, out: Path) -> None:
     write_atomically(out / REPORT_FILE, content.encode())
 
 
-def read_report(folder: Path) -> FeedFileReport:
-    """The report that `write_report` wrote, without `seconds`."""
-    content = json.loads((folder / REPORT_FILE).read_bytes())
+def report_of(content: Mapping[str, Any]) -> FeedFileReport:
+    """The report that `to_json` told, without `seconds`."""
     countries = {
         country: CountryOffers(
             found["offers"],
@@ -116,6 +116,6 @@ def read_report(folder: Path) -> FeedFileReport:
             datetime.fromisoformat(found["observed_from"]),
             datetime.fromisoformat(found["observed_to"]),
         )
-        for country, found in content.pop("countries").items()
+        for country, found in content["countries"].items()
     }
-    return FeedFileReport(**content, countries=countries)
+    return FeedFileReport(**{**content, "countries": countries})

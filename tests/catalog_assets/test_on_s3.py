@@ -1,5 +1,6 @@
 """The first half of the graph keeps its artifacts on S3: a real server that speaks S3, a real Dagster instance."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,32 @@ def test_feeds_and_samples_are_made_on_s3(
         assert sample.uri.startswith("s3://half-the-graph/store/small/training_sample/")
     rows = sum(pq.read_table(sample.path / "sample.parquet").num_rows for sample in samples.values())
     assert rows > 300
+
+
+def test_lists_and_counts_of_what_lies_on_s3_fetch_no_offers(
+    s3_profile: Callable[[str, str], Profile], make: Callable[..., dict[str, str]]
+) -> None:
+    profile = s3_profile("no-offers", "small")
+    generate_market(
+        MarketSettings(offers=800, countries=("DE", "GB"), departments=("garden", "pets"), shops_per_country=4),
+        profile.market_folder,
+    )
+    fetched = Path(profile.storage().scratch) / "fetched"
+
+    def make_anew() -> None:
+        make(profile, "feed_files", "taxonomy")
+        make(profile, "offers", "offer_census", over="country")
+        make(profile, "training_sample", over="slice")
+
+    make_anew()
+    versions = {name: made.version for name, made in profile.storage().store.current_partitions("offers").items()}
+    shutil.rmtree(fetched)  # as on another machine
+    make_anew()
+    assert {
+        name: made.version for name, made in profile.storage().store.current_partitions("offers").items()
+    } == versions
+    files = {file.name for file in (fetched / "offer_parts").rglob("*") if file.is_file()}
+    assert files == {"labels.parquet", "quarantine.parquet"}
 
 
 def test_feeds_that_lie_on_s3_are_found_and_loaded(

@@ -225,7 +225,7 @@ def test_a_part_in_doubt_of_which_a_file_cannot_be_read_is_made_anew(market: Mar
     assert not rows.is_symlink()
 
 
-@pytest.mark.parametrize("file", ["labels.parquet", "report.json", "quarantine.parquet"])
+@pytest.mark.parametrize("file", ["labels.parquet", "quarantine.parquet"])
 def test_a_damaged_file_that_the_load_itself_reads_is_named_with_what_to_delete(market: Market, file: str) -> None:
     part = market.current()["part day-2.csv"]
     zero(part.path / file)

@@ -71,7 +71,7 @@ def test_the_offer_files_have_the_columns_of_the_contract(make_spec: MakeSpec, s
         category_path VARCHAR[], category_id VARCHAR, department VARCHAR, product_id VARCHAR, observed_at TIMESTAMP,
         withdrawn BOOLEAN, feed VARCHAR, source_file VARCHAR, source_row BIGINT"""
     assert [f"{name} {kind}" for name, kind, *_ in columns] == [" ".join(part.split()) for part in contract.split(",")]
-    assert sorted(path.name for path in part.path.iterdir()) == [
+    assert sorted(path.name for path in part.artifact.path.iterdir()) == [
         "labels.parquet",
         "manifest.json",
         "offers-AT.counts.arrow",

@@ -51,12 +51,12 @@ def load_all(
 def test_loading_twice_changes_nothing(make_spec: MakeSpec, store: ArtifactStore) -> None:
     spec = make_spec("o.csv", FEED, columns=COLUMNS, constants={})
     (first,) = load_all(spec, store)
-    before = {path.name: path.stat().st_mtime_ns for path in first.path.iterdir()}
+    before = {path.name: path.stat().st_mtime_ns for path in first.artifact.path.iterdir()}
     (second,) = load_all(spec, store)
     assert (first.reused, second.reused) == (False, True)
     assert (first.version, first.rows, first.uris) == (second.version, second.rows, second.uris)
     assert second.report.countries == first.report.countries
-    assert before == {path.name: path.stat().st_mtime_ns for path in second.path.iterdir()}
+    assert before == {path.name: path.stat().st_mtime_ns for path in second.artifact.path.iterdir()}
 
 
 def test_the_same_bytes_under_another_name_are_the_same_part(
@@ -94,9 +94,9 @@ def test_two_loads_give_the_same_bytes(make_spec: MakeSpec, store: ArtifactStore
         "o.csv", "id;land;title;shop;path\n" + rows + "9;DE;again;s2;A > 1\n", columns=COLUMNS, constants={}
     )
     (first,) = load_all(spec, store)
-    shutil.move(first.path, tmp_path / "first")
+    shutil.move(first.artifact.path, tmp_path / "first")
     (second,) = load_all(spec, store)
-    for path in sorted(second.path.iterdir()):
+    for path in sorted(second.artifact.path.iterdir()):
         assert path.read_bytes() == (tmp_path / "first" / path.name).read_bytes(), path.name
 
 
@@ -146,8 +146,9 @@ def test_a_killed_load_goes_on_at_the_first_unfinished_file(
     assert [(part.source_file, part.reused) for part in parts] == [("a.csv", True), ("b.csv", False)]
     undisturbed = ArtifactStore(LocalBlobs(tmp_path / "other"), tmp_path / "scratch2")
     for part, other in zip(parts, load_all(spec, undisturbed), strict=True):
-        assert {path.name for path in part.path.iterdir()} == {path.name for path in other.path.iterdir()}
-        assert all(path.read_bytes() == (other.path / path.name).read_bytes() for path in part.path.iterdir())
+        mine, theirs = part.artifact.path, other.artifact.path
+        assert {path.name for path in mine.iterdir()} == {path.name for path in theirs.iterdir()}
+        assert all(path.read_bytes() == (theirs / path.name).read_bytes() for path in mine.iterdir())
 
 
 def test_a_part_is_whole_and_leaves_nothing_behind(make_spec: MakeSpec, store: ArtifactStore, tmp_path: Path) -> None:

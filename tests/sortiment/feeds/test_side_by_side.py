@@ -66,8 +66,8 @@ def test_processes_load_what_one_process_loads_in_the_same_order(spec: FeedSpec,
     assert [part.source_file for part in several.parts] == [f"feed-{number}.csv" for number in range(FILES)]
     for part, other in zip(several.parts, alone.parts, strict=True):
         assert part.version == other.version
-        assert {path.name: path.read_bytes() for path in part.path.iterdir()} == {
-            path.name: path.read_bytes() for path in other.path.iterdir()
+        assert {path.name: path.read_bytes() for path in part.artifact.path.iterdir()} == {
+            path.name: path.read_bytes() for path in other.artifact.path.iterdir()
         }
     assert sum(count for count, _ in counted) == 3 * FILES
     assert counted[-1][1] == f"{FILES} of {FILES} files"
