@@ -24,7 +24,7 @@ from sortiment.feeds.raw import BrokenRow, Problem, RawBatch, gather
 from sortiment.feeds.reasons import ADVICE, MEANING, SUPERSEDED
 from sortiment.feeds.report import FeedFileReport, describe_countries, write_labels, write_report
 from sortiment.feeds.spec import FeedSpec
-from sortiment.feeds.staging import Staging
+from sortiment.feeds.staging import Databases, Staging
 from sortiment.progress import Progress
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import PATH_SEPARATOR, Resolver
@@ -56,9 +56,11 @@ def load_feed_file(
     out: Path,
     progress: Progress,
     filesystem: fs.FileSystem | None = None,
+    databases: Databases | None = None,
 ) -> FeedFileReport:
     """Write offers per country with their indexes, quarantine, labels and report into `out` (docs/contracts.md).
 
+    databases: those of the loads before this one, which make this one faster.
     Raises FeedError naming file, line and reason where the file cannot be read or too many of its rows are broken,
     StorageError where the disk is full.
     """
@@ -67,7 +69,10 @@ def load_feed_file(
     rows_read = 0
     empty = set(spec.columns)
     try:
-        with Staging(file, spec, settings, out) as staging, progress(f"load {file.name}", unit="rows") as step:
+        with (
+            Staging(file, spec, settings, out, databases) as staging,
+            progress(f"load {file.name}", unit="rows") as step,
+        ):
             for batch in read_batches(file, spec, filesystem):
                 bad = staging.add(parser.parse(batch))
                 staging.quarantine([*batch.broken, *(_broken_row(batch, *found) for found in bad)])

@@ -24,6 +24,7 @@ from sortiment.feeds.files import FeedFile
 from sortiment.feeds.loading import load_feed_file
 from sortiment.feeds.report import FeedFileReport
 from sortiment.feeds.spec import FeedSpec
+from sortiment.feeds.staging import Databases
 from sortiment.machine import count_cores, describe_machine
 from sortiment.progress import Progress, Step
 from sortiment.settings import FeedSettings
@@ -31,6 +32,10 @@ from sortiment.taxonomy import Resolver, Taxonomy, path_resolver, taxonomy_resol
 
 WORTH_BYTES = 32 * 2**20
 """Of files, as they lie there, that are loaded here before processes are started."""
+BYTES_OF_A_FILE = 2**20
+"""What is added for each file: so many bytes could be loaded while one is opened and its part is written."""
+THREADS_PER_PROCESS = 2
+"""While a part is hashed, forced to the disk or uploaded, its process loads the next file."""
 LOAD_GB = 1.5
 """Memory of one load, about."""
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -53,6 +58,7 @@ class _Loader:
     """Loads files of one taxonomy; makes a resolver once for all specs that write labels alike."""
 
     taxonomy: Taxonomy | None
+    databases: Databases
     resolvers: dict[str, Resolver] = field(default_factory=dict)
 
     def load(
@@ -68,7 +74,8 @@ class _Loader:
         if separator not in self.resolvers:
             of_taxonomy = self.taxonomy and taxonomy_resolver(self.taxonomy, separator)
             self.resolvers[separator] = of_taxonomy or path_resolver(separator)
-        return load_feed_file(file, spec, self.resolvers[separator], settings, out, progress, filesystem)
+        resolver = self.resolvers[separator]
+        return load_feed_file(file, spec, resolver, settings, out, progress, filesystem, self.databases)
 
 
 class FileLoaders:
@@ -76,8 +83,8 @@ class FileLoaders:
 
     def __init__(self, taxonomy: Taxonomy | None, workers: int, files: int, step: Step) -> None:
         self.taxonomy, self.workers, self.files, self.step = taxonomy, workers, files, step
-        self._here, self._loading_here = _Loader(taxonomy), threading.Lock()
-        self._threads, self._starting = ThreadPoolExecutor(workers), threading.Lock()
+        self._here, self._loading_here = _Loader(taxonomy, Databases()), threading.Lock()
+        self._threads, self._starting = ThreadPoolExecutor(THREADS_PER_PROCESS * workers), threading.Lock()
         self._asked_bytes = self._shown_rows = self._done = 0
         context = get_context("spawn")
         self._context, self._rows, self._stop = context, context.Value("Q", 0), context.Event()
@@ -86,7 +93,7 @@ class FileLoaders:
     def start(self, work: Callable[[T], R], files: Sequence[T]) -> list[Callable[[], R]]:
         """What gives the result of `work`, which may call `load`, for each of the files; call them in this order.
 
-        Work goes on for `workers` files at once; with one, when its result is asked for.
+        Several are worked on at once; with one worker each when its result is asked for.
         """
         if self.workers == 1:
             return [partial(self._work_now, work, file) for file in files]
@@ -120,7 +127,7 @@ class FileLoaders:
     def _open_processes(self, more_bytes: int) -> ProcessPoolExecutor | None:
         """The processes; None as long as there was too little to load."""
         with self._starting:
-            self._asked_bytes += more_bytes
+            self._asked_bytes += more_bytes + BYTES_OF_A_FILE
             if self.workers > 1 and self._asked_bytes > WORTH_BYTES and self._processes is None:
                 given = (self.taxonomy, self._rows, self._stop)
                 self._processes = ProcessPoolExecutor(
@@ -209,7 +216,7 @@ _PROCESS = _Process()
 def _start_process(taxonomy: Taxonomy | None, rows: Any, stop: Any) -> None:
     """The process ends with the one that started it, whichever way that ends, and when it is told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _PROCESS.loader, _PROCESS.rows = _Loader(taxonomy), rows
+    _PROCESS.loader, _PROCESS.rows = _Loader(taxonomy, Databases(threads=1)), rows
     starter = parent_process()
     for ended in (stop.wait, starter.join if starter else stop.wait):
         threading.Thread(target=_exit_after, args=(ended,), daemon=True).start()

@@ -23,6 +23,7 @@ from sortiment.settings import FeedSettings
 KEY_SPACE = 2**64
 KEY_SEPARATOR = "\x1f"
 SPILL_FOLDER = ".spill"
+SMALL_BYTES = 4 * 2**20
 QUARANTINE_SCHEMA = pa.schema(
     [
         ("line", pa.int64()),
@@ -108,11 +109,45 @@ def offer_key(country: str, shop_id: str, offer_id: str) -> int:
     return int(hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()[:16], 16)
 
 
+class Databases:
+    """Where loads that follow each other get their DuckDB: small files share one, which takes as long to open as a
+    thousand rows to load.
+
+    threads: of each; None = as many as there are cores.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._config: dict[str, Any] = {} if threads is None else {"threads": threads}
+        self._shared: duckdb.DuckDBPyConnection | None = None
+
+    def open(self, file: FeedFile, settings: FeedSettings, spill: Path) -> duckdb.DuckDBPyConnection:
+        """A connection with temporary tables of its own, which may spill into a folder. One is open at a time."""
+        if self._shared is None or file.bytes > SMALL_BYTES or not _spill_into(self._shared, spill):
+            limits = {"memory_limit": f"{settings.memory_mb}MB", "temp_directory": str(spill)}
+            opened = duckdb.connect(config={**self._config, **limits})
+            if file.bytes > SMALL_BYTES:
+                return opened
+            self._shared = opened
+        return self._shared.cursor()
+
+
+def _spill_into(connection: duckdb.DuckDBPyConnection, folder: Path) -> bool:
+    """False where the database has spilled already: then it cannot spill elsewhere."""
+    try:
+        connection.execute("SET temp_directory = $folder", {"folder": str(folder)})
+    except duckdb.Error:
+        return False
+    return True
+
+
 class Staging:
     """The rows of one load. The connection and its spill folder live as long as the `with` block."""
 
-    def __init__(self, file: FeedFile, spec: FeedSpec, settings: FeedSettings, out: Path) -> None:
+    def __init__(
+        self, file: FeedFile, spec: FeedSpec, settings: FeedSettings, out: Path, databases: Databases | None = None
+    ) -> None:
         self.file, self.spec, self.settings, self.out = file, spec, settings, out
+        self.databases = databases or Databases()
         self.offers = OfferFiles(out)
         self.dropped = dict.fromkeys(DROPPED, 0)
         self.held_back = 0
@@ -120,10 +155,7 @@ class Staging:
         self.salt = KEY_SEPARATOR + file.sha256[:16] if positional else ""
 
     def __enter__(self) -> "Staging":
-        spill = str(self.out / SPILL_FOLDER)
-        self.connection = duckdb.connect(
-            config={"memory_limit": f"{self.settings.memory_mb}MB", "temp_directory": spill}
-        )
+        self.connection = self.databases.open(self.file, self.settings, self.out / SPILL_FOLDER)
         self.connection.execute(CREATE)
         return self
 

@@ -9,7 +9,7 @@ import pytest
 from sortiment.feeds import FeedSpec, list_feed_files, parsing
 from sortiment.feeds.parsing import RowParser
 from sortiment.feeds.raw import make_batch
-from sortiment.feeds.staging import Staging
+from sortiment.feeds.staging import SPILL_FOLDER, Databases, Staging
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import path_resolver
 
@@ -41,10 +41,15 @@ def test_labels_are_forgotten_when_others_come(make_spec: MakeSpec, monkeypatch:
 
 def test_broken_rows_are_counted_in_the_memory_that_the_settings_give(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec, rows = make_spec("o.csv", "t,c\n", columns=COLUMNS), 10_000_000
-    settings = FeedSettings(memory_mb=128)
-    with Staging(list_feed_files(spec)[0], spec, settings, tmp_path) as staging:
-        staging.connection.execute(
-            "INSERT INTO quarantine SELECT range, 'bad_price', NULL, NULL, NULL FROM range($rows, 0, -1)",
-            {"rows": rows},
-        )
-        assert staging.reasons() == [("bad_price", rows, [1, 2, 3])]
+    file, settings, databases = list_feed_files(spec)[0], FeedSettings(memory_mb=128), Databases()
+    for number in range(2):  # the second load finds the database of the first, which has spilled
+        out = tmp_path / f"load {number}"
+        out.mkdir()
+        with Staging(file, spec, settings, out, databases) as staging:
+            staging.connection.execute(
+                "INSERT INTO quarantine SELECT range, 'bad_price', NULL, NULL, NULL FROM range($rows, 0, -1)",
+                {"rows": rows},
+            )
+            assert staging.reasons() == [("bad_price", rows, [1, 2, 3])]
+            assert list((out / SPILL_FOLDER).iterdir())
+        assert not list(out.iterdir())
