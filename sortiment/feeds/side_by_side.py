@@ -12,7 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, 
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from pyarrow import fs
 from sortiment.errors import FeedError
 from sortiment.feeds.files import FeedFile
 from sortiment.feeds.loading import load_feed_file
+from sortiment.feeds.parsing import LABELS_KEPT
 from sortiment.feeds.report import FeedFileReport
 from sortiment.feeds.spec import FeedSpec
 from sortiment.feeds.staging import Databases
@@ -55,7 +56,7 @@ def count_workers(settings: FeedSettings) -> int:
 
 @dataclass
 class _Loader:
-    """Loads files of one taxonomy; makes a resolver once for all specs that write labels alike."""
+    """Loads files of one taxonomy. Specs that write labels alike share a resolver, which remembers the last ones."""
 
     taxonomy: Taxonomy | None
     databases: Databases
@@ -73,7 +74,7 @@ class _Loader:
         separator = spec.category_separator
         if separator not in self.resolvers:
             of_taxonomy = self.taxonomy and taxonomy_resolver(self.taxonomy, separator)
-            self.resolvers[separator] = of_taxonomy or path_resolver(separator)
+            self.resolvers[separator] = lru_cache(LABELS_KEPT)(of_taxonomy or path_resolver(separator))
         resolver = self.resolvers[separator]
         return load_feed_file(file, spec, resolver, settings, out, progress, filesystem, self.databases)
 

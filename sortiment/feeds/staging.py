@@ -111,23 +111,22 @@ def offer_key(country: str, shop_id: str, offer_id: str) -> int:
 
 class Databases:
     """Where loads that follow each other get their DuckDB: small files share one, which takes as long to open as a
-    thousand rows to load.
+    thousand rows to load, and use one thread, since several would wait for each other.
 
-    threads: of each; None = as many as there are cores.
+    threads: of large files' own; None = as many as there are cores.
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        self._config: dict[str, Any] = {} if threads is None else {"threads": threads}
+        self._large: dict[str, Any] = {} if threads is None else {"threads": threads}
         self._shared: duckdb.DuckDBPyConnection | None = None
 
     def open(self, file: FeedFile, settings: FeedSettings, spill: Path) -> duckdb.DuckDBPyConnection:
         """A connection with temporary tables of its own, which may spill into a folder. One is open at a time."""
-        if self._shared is None or file.bytes > SMALL_BYTES or not _spill_into(self._shared, spill):
-            limits = {"memory_limit": f"{settings.memory_mb}MB", "temp_directory": str(spill)}
-            opened = duckdb.connect(config={**self._config, **limits})
-            if file.bytes > SMALL_BYTES:
-                return opened
-            self._shared = opened
+        limits = {"memory_limit": f"{settings.memory_mb}MB", "temp_directory": str(spill)}
+        if file.bytes > SMALL_BYTES:
+            return duckdb.connect(config={**self._large, **limits})
+        if self._shared is None or not _spill_into(self._shared, spill):
+            self._shared = duckdb.connect(config={"threads": 1, **limits})
         return self._shared.cursor()
 
 
