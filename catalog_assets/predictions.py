@@ -1,6 +1,7 @@
 """Offers into categories: the champion's answer for every offer, file by file."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,8 +14,8 @@ from resources.market import MarketResource
 from resources.progress import ProgressResource
 from resources.storage import StorageResource
 from sortiment.artifacts import Artifact, Recipe
-from sortiment.errors import ReleaseError, StorageError
-from sortiment.feeds import PART_ASSET, offers_file, read_parts
+from sortiment.errors import ReleaseError, StorageError, UnreadableOffers
+from sortiment.feeds import PART_ASSET, doubt_parts, offers_file, read_parts
 from sortiment.predictions import CODE_VERSION, PREDICTIONS_FILE, list_predictions, plan_predictions
 from sortiment.release import Champion, ReleaseLog
 
@@ -60,21 +61,23 @@ def offer_predictions(
                 settings.predictions,
                 CODE_VERSION,
             )
-            answered = store.build(
-                PARTS_ASSET,
-                recipe,
-                lambda out, part=part, country=country: classify_offers(
+
+            def classify(out: Path, version: str = part["version"], country: str = country) -> dict[str, Any]:
+                return classify_offers(
                     engine,
-                    [local_part(storage, part["version"], country)],
+                    [local_part(storage, version, country)],
                     taxonomy=tree.path,
                     model_version=live.model_version,
                     settings=settings.predictions,
                     out=out,
                     progress=progress.of(context.log),
-                ).as_json(),
-                country,
-                resumable=True,
-            )
+                ).as_json()
+
+            try:
+                answered = store.build(PARTS_ASSET, recipe, classify, country, resumable=True)
+            except UnreadableOffers:
+                doubt_parts([part["version"]], store.blobs)
+                raise
             entries.append(
                 {
                     "part": part["version"],

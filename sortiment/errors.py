@@ -13,6 +13,7 @@
     ├── ReleaseError        a release cannot be promoted, rolled back or read
     ├── DriftError          drift cannot be judged from what is there
     └── StorageError        an artifact is missing, damaged or cannot be written
+        └── UnreadableOffers    ... it holds a loaded feed file's offers
 
 Each says what was wrong, the value seen, what is allowed and what to do, as separate parts, so that a terminal,
 a log line and the Dagster UI all show the same four facts.
@@ -112,3 +113,7 @@ class DriftError(SortimentError):
 
 class StorageError(SortimentError):
     """An artifact is missing, damaged or cannot be written."""
+
+
+class UnreadableOffers(StorageError):
+    """A loaded feed file's offers are damaged."""

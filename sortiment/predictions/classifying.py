@@ -11,6 +11,7 @@ each prediction, independent of where a run was interrupted.
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 
 from sortiment.artifacts import content_version
 from sortiment.blobs import write_atomically
+from sortiment.errors import UnreadableOffers
 from sortiment.predictions.answering import NO_CLASS, Answered, Classifier, ClassNames, answer_offers, name_classes
 from sortiment.progress import Progress, Step, silent
 from sortiment.settings import PredictionSettings
@@ -102,15 +104,17 @@ def classify_offers(
     parts: Parquet files or s3:// URIs of offers, oldest first; where an offer_key repeats, the last one counts.
     taxonomy: the taxonomy artifact's folder.
     connection: a DuckDB that can read the parts; needed for s3:// only.
+    Raises UnreadableOffers where the parts cannot be read.
     """
     out.mkdir(parents=True, exist_ok=True)
     names = name_classes(engine.classes, taxonomy)
     task = _Task(engine, names, model_version, settings)
     database = connection or _open_database(settings, out)
-    rows = _count_rows(parts, database)
-    shards = -(-rows // settings.shard_offers)
-    _plan(task.plan(parts, rows), out)
-    _split_once(out, parts, shards, database)
+    with _naming(parts):
+        rows = _count_rows(parts, database)
+        shards = -(-rows // settings.shard_offers)
+        _plan(task.plan(parts, rows), out)
+        _split_once(out, parts, shards, database)
     with progress("classify", total=rows, unit="offers") as step:
         for number in range(shards):
             target = out / SHARDS / f"{number:06d}.parquet"
@@ -145,6 +149,22 @@ class _Task:
             "settings": self.settings.model_dump(mode="json"),
             "inputs": list(self.engine.inputs),
         }
+
+
+@contextmanager
+def _naming(parts: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        raise UnreadableOffers(
+            "offers of loaded feed files cannot be read",
+            value=f"{', '.join(parts)}: {str(error).partition(chr(10))[0]}",
+            allowed="the files as they were written",
+            fix="materialize feed_files (it compares the file with its manifest, and loads again what is damaged), "
+            "then this again; if nothing was damaged, look at the disk",
+        ) from error
 
 
 def _count_rows(parts: Sequence[str], database: duckdb.DuckDBPyConnection) -> int:

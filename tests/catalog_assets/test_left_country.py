@@ -12,7 +12,8 @@ from resources.profiles import Profile
 from sortiment.artifacts import ArtifactStore, Recipe
 from sortiment.blobs import write_atomically
 from sortiment.engines import compile_student
-from sortiment.feeds import read_parts
+from sortiment.errors import UnreadableOffers
+from sortiment.feeds import read_listing, read_parts
 from sortiment.predictions import CODE_VERSION as PREDICTIONS_VERSION
 from sortiment.predictions import read_predictions
 from sortiment.progress import silent
@@ -96,6 +97,23 @@ def test_nothing_is_predicted_for_it_and_the_others_are(profile: Profile, make: 
     assert make(profile, "offer_predictions", over="country")["without_offers"] == "NL"
     listed = store.current_partitions("offer_predictions")
     assert {key: len(read_predictions(made.path)) for key, made in listed.items()} == {"AT": 1, "DE": 1, "NL": 0}
+
+
+def test_a_part_whose_offers_cannot_be_read_is_named_and_mended_by_the_next_load(
+    profile: Profile, make: Make, tmp_path: Path
+) -> None:
+    store = profile.storage().store
+    make(profile, "offers", over="country")
+    release_tiny_engine(profile, tmp_path)
+    (part,) = (part for part in read_listing(store.current("feed_files").path, store) if "DE" in part.countries)
+    damaged = part.paths["DE"]
+    whole = damaged.read_bytes()
+    damaged.write_bytes(bytes(len(whole)))
+    with pytest.raises(UnreadableOffers, match=part.version) as caught:
+        make(profile, "offer_predictions", over="country")
+    assert "materialize feed_files" in str(caught.value.fix)
+    make(profile, "feed_files")
+    assert damaged.read_bytes() == whole
 
 
 def release_tiny_engine(profile: Profile, folder: Path) -> str:
