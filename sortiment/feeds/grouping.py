@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sortiment.artifacts import ArtifactStore, Recipe
@@ -35,10 +36,11 @@ def group_departments(
     offers: Counter[str] = Counter()
     slugs: list[set[str]] = []
     for part in parts:
-        labels = read_part_table(part, part.labels_file, ["department", "offers"]).to_pylist()
-        for row in labels:
-            offers[row["department"]] += row["offers"]
-        slugs.append({row["department"] for row in labels})
+        labels = read_part_table(part, part.labels_file, ["department", "offers"])
+        rows = labels.group_by("department").aggregate([("offers", "sum")]).to_pylist()
+        own = {row["department"]: row["offers_sum"] for row in rows}
+        offers.update(own)
+        slugs.append(set(own))
     plan = plan_departments(offers, earlier, settings)
     return [
         _group_part(part, {slug: plan[slug] for slug in sorted(own) if plan[slug] != slug}, store)
@@ -48,11 +50,13 @@ def group_departments(
 
 def departments_of(parts: Sequence[OfferPart]) -> dict[str, str]:
     """The plan that the parts were grouped by: slug of a label's top level to the department's key."""
-    plan: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for part in parts:
-        table = read_part_table(part, part.labels_file, ["path", "department"])
-        plan |= {slugify(row["path"][0]): row["department"] for row in table.to_pylist()}
-    return dict(sorted(plan.items()))
+        labels = read_part_table(part, part.labels_file, ["path", "department"])
+        named = pa.table({"name": pc.list_element(labels["path"], 0), "department": labels["department"]})
+        rows = named.group_by(["name", "department"], use_threads=False).aggregate([]).to_pylist()
+        by_name |= {row["name"]: row["department"] for row in rows}
+    return dict(sorted((slugify(name), department) for name, department in by_name.items()))
 
 
 def _group_part(part: OfferPart, moved: Mapping[str, str], store: ArtifactStore) -> OfferPart:

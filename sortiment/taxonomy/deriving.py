@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sortiment.errors import TaxonomyError
@@ -22,7 +23,8 @@ def derive_taxonomy(parts: Iterable[LabelledPart]) -> Taxonomy:
     paths: dict[str, CategoryPath] = {}
     for part in parts:
         table = pq.read_table(part.labels_file, columns=["category_id", "path"])
-        paths.update({row["category_id"]: tuple(row["path"]) for row in table.to_pylist()})
+        new = pa.array([category_id not in paths for category_id in table["category_id"].to_pylist()], pa.bool_())
+        paths |= {row["category_id"]: tuple(row["path"]) for row in table.filter(new).to_pylist()}
     if not paths:
         raise TaxonomyError(
             "no offer has a label, so there is no tree to derive",

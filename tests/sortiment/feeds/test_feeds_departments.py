@@ -1,5 +1,7 @@
 """A market of thousands of top levels has few departments, and each keeps the one it was given."""
 
+import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -101,3 +103,17 @@ def test_a_market_with_few_departments_is_left_as_it_is(make_spec: MakeSpec, sto
     spec = make_spec("o.csv", flat_feed({"Küche": 2, "Garten": 1}), **SPEC)
     parts = load_parts([spec], None, store, SETTINGS, silent)
     assert group_departments(parts, {}, store, SETTINGS) == parts
+
+
+def test_a_departments_labels_cost_no_look_of_their_own(make_spec: MakeSpec, store: ArtifactStore) -> None:
+    """Each load reads the labels of all parts there are: what is done in Python is done once per top level."""
+    sizes = {f"{top} > {leaf}": 1 for top in ("R", "Ré", "S") for leaf in range(200)}
+    parts = load_parts([make_spec("o.csv", flat_feed(sizes), **SPEC)], None, store, SETTINGS, silent)
+    calls: Counter[str] = Counter()
+    sys.setprofile(lambda frame, event, _: calls.update([frame.f_code.co_name] if event == "call" else []))
+    try:
+        plan = departments_of(parts)
+    finally:
+        sys.setprofile(None)
+    assert plan == {"r": "r", "re": "re", "s": "s"}
+    assert calls["slugify"] == 3
