@@ -34,6 +34,7 @@ WORD_BYTES = 8
 ROWS_PER_WORD = 4
 PATTERN_BITS = 4
 KEYS_AT_ONCE = 1 << 16
+FILTER_BYTES_AT_ONCE = 1 << 20
 MOST_RUNS = 10_000
 """In a file with more runs of ascending keys, rows are taken to be in no order."""
 ROWS_AT_ONCE = 1 << 20
@@ -100,6 +101,20 @@ def may_hold(words: Keys, keys: Keys) -> Mask:
     return held
 
 
+def map_filter(stream: BinaryIO, rows: int) -> Keys:
+    """An empty filter at its place in a new file of so many rows, written where it is changed.
+
+    Raises OSError where the disk has no room for it: a page that is mapped before there is one ends the process.
+    """
+    place = filter_bytes(rows)
+    stream.seek(place.start)
+    for start in range(place.start, place.stop, FILTER_BYTES_AT_ONCE):
+        stream.write(bytes(min(FILTER_BYTES_AT_ONCE, place.stop - start)))
+    stream.flush()
+    words = (place.stop - place.start) // WORD_BYTES
+    return np.memmap(stream, "<u8", "r+", place.start, (words,)) if words else np.empty(0, np.uint64)
+
+
 def write_index(offers: Path) -> None:
     """Write the index of a finished offer file beside it.
 
@@ -154,10 +169,7 @@ class _IndexWriter:
 
     def __init__(self, stream: BinaryIO, rows: int) -> None:
         self._stream, self._rows, self._done = stream, rows, 0
-        place = filter_bytes(rows)
-        stream.truncate(place.stop)
-        words = (place.stop - place.start) // WORD_BYTES
-        self._words = np.memmap(stream, "<u8", "r+", place.start, (words,)) if words else np.empty(0, np.uint64)
+        self._words = map_filter(stream, rows)
         self._categories, self._shops = CodeBook([None]), CodeBook([None])
         self._departments: list[str | None] = [None]
         self._rows_of_shop = np.zeros(1, dtype=np.int64)

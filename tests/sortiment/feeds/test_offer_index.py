@@ -1,6 +1,7 @@
 """The index beside an offer file says of its rows what the file says; rare categories lie together in the file."""
 
 import hashlib
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sortiment.feeds.offer_index import (
     IndexCounts,
     counts_address,
     filter_bytes,
+    map_filter,
     may_hold,
     read_counts,
     rows_address,
@@ -46,6 +48,15 @@ def make_offers(rows: int, categories: list[str | None]) -> pa.Table:
 def open_counts(path: Path) -> IndexCounts:
     with pa.OSFile(counts_address(str(path))) as file:
         return read_counts(file)
+
+
+def test_a_filter_has_its_room_on_the_disk_before_it_is_mapped(tmp_path: Path) -> None:
+    """A full disk is then an error that names it; a mapped page without room would end the process."""
+    with (tmp_path / "offers-DE.rows").open("w+b") as stream:
+        words = map_filter(stream, 1_000_000)
+        assert os.fstat(stream.fileno()).st_blocks * 512 >= words.nbytes
+    assert (tmp_path / "offers-DE.rows").stat().st_size == filter_bytes(1_000_000).stop
+    assert not words.any()
 
 
 def test_an_index_says_of_each_row_and_of_all_what_the_file_says(
