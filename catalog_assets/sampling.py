@@ -123,8 +123,8 @@ def _draw(
     parts = _new_parts(storage, country, since, state)
     census = storage.store.earlier("offer_census", country)
     before, s3 = census.path / VERDICTS if census else None, storage.s3_options()
-    storage.store.scratch.mkdir(parents=True, exist_ok=True)
-    with doubting(parts, storage.store), TemporaryDirectory(prefix="fresh-", dir=storage.store.scratch) as folder:
+    within = next(iter(out.values()))  # goes with it where this process is killed
+    with doubting(parts, storage.store), TemporaryDirectory(prefix="fresh-", dir=within) as folder:
         fresh = None
         if parts and settings.fresh_per_category:
             fresh = build_fresh_state(parts, settings, Path(folder), s3=s3, progress=progress)

@@ -9,6 +9,8 @@ known before any work is done: the same inputs find the finished folder and noth
 
 A folder appears whole or not at all: it is built under `.building/` and renamed, or uploaded with the manifest last.
 What a killed process left under `.building/` is offered to the next builder of the same version, which may resume.
+Whoever cannot resume leaves nothing there when it fails, and takes away what killed ones left of other versions: a feed
+that was half loaded may be larger than the disk's free half, and may never come again.
 """
 
 import contextlib
@@ -145,7 +147,8 @@ class ArtifactStore:
     ) -> Artifact:
         """The artifact of this recipe: found, or written by `write(folder)`, which returns its summary.
 
-        The summary must be JSON. A resumable builder gets the folder as a killed one left it; others get it empty.
+        The summary must be JSON. A resumable builder gets the folder as a killed or failed one left it; others get it
+        empty, and all builders of an asset are one or the other.
         Whatever `write` raises leaves the store as it was; where there is no room or no permission to write, that is a
         StorageError. Does not move the current pointer.
         """
@@ -191,11 +194,16 @@ class ArtifactStore:
                 if self.find(asset, version, partition) is None:
                     building = self.scratch / BUILDING / _key(asset, partition, version)
                     building.parent.mkdir(parents=True, exist_ok=True)
-                    locks.enter_context(_locked(building.with_name(building.name + ".lock")))
+                    locks.enter_context(_locked(_lock_of(building)))
                     if self.find(asset, version, partition) is None:
                         folders[partition] = _open_folder(building, resumable)
-            if folders:
-                self._write_and_publish(asset, recipes, folders, write)
+            try:
+                if folders:
+                    self._write_and_publish(asset, recipes, folders, write)
+            finally:
+                if not resumable:
+                    for folder in folders.values():
+                        shutil.rmtree(folder, ignore_errors=True)
         artifacts = {}
         for partition, version in versions.items():
             made = self.find(asset, version, partition)
@@ -366,17 +374,32 @@ def _json(content: Any) -> bytes:
 
 
 def _open_folder(building: Path, resumable: bool) -> Path:
-    if building.exists() and not resumable:
-        shutil.rmtree(building)
+    if not resumable:
+        if building.exists():
+            shutil.rmtree(building)
+        _sweep(building.parent)
     building.mkdir(exist_ok=True)
     for half_written in building.rglob(HALF_WRITTEN):
         half_written.unlink()
     return building
 
 
+def _lock_of(building: Path) -> Path:
+    return building.with_name(f"{building.name}.lock")
+
+
+def _sweep(builds: Path) -> None:
+    """Take away what killed processes left of an asset's builds; what a living one is at has its lock."""
+    for left in builds.iterdir():
+        if left.is_dir() and (lock := _lock_of(left)).is_file():
+            with contextlib.suppress(BlockingIOError), _locked(lock, wait=False):
+                shutil.rmtree(left, ignore_errors=True)
+
+
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One builder of one version at a time on this machine; the lock goes with the process."""
+def _locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """One builder of one version at a time on this machine; the lock goes with the process. Raises BlockingIOError
+    where another has it and there is no waiting."""
     with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -1,5 +1,6 @@
 """Artifacts appear whole or not at all, are found again by what they were made from, and survive a crash."""
 
+import fcntl
 import json
 import shutil
 import signal
@@ -60,6 +61,7 @@ def test_a_failed_build_leaves_nothing_and_the_pointer_where_it_was(store: Artif
         store.build("offers", recipe(day="2"), fail, partition="DE")
     assert store.current("offers", "DE").version == good.version
     assert store.find("offers", recipe(day="2").version, "DE") is None
+    assert not list(store.scratch.rglob("half"))
 
 
 def test_a_full_disk_is_a_clear_error_and_the_last_good_artifact_stays(store: ArtifactStore) -> None:
@@ -101,6 +103,21 @@ def test_only_a_resumable_builder_sees_what_a_killed_one_left(tmp_path: Path, st
     made = store.build("labels", Recipe({}, {"k": 1}, "1"), finish, resumable=True)
     assert seen == [["shard-0"]]
     assert sorted(made.manifest["files"]) == ["shard-0", "shard-1"]
+
+
+def test_what_a_killed_builder_left_goes_with_the_next_build_of_another_version(store: ArtifactStore) -> None:
+    """The file that it loaded may never come again, and what it left may be half the disk."""
+    left = {}
+    for version in ("killed", "at work"):
+        left[version] = store.scratch / ".building" / "offers" / "DE" / version
+        left[version].mkdir(parents=True)
+        (left[version] / "offers.parquet").write_text("half")
+        left[version].with_name(f"{version}.lock").touch()
+    with left["at work"].with_name("at work.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        store.build("offers", recipe(), write_hello, partition="DE")
+    assert not left["killed"].exists()
+    assert (left["at work"] / "offers.parquet").exists()
 
 
 def test_partitions_are_listed_with_their_current_artifact(store: ArtifactStore) -> None:
