@@ -44,6 +44,8 @@ TEXT_KEYS = np.dtype(
 TextKeyRows = npt.NDArray[np.void]
 REPEATING = ["country", "brand", "shop_category", "feed"]
 ROWS_PER_GROUP = 32_768
+BYTES_PER_GROUP = 2**25
+"""Of row groups of long texts. Several are in memory at once, also where little of each is wanted."""
 KEYS_AT_ONCE = 8_192
 SEGMENTS_KEPT = 32
 TEXT_BYTES_AT_ONCE = 2**28
@@ -68,6 +70,7 @@ class SegmentWriter:
         self._writer = pq.ParquetWriter(folder / file, SCHEMA, compression="lz4", use_dictionary=REPEATING)
         self._keys = _keys_file(folder / file).open("wb")
         self._waiting: list[pa.Table] = []
+        self._waiting_rows = self._waiting_bytes = 0
         self._entries: list[Entries] = []
         self._rows = 0
 
@@ -78,7 +81,9 @@ class SegmentWriter:
         self._rows += len(entries)
         self._keys.write(keys.tobytes())
         self._waiting.append(texts)
-        if sum(table.num_rows for table in self._waiting) >= ROWS_PER_GROUP:
+        self._waiting_rows += texts.num_rows
+        self._waiting_bytes += texts.nbytes
+        if self._waiting_rows >= ROWS_PER_GROUP or self._waiting_bytes >= BYTES_PER_GROUP:
             self._write()
 
     @property
@@ -92,8 +97,10 @@ class SegmentWriter:
 
     def _write(self) -> None:
         if self._waiting:
-            self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=2 * ROWS_PER_GROUP)
-        self._waiting = []
+            fitting = BYTES_PER_GROUP * self._waiting_rows // max(self._waiting_bytes, 1)
+            size = max(1, min(fitting, 2 * ROWS_PER_GROUP))
+            self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=size)
+        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
 
     def __enter__(self) -> "SegmentWriter":
         return self

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sortiment.artifacts import ArtifactStore
@@ -18,6 +19,7 @@ from sortiment.sampling import (
     draw_sample,
     keep_state,
     merge_states,
+    payload,
     read_state,
     take_census,
 )
@@ -152,6 +154,18 @@ def test_texts_that_are_too_long_to_be_held_at_once_give_the_same_bytes(
     assert texts.at(slice(0, 3)).schema == SCHEMA
     assert entries_at_once(state.segments, state.reserve) >= len(state.reserve)
     assert entries_at_once(state.segments, state.reserve, text_bytes=1) == 1
+
+
+def test_row_groups_of_long_texts_are_small_and_give_the_same_bytes(
+    days: list[OfferPart], at_once: tuple[State, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payload, "BYTES_PER_GROUP", 5_000)
+    state = build_state(days, SETTINGS, tmp_path / "state")
+    for segment in state.segments:
+        metadata = pq.read_metadata(segment.folder / segment.file)
+        sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
+        assert max(sizes) < 10_000 < sum(sizes)
+    assert files_of(state, tmp_path / "files") == at_once[1]
 
 
 def test_the_store_advances_from_the_last_state_and_rebuilds_when_a_part_goes(
