@@ -237,25 +237,45 @@ def _scan(ledger: Ledger, wanted: Keys, parts: Sequence[PartRows], reader: RowRe
 def find_repeats(ledger: Ledger, parts: Sequence[PartRows], reader: RowReader, threads: int) -> Iterator[Positions]:
     """Positions, within the given parts, of rows that a later row of those parts repeats: all but each key's last.
 
-    Takes the key space in slices of about four million rows, so memory does not grow with the ledger.
+    Takes the key space in slices of about four million rows, so memory does not grow with the ledger. Of a part that is
+    ordered and local a slice's rows are looked up; others are read once more for each slice.
     """
     rows = sum(part.rows for part in parts)
+    pieces: list[PartRows | Block] = []
+    for part in parts:
+        mapped = part.has_long_runs and reader.is_local(part)
+        pieces += [part] if mapped else ledger.blocks([part])
     slices = max(1, -(-rows // KEYS_AT_ONCE))
     edges = [int(2**64 * index / slices) for index in range(1, slices)]
     for low, high in zip([0, *edges], [*(edge - 1 for edge in edges), 2**64 - 1], strict=True):
         lowest, highest = np.uint64(low), np.uint64(high)
 
-        def take(block: Block, lowest: np.uint64 = lowest, highest: np.uint64 = highest) -> Any:
-            keys = reader.keys(block.part, block.start, block.stop)
-            rows = np.flatnonzero((keys >= lowest) & (keys <= highest))
-            return keys[rows], rows + block.position
+        def take(piece: PartRows | Block, lowest: np.uint64 = lowest, highest: np.uint64 = highest) -> Any:
+            return _take_range(piece, lowest, highest, reader)
 
-        taken = list(run_in_order(take, ledger.blocks(parts), threads))
+        taken = list(run_in_order(take, pieces, threads))
         keys = np.concatenate([keys for keys, _ in taken]) if taken else np.empty(0, dtype=np.uint64)
         positions = np.concatenate([rows for _, rows in taken]) if taken else np.empty(0, dtype=np.int64)
         order = np.argsort(keys, kind="stable")
         repeated = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
         yield positions[order[repeated]]
+
+
+def _take_range(
+    piece: PartRows | Block, lowest: np.uint64, highest: np.uint64, reader: RowReader
+) -> tuple[Keys, Positions]:
+    """Keys from lowest to highest, and their positions, ascending. piece: a part in long runs, or rows in any order."""
+    if isinstance(piece, Block):
+        keys = reader.keys(piece.part, piece.start, piece.stop)
+        rows = np.flatnonzero((keys >= lowest) & (keys <= highest))
+        return keys[rows], rows + piece.position
+    mapped, found = reader.mapped_keys(piece), [np.empty(0, dtype=np.int64)]
+    for start, stop in zip(piece.runs, [*piece.runs[1:], piece.rows], strict=True):
+        run = mapped[start:stop]
+        low, high = np.searchsorted(run, lowest), np.searchsorted(run, highest, side="right")
+        found.append(np.arange(start + low, start + high))
+    rows = np.concatenate(found)
+    return mapped[rows], rows + piece.first_row
 
 
 def tabulate_parts(parts: Sequence[PartRows], name_living: Mapping[str, str]) -> pa.Table:

@@ -92,6 +92,9 @@ class RowReader:
         keys: Keys = self._read(part, "<u8", 0, start, stop)
         return keys
 
+    def is_local(self, part: PartRows) -> bool:
+        return not self.addresses.is_remote(_place(part)[0])
+
     def mapped_keys(self, part: PartRows) -> Keys:
         """All keys, read where they are looked at, if the file is local. Do not keep them."""
         address, rows, first = _place(part)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from sortiment.progress import silent
+from sortiment.sampling import ledger as ledger_module
 from sortiment.sampling.counting import bury, count_parts
-from sortiment.sampling.ledger import find_keys, make_ledger, want_keys
+from sortiment.sampling.ledger import find_keys, find_repeats, make_ledger, want_keys
+from sortiment.sampling.order import Keys
 from sortiment.sampling.parts import Addresses, OfferPart
-from sortiment.sampling.row_files import PartRows, RowReader
+from sortiment.sampling.row_files import ROWS_OF_A_RUN, PartRows, RowReader
 from sortiment.sampling.state import empty_state
 from sortiment.settings import SamplingSettings
 from tests.sortiment.sampling.conftest import Offer, WritePart
@@ -43,6 +45,40 @@ def test_a_key_is_found_where_it_is_and_only_there(write_part: WritePart, wanted
     dead = state.ledger.with_dead(expected[::2])
     found = find_keys(dead, asked, dead.parts, reader, threads=1)
     assert np.sort(found).tolist() == expected[1::2].tolist()
+
+
+class CountingReader(RowReader):
+    """Knows how many keys were read."""
+
+    read = 0
+
+    def keys(self, part: PartRows, start: int, stop: int) -> Keys:
+        self.read += stop - start
+        return super().keys(part, start, stop)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_rows_that_are_repeated_are_found_a_slice_of_the_key_space_at_a_time(
+    write_part: WritePart, monkeypatch: pytest.MonkeyPatch, ordered: bool
+) -> None:
+    monkeypatch.setattr(ledger_module, "KEYS_AT_ONCE", 500)
+    generator = np.random.default_rng(5)
+    first, second = generator.choice(generator.integers(0, 2**64, ROWS, dtype=np.uint64), (2, ROWS_OF_A_RUN))
+    keys = [np.unique(first), np.unique(second)]
+    parts = []
+    for mine in keys if ordered else map(generator.permutation, keys):
+        filling = np.arange(ROWS_OF_A_RUN - len(mine), dtype=np.uint64) + np.uint64(len(parts) << 20)
+        together = np.concatenate([filling, mine])
+        parts.append(write_part([Offer(key) for key in (np.sort(together) if ordered else together).tolist()]))
+    state = count_parts(parts, empty_state(SamplingSettings()), Addresses(), 1, silent)
+    reader = CountingReader(state.category_ids, state.shop_ids, Addresses())
+    held = np.concatenate([reader.keys(part, 0, part.rows) for part in state.ledger.parts])
+    rows = {int(key): row for row, key in enumerate(held)}
+    reader.read = 0
+    found = np.concatenate(list(find_repeats(state.ledger, state.ledger.parts, reader, threads=2)))
+    assert np.sort(found).tolist() == [row for row, key in enumerate(held.tolist()) if rows[key] != row]
+    assert len(found) > 1_000
+    assert reader.read == (0 if ordered else 17 * len(held))
 
 
 def test_rows_that_are_buried_a_few_at_a_time_are_the_same_as_buried_at_once(write_part: WritePart) -> None:
