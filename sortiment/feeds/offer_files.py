@@ -101,6 +101,8 @@ class OfferFiles:
         self.folder = folder
         self.writers: dict[str, pq.ParquetWriter] = {}
         self.waiting: dict[str, list[pa.Table]] = {}
+        self.waiting_rows: dict[str, int] = {}
+        self.waiting_bytes: dict[str, int] = {}
         self.rows: dict[str, int] = {}
 
     def __enter__(self) -> "OfferFiles":
@@ -115,11 +117,11 @@ class OfferFiles:
         countries = sorted(pc.unique(offers["country"]).to_pylist())
         for country in countries:
             own = offers if len(countries) == 1 else offers.filter(pc.equal(offers["country"], country))
-            self.waiting.setdefault(country, []).append(own)
             self.rows[country] = self.rows.get(country, 0) + own.num_rows
-            while sum(table.num_rows for table in self.waiting.get(country, [])) >= RUN_ROWS:
+            self._wait(country, own)
+            while self.waiting_rows.get(country, 0) >= RUN_ROWS:
                 self._write_run(country)
-        if sum(table.nbytes for tables in self.waiting.values() for table in tables) > WAITING_BYTES:
+        if sum(self.waiting_bytes.values()) > WAITING_BYTES:
             self._write_all()
 
     def close(self) -> None:
@@ -147,6 +149,12 @@ class OfferFiles:
                     writer.write_table(staying)
         kept.replace(target)
 
+    def _wait(self, country: str, offers: pa.Table) -> None:
+        """Counted as they come: hundreds of tables wait, and adding them up takes longer than writing them."""
+        self.waiting.setdefault(country, []).append(offers)
+        self.waiting_rows[country] = self.waiting_rows.get(country, 0) + offers.num_rows
+        self.waiting_bytes[country] = self.waiting_bytes.get(country, 0) + offers.nbytes
+
     def _write_all(self) -> None:
         for country in sorted(self.waiting):
             self._write_run(country)
@@ -154,9 +162,10 @@ class OfferFiles:
     def _write_run(self, country: str) -> None:
         """The first run of what waits; a country of which nothing waits has no entry."""
         waiting = pa.concat_tables(self.waiting.pop(country))
+        del self.waiting_rows[country], self.waiting_bytes[country]
         run, rest = waiting.slice(0, RUN_ROWS), waiting.slice(RUN_ROWS)
         if rest.num_rows:
-            self.waiting[country] = [rest]
+            self._wait(country, rest)
         if country not in self.writers:
             self.writers[country] = open_writer(self.folder / offers_file(country))
         run = run.combine_chunks()
