@@ -9,8 +9,8 @@ known before any work is done: the same inputs find the finished folder and noth
 
 A folder appears whole or not at all: it is built under `.building/` and renamed, or uploaded with the manifest last.
 What a killed process left under `.building/` is offered to the next builder of the same version, which may resume.
-Whoever cannot resume leaves nothing there when it fails, and takes away what killed ones left of other versions: a feed
-that was half loaded may be larger than the disk's free half, and may never come again.
+Whoever cannot resume leaves nothing there when it fails, and the first build of an asset takes away what killed ones
+left of other versions: a feed that was half loaded may be larger than the disk's free half, and may never come again.
 """
 
 import contextlib
@@ -109,6 +109,7 @@ class ArtifactStore:
     def __init__(self, blobs: Blobs, scratch: Path) -> None:
         self.blobs = blobs
         self.scratch = scratch
+        self._swept: set[Path] = set()
 
     def find(self, asset: str, version: str, partition: str | None = None) -> Artifact | None:
         """The finished artifact of exactly this version; None where there is none, or where a file of it is missing or
@@ -196,7 +197,7 @@ class ArtifactStore:
                     building.parent.mkdir(parents=True, exist_ok=True)
                     locks.enter_context(_locked(_lock_of(building)))
                     if self.find(asset, version, partition) is None:
-                        folders[partition] = _open_folder(building, resumable)
+                        folders[partition] = self._open_folder(building, resumable)
             try:
                 if folders:
                     self._write_and_publish(asset, recipes, folders, write)
@@ -211,6 +212,18 @@ class ArtifactStore:
                 raise StorageError(f"the {asset} artifact vanished while it was being published", value=version)
             artifacts[partition] = replace(made, reused=partition not in folders)
         return artifacts
+
+    def _open_folder(self, building: Path, resumable: bool) -> Path:
+        if not resumable:
+            if building.exists():
+                shutil.rmtree(building)
+            if building.parent not in self._swept:
+                _sweep(building.parent)
+                self._swept.add(building.parent)
+        building.mkdir(exist_ok=True)
+        for half_written in building.rglob(HALF_WRITTEN):
+            half_written.unlink()
+        return building
 
     def _write_and_publish(
         self,
@@ -371,17 +384,6 @@ def _folder(asset: str, partition: str | None) -> str:
 
 def _json(content: Any) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def _open_folder(building: Path, resumable: bool) -> Path:
-    if not resumable:
-        if building.exists():
-            shutil.rmtree(building)
-        _sweep(building.parent)
-    building.mkdir(exist_ok=True)
-    for half_written in building.rglob(HALF_WRITTEN):
-        half_written.unlink()
-    return building
 
 
 def _lock_of(building: Path) -> Path:
