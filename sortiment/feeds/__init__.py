@@ -15,21 +15,16 @@ from sortiment.feeds.listing import (
     write_listing,
 )
 from sortiment.feeds.loading import CODE_VERSION, load_feed_file, read_batches
+from sortiment.feeds.market_feeds import LeftOutFile, LoadedFeeds, keep_places, load_feeds, load_parts, part_recipe
 from sortiment.feeds.offer_files import OFFER_SCHEMA, offers_file
 from sortiment.feeds.parts import (
     PART_ASSET,
     PARTS_FILE,
     Department,
-    LeftOutFile,
-    LoadedFeeds,
     MarketDescription,
     OfferPart,
     describe_market,
-    keep_places,
-    load_feeds,
-    load_parts,
     open_part,
-    part_recipe,
     write_offers,
 )
 from sortiment.feeds.reasons import MEANING

@@ -9,16 +9,8 @@ from typing import Any
 from sortiment.artifacts import ArtifactStore, Recipe, content_version
 from sortiment.blobs import write_atomically
 from sortiment.errors import FeedError, StorageError
-from sortiment.feeds.parts import (
-    PART_ASSET,
-    PARTS_FILE,
-    LeftOutFile,
-    LoadedFeeds,
-    OfferPart,
-    describe_market,
-    open_part,
-    read_part_table,
-)
+from sortiment.feeds.market_feeds import LeftOutFile, LoadedFeeds
+from sortiment.feeds.parts import PART_ASSET, PARTS_FILE, OfferPart, describe_market, open_part, read_part_head
 
 LISTING_FILE = "listing.json"
 LISTING_VERSION = "4"
@@ -135,7 +127,7 @@ def read_quarantine(parts: Sequence[OfferPart], limit: int) -> list[dict[str, An
     rows: list[dict[str, Any]] = []
     for part in parts:
         if len(rows) < limit:
-            rows += read_part_table(part, part.quarantine_file, columns).slice(0, limit - len(rows)).to_pylist()
+            rows += read_part_head(part, part.quarantine_file, columns, limit - len(rows))
     return rows
 
 

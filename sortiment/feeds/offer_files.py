@@ -26,7 +26,7 @@ from sortiment.feeds.offer_index import write_index
 ROW_GROUP_ROWS = 16_384
 RUN_ROWS = 64 * ROW_GROUP_ROWS
 RARITY_STEPS = (64, 512, 4_096)  # rows of a category in a run; offers without a label count as one category
-WAITING_BYTES = 256 * 2**20  # of all countries, until their runs are written whatever their length
+WAITING_BYTES = 256 * 2**20  # of all countries, until the largest's run is written whatever its length
 
 OFFER_SCHEMA = pa.schema(
     [
@@ -121,11 +121,12 @@ class OfferFiles:
             self._wait(country, own)
             while self.waiting_rows.get(country, 0) >= RUN_ROWS:
                 self._write_run(country)
-        if sum(self.waiting_bytes.values()) > WAITING_BYTES:
-            self._write_all()
+        while sum(self.waiting_bytes.values()) > WAITING_BYTES:
+            self._write_run(max(self.waiting_bytes, key=lambda country: (self.waiting_bytes[country], country)))
 
     def close(self) -> None:
-        self._write_all()
+        for country in sorted(self.waiting):
+            self._write_run(country)
         for writer in self.writers.values():
             writer.close()
         self.writers.clear()
@@ -154,10 +155,6 @@ class OfferFiles:
         self.waiting.setdefault(country, []).append(offers)
         self.waiting_rows[country] = self.waiting_rows.get(country, 0) + offers.num_rows
         self.waiting_bytes[country] = self.waiting_bytes.get(country, 0) + offers.nbytes
-
-    def _write_all(self) -> None:
-        for country in sorted(self.waiting):
-            self._write_run(country)
 
     def _write_run(self, country: str) -> None:
         """The first run of what waits; a country of which nothing waits has no entry."""

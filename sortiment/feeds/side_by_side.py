@@ -86,19 +86,21 @@ class FileLoaders:
         self.taxonomy, self.workers, self.files, self.step = taxonomy, workers, files, step
         self._here, self._loading_here = _Loader(taxonomy, Databases()), threading.Lock()
         self._threads, self._starting = ThreadPoolExecutor(THREADS_PER_PROCESS * workers), threading.Lock()
-        self._asked_bytes = self._shown_rows = self._done = 0
-        context = get_context("spawn")
-        self._context, self._rows, self._stop = context, context.Value("Q", 0), context.Event()
+        self._asked_bytes = self._rows_here = self._shown_rows = self._done = 0
         self._processes: ProcessPoolExecutor | None = None
+        self._rows_there: Any = None
+        self._stop: Any = None
 
-    def start(self, work: Callable[[T], R], files: Sequence[T]) -> list[Callable[[], R]]:
+    def start(self, work: Callable[[T], R], files: Sequence[T], sizes: Sequence[int]) -> list[Callable[[], R]]:
         """What gives the result of `work`, which may call `load`, for each of the files; call them in this order.
 
-        Several are worked on at once; with one worker each when its result is asked for.
+        Several are worked on at once, the largest first; with one worker each when its result is asked for.
         """
         if self.workers == 1:
             return [partial(self._work_now, work, file) for file in files]
-        return [partial(self._wait_for, self._threads.submit(work, file)) for file in files]
+        by_size = sorted(range(len(files)), key=lambda place: -sizes[place])
+        working = {place: self._threads.submit(work, files[place]) for place in by_size}
+        return [partial(self._wait_for, working[place]) for place in range(len(files))]
 
     def load(
         self, file: FeedFile, spec: FeedSpec, settings: FeedSettings, out: Path, filesystem: fs.FileSystem | None
@@ -114,12 +116,13 @@ class FileLoaders:
             raise FeedError(
                 f"feed {spec.name}: a process that loaded files was ended from outside, maybe for want of memory",
                 value=file.name,
-                fix="run it again: finished files are kept; where memory is short set feeds.workers to 1",
+                fix="run it again: finished files are kept; where memory is short set feeds.workers to 1. A script "
+                'that loads feeds does so under `if __name__ == "__main__":`',
             ) from error
 
     def close(self, at_once: bool) -> None:
         """End threads and processes: when what they are at is finished, or at once."""
-        if at_once:
+        if at_once and self._stop is not None:
             self._stop.set()
         self._threads.shutdown(cancel_futures=True)
         if self._processes is not None:
@@ -130,9 +133,11 @@ class FileLoaders:
         with self._starting:
             self._asked_bytes += more_bytes + BYTES_OF_A_FILE
             if self.workers > 1 and self._asked_bytes > WORTH_BYTES and self._processes is None:
-                given = (self.taxonomy, self._rows, self._stop)
+                context = get_context("spawn")
+                self._rows_there, self._stop = context.Value("Q", 0), context.Event()
+                given = (self.taxonomy, self._rows_there, self._stop)
                 self._processes = ProcessPoolExecutor(
-                    self.workers, mp_context=self._context, initializer=_start_process, initargs=given
+                    self.workers, mp_context=context, initializer=_start_process, initargs=given
                 )
             return self._processes
 
@@ -149,14 +154,14 @@ class FileLoaders:
         return working.result()
 
     def _add_rows(self, count: int) -> None:
-        _add(self._rows, count)
+        self._rows_here += count
         if self.workers == 1:
             self._show()
 
     def _show(self, done: int = 0) -> None:
         """Only the thread that asks for results tells how far they are."""
         self._done += done
-        rows = self._rows.value
+        rows = self._rows_here + (self._rows_there.value if self._rows_there is not None else 0)
         self.step.advance(rows - self._shown_rows, note=f"{self._done:,} of {self.files:,} files")
         self._shown_rows = rows
 
