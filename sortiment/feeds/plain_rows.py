@@ -77,7 +77,8 @@ def _has_plain_quotes(raw: Bytes, line_ends: Places, delimiter: str, quote: str 
         return True
     if (np.searchsorted(quotes, line_ends) % 2).any():
         return False
-    framed = np.concatenate([[LINE_FEED], raw, [LINE_FEED]])
+    edge = np.array([LINE_FEED], dtype=np.uint8)
+    framed = np.concatenate([edge, raw, edge])
     before, behind = framed[quotes[0::2]], framed[quotes[1::2] + 2]
     inside = (ord(delimiter), ord(quote), LINE_FEED)
     return bool(np.isin(before, inside).all() and np.isin(behind, (*inside, CARRIAGE_RETURN)).all())
