@@ -86,7 +86,8 @@ class FileLoaders:
         self.taxonomy, self.workers, self.files, self.step = taxonomy, workers, files, step
         self._here, self._loading_here = _Loader(taxonomy, Databases()), threading.Lock()
         self._threads, self._starting = ThreadPoolExecutor(THREADS_PER_PROCESS * workers), threading.Lock()
-        self._asked_bytes = self._rows_here = self._shown_rows = self._done = 0
+        self._asked_bytes = self._rows_here = self._shown_rows = 0
+        self._finished: list[Any] = []
         self._processes: ProcessPoolExecutor | None = None
         self._rows_there: Any = None
         self._stop: Any = None
@@ -100,6 +101,8 @@ class FileLoaders:
             return [partial(self._work_now, work, file) for file in files]
         by_size = sorted(range(len(files)), key=lambda place: -sizes[place])
         working = {place: self._threads.submit(work, files[place]) for place in by_size}
+        for each in working.values():
+            each.add_done_callback(self._finished.append)
         return [partial(self._wait_for, working[place]) for place in range(len(files))]
 
     def load(
@@ -145,12 +148,13 @@ class FileLoaders:
         try:
             return work(file)
         finally:
-            self._show(done=1)
+            self._finished.append(file)
+            self._show()
 
     def _wait_for(self, working: Future[R]) -> R:
         while not wait([working], SECONDS_BETWEEN_LOOKS).done:
             self._show()
-        self._show(done=1)
+        self._show()
         return working.result()
 
     def _add_rows(self, count: int) -> None:
@@ -158,11 +162,10 @@ class FileLoaders:
         if self.workers == 1:
             self._show()
 
-    def _show(self, done: int = 0) -> None:
+    def _show(self) -> None:
         """Only the thread that asks for results tells how far they are."""
-        self._done += done
         rows = self._rows_here + (self._rows_there.value if self._rows_there is not None else 0)
-        self.step.advance(rows - self._shown_rows, note=f"{self._done:,} of {self.files:,} files")
+        self.step.advance(rows - self._shown_rows, note=f"{len(self._finished):,} of {self.files:,} files")
         self._shown_rows = rows
 
 
