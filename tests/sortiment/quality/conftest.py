@@ -10,6 +10,7 @@ import pytest
 from sortiment.encoders.references import describe_folder
 from sortiment.feeds import FeedSpec, load_spec
 from sortiment.progress import silent
+from sortiment.quality import answering
 from sortiment.quality.lessons import Bench
 from sortiment.quality.offers import bench_store
 from sortiment.settings import EncoderSettings, Settings
@@ -21,6 +22,12 @@ WORDS = {
     "Food > Coffee": ["coffee", "espresso", "arabica"],
 }
 NOISE = ["red", "new", "set", "pro", "xl", "best", "with", "for", "mini", "galaxy", "cover", "phone"]
+
+
+@pytest.fixture(autouse=True)
+def time_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+    # How long a speed is measured is a constant of the module, not code under test; here nobody reads the speeds.
+    monkeypatch.setattr(answering, "TIMED_SECONDS", 0.05)
 
 
 @pytest.fixture(scope="session")
