@@ -54,7 +54,6 @@ def test_lists_and_counts_of_what_lies_on_s3_fetch_no_offers(
     def make_anew() -> None:
         make(profile, "feed_files", "taxonomy")
         make(profile, "offers", "offer_census", over="country")
-        make(profile, "training_sample", over="slice")
 
     make_anew()
     versions = {name: made.version for name, made in profile.storage().store.current_partitions("offers").items()}
