@@ -123,13 +123,20 @@ class _Splitter:
         self.broken: list[BrokenRow] = []
 
     def split_plain(self, text: str, before: int, indexes: Mapping[str, int]) -> RawBatch | None:
-        """The rows of whole lines that follow line `before`; None where some line needs care."""
+        """The rows of whole lines that follow line `before`; None where some line needs care.
+
+        A row's text is what `batch` makes of it: quarantine does not tell which lines stood near a row.
+        """
         rows = take_plain_apart(text, self.width, list(indexes.values()), self.dialect)
         if rows is None:
             return None
         numbers = np.arange(1, len(rows) + 1)
         columns = dict(zip(indexes, rows.columns, strict=True))
-        batch = RawBatch(columns, self.record + numbers, before + numbers, {}, [], rows.text)
+
+        def row_text(position: int) -> str:
+            return str(self.dialect["delimiter"].join(next(csv.reader([rows.text(position)], **self.dialect))))
+
+        batch = RawBatch(columns, self.record + numbers, before + numbers, {}, [], row_text)
         self.record += len(rows)
         return batch
 

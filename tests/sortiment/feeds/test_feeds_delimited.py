@@ -210,6 +210,12 @@ def test_a_file_read_in_small_blocks_gives_the_same(load: Load, monkeypatch: pyt
     assert loaded.broken == [(6, "unterminated_quote"), (8, "missing_title")]
 
 
+@pytest.mark.parametrize("beside", ["3,c", '3,27" c'])
+def test_the_text_of_a_broken_row_does_not_tell_which_lines_stand_near_it(load: Load, beside: str) -> None:
+    loaded = load("o.csv", f'id,title,b\n,"a ""x"", y",1\n{beside},2\n')
+    assert [row["row"] for row in loaded.quarantine if row["line"] == 2] == [',a "x", y,1']
+
+
 def test_careful_and_plain_splitting_agree() -> None:
     rows = [f"{number},t\n" for number in range(100)]
     plain, careful = _Splitter(2, DIALECT), _Splitter(2, DIALECT)
