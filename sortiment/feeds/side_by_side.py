@@ -90,6 +90,7 @@ class FileLoaders:
         self._finished: list[Any] = []
         self._processes: ProcessPoolExecutor | None = None
         self._rows_there: Any = None
+        self._told: Any = None
         self._stop: Any = None
 
     def start(self, work: Callable[[T], R], files: Sequence[T], sizes: Sequence[int]) -> list[Callable[[], R]]:
@@ -126,10 +127,12 @@ class FileLoaders:
     def close(self, at_once: bool) -> None:
         """End threads and processes: when what they are at is finished, or at once."""
         if at_once and self._stop is not None:
-            self._stop.set()
+            self._stop.send_bytes(b"stop")
         self._threads.shutdown(cancel_futures=True)
         if self._processes is not None:
             self._processes.shutdown(cancel_futures=True)
+            self._told.close()
+            self._stop.close()
 
     def _open_processes(self, more_bytes: int) -> ProcessPoolExecutor | None:
         """The processes; None as long as there was too little to load."""
@@ -137,8 +140,10 @@ class FileLoaders:
             self._asked_bytes += more_bytes + BYTES_OF_A_FILE
             if self.workers > 1 and self._asked_bytes > WORTH_BYTES and self._processes is None:
                 context = get_context("spawn")
-                self._rows_there, self._stop = context.Value("Q", 0), context.Event()
-                given = (self.taxonomy, self._rows_there, self._stop)
+                self._rows_there = context.Value("Q", 0)
+                # All look at one end and none reads it. An event would wait for each who waits for it, killed or not.
+                self._told, self._stop = context.Pipe(duplex=False)
+                given = (self.taxonomy, self._rows_there, self._told)
                 self._processes = ProcessPoolExecutor(
                     self.workers, mp_context=context, initializer=_start_process, initargs=given
                 )
@@ -163,8 +168,8 @@ class FileLoaders:
             self._show()
 
     def _show(self) -> None:
-        """Only the thread that asks for results tells how far they are."""
-        rows = self._rows_here + (self._rows_there.value if self._rows_there is not None else 0)
+        """Only the thread that asks for results tells how far they are. No lock: a killed process may have it."""
+        rows = self._rows_here + (self._rows_there.get_obj().value if self._rows_there is not None else 0)
         self.step.advance(rows - self._shown_rows, note=f"{len(self._finished):,} of {self.files:,} files")
         self._shown_rows = rows
 
@@ -222,12 +227,13 @@ class _Process:
 _PROCESS = _Process()
 
 
-def _start_process(taxonomy: Taxonomy | None, rows: Any, stop: Any) -> None:
+def _start_process(taxonomy: Taxonomy | None, rows: Any, told: Any) -> None:
     """The process ends with the one that started it, whichever way that ends, and when it is told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _PROCESS.loader, _PROCESS.rows = _Loader(taxonomy, Databases(threads=1)), rows
     starter = parent_process()
-    for ended in (stop.wait, starter.join if starter else stop.wait):
+    stopped = partial(told.poll, None)
+    for ended in (stopped, starter.join if starter else stopped):
         threading.Thread(target=_exit_after, args=(ended,), daemon=True).start()
 
 

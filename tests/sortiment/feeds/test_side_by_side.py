@@ -116,6 +116,22 @@ def test_an_interrupted_load_ends_at_once(spec: FeedSpec, tmp_path: Path) -> Non
     assert not [*(tmp_path / "store").rglob("manifest.json")], "what ran was finished"
 
 
+def test_an_interrupted_load_ends_also_where_its_processes_were_killed_with_it(spec: FeedSpec, tmp_path: Path) -> None:
+    for file in tmp_path.glob("feed-*.csv"):
+        file.write_text(FEED + "".join(f"{row};DE;Zug {row};s1;\n" for row in range(50_000)), encoding="utf-8")
+
+    def end_the_service(count: int, note: str) -> None:
+        if count and (children := multiprocessing.active_children()):
+            for child in children:
+                child.kill()
+                child.join()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_feeds([spec], None, open_store(tmp_path), FeedSettings(workers=2), watch(end_the_service))
+    assert not multiprocessing.active_children()
+
+
 STARTED = """
 import multiprocessing, sys, time
 from contextlib import contextmanager
