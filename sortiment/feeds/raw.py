@@ -10,9 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sortiment.feeds.lines import BLOCK_BYTES
 from sortiment.feeds.reasons import BAD_ENCODING, NUL_BYTE
 
 BATCH_ROWS = 50_000
+BATCH_BYTES = 2**25  # several copies of them are in memory at once
 VALUE_MAX_CHARS = 200
 ROW_MAX_CHARS = 2_000
 REPLACEMENT = "\ufffd"
@@ -86,15 +88,23 @@ def make_batch(
 
 
 def gather(batches: Iterable[RawBatch]) -> Iterator[RawBatch]:
-    """The same rows in batches of about BATCH_ROWS: what follows has a cost per batch."""
+    """The same rows in batches of about BATCH_ROWS, or BATCH_BYTES of long ones: what follows has a cost per batch."""
     waiting: list[RawBatch] = []
+    rows = held = 0
     for batch in batches:
         waiting.append(batch)
-        if sum(len(one) + len(one.broken) for one in waiting) >= BATCH_ROWS:
+        rows += len(batch) + len(batch.broken)
+        held += _bytes_of(batch)
+        if rows >= BATCH_ROWS or held >= BATCH_BYTES:
             yield _join(waiting)
-            waiting = []
+            waiting, rows, held = [], 0, 0
     if waiting:
         yield _join(waiting)
+
+
+def _bytes_of(batch: RawBatch) -> int:
+    """About. Of a block that was read its rows' text stays, too, with columns that nobody mapped."""
+    return max(BLOCK_BYTES, sum(int(column.nbytes) for column in batch.columns.values()))
 
 
 def _join(batches: Sequence[RawBatch]) -> RawBatch:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sortiment.feeds import lines
 from sortiment.feeds.parsing import RowParser
 from sortiment.feeds.plain_rows import take_plain_apart
-from sortiment.feeds.raw import BATCH_ROWS, BrokenRow, Problem, RawBatch, gather, make_batch
+from sortiment.feeds.raw import BATCH_BYTES, BATCH_ROWS, BrokenRow, Problem, RawBatch, gather, make_batch
 from sortiment.feeds.values import parse_price
 
 CELLS = ["a", "", "b c", " ", "ü€", "\U0001f6f0", "'", "\\", "#"]
@@ -103,6 +104,17 @@ def test_small_batches_are_gathered_into_large_ones_that_still_know_their_rows()
     assert sorted(one.problems) == [1, 3, 5]
     assert [one.row_text(row) for row in range(6)] == [f"row {row}" for row in range(1, 7)]
     assert (one.records.tolist(), two.lines.tolist()) == ([1, 2, 3, 4, 5, 6], [70, 80, 90])
+
+
+def test_batches_of_long_rows_are_not_gathered_until_they_fill_the_memory() -> None:
+    def read() -> Iterator[RawBatch]:
+        for number in range(1, 401):
+            yield make_batch({"title": ["x" * 2**20]}, [number], [number], [], str)
+
+    sizes = [sum(column.nbytes for column in batch.columns.values()) for batch in gather(read())]
+    assert max(sizes) <= 2 * BATCH_BYTES
+    unmapped = gather(make_batch({"title": ["x"]}, [number], [number], [], str) for number in range(1, 401))
+    assert max(len(batch) for batch in unmapped) * lines.BLOCK_BYTES <= BATCH_BYTES
 
 
 prices = st.from_regex(r"[0-9]{1,17}([.,][0-9]{0,4})?", fullmatch=True) | st.sampled_from(
