@@ -126,7 +126,8 @@ class Databases:
         if file.bytes > SMALL_BYTES:
             return duckdb.connect(config={**self._large, **limits})
         if self._shared is None or not _spill_into(self._shared, spill):
-            self._shared = duckdb.connect(config={"threads": 1, **limits})
+            # What it read of finished parts it would keep until the memory is full: no part is read by two loads.
+            self._shared = duckdb.connect(config={"threads": 1, "enable_external_file_cache": False, **limits})
         return self._shared.cursor()
 
 

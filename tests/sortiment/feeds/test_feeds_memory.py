@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sortiment.feeds import FeedSpec, list_feed_files, parsing
+from sortiment.feeds import FeedSpec, list_feed_files, load_feed_file, parsing
 from sortiment.feeds.parsing import RowParser
 from sortiment.feeds.raw import make_batch
 from sortiment.feeds.staging import SPILL_FOLDER, Databases, Staging
+from sortiment.progress import silent
 from sortiment.settings import FeedSettings
 from sortiment.taxonomy import path_resolver
 
@@ -53,3 +54,16 @@ def test_broken_rows_are_counted_in_the_memory_that_the_settings_give(make_spec:
             assert staging.reasons() == [("bad_price", rows, [1, 2, 3])]
             assert list((out / SPILL_FOLDER).iterdir())
         assert not list(out.iterdir())
+
+
+def test_a_shared_database_keeps_nothing_of_the_files_that_were_loaded(make_spec: MakeSpec, tmp_path: Path) -> None:
+    rows = "".join(f"title {row},top > label\n" for row in range(2_000))
+    spec, databases = make_spec("o.csv", f"t,c\n{rows}", columns=COLUMNS), Databases()
+    file, resolver = list_feed_files(spec)[0], path_resolver(" > ")
+    for number in range(3):
+        out = tmp_path / f"load {number}"
+        out.mkdir()
+        load_feed_file(file, spec, resolver, FeedSettings(), out, silent, None, databases)
+    with databases.open(file, FeedSettings(), tmp_path / "spill") as connection:
+        held = connection.execute("SELECT memory_usage_bytes FROM duckdb_memory() WHERE tag = 'EXTERNAL_FILE_CACHE'")
+        assert held.fetchall() == [(0,)]
