@@ -11,12 +11,16 @@ import pytest
 
 from catalog_assets import feeds
 from demo.market import plan_market, write_market
+from resources.market import open_feed_store
 from resources.profiles import Profile, read_profile
 from sensors.feeds import new_feed_files
+from sortiment.artifacts import ArtifactStore
+from sortiment.blobs import LocalBlobs
 from sortiment.errors import FeedError
+from sortiment.feeds import load_feeds, parse_spec, side_by_side
 from sortiment.market import generate_market
 from sortiment.progress import silent
-from sortiment.settings import MarketSettings
+from sortiment.settings import FeedSettings, MarketSettings
 
 
 def test_feeds_and_samples_are_made_on_s3(
@@ -87,6 +91,24 @@ def test_feeds_that_lie_on_s3_are_found_and_loaded(
     assert asked is not None and asked[0].tags["sortiment/new_files"] == "2"
     summary = demo.profile.storage().store.current("feed_files").summary
     assert (summary["files"], summary["departments"]) == (2, ["spielzeug"])
+
+
+def test_feeds_that_lie_on_s3_are_loaded_by_processes(
+    s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # From when on processes are worth their start is a constant of the module, not code under test.
+    monkeypatch.setattr(side_by_side, "WORTH_BYTES", 0)
+    client = boto3.client("s3", endpoint_url=s3_server)
+    client.create_bucket(Bucket="many-shops")
+    for number in range(3):
+        client.put_object(Bucket="many-shops", Key=f"{number}.csv", Body=f"t\nZug {number}\n".encode())
+    content = {"path": "s3://many-shops", "constants": {"country": "DE"}, "columns": {"title": "t"}}
+    spec = parse_spec(content, "shop", tmp_path)
+    store = ArtifactStore(LocalBlobs(tmp_path / "store"), tmp_path / "scratch")
+    files = open_feed_store([spec], s3_server, None)
+    loaded = load_feeds([spec], None, store, FeedSettings(workers=2), silent, files)
+    titles = [pq.read_table(part.paths["DE"])["title"].to_pylist() for part in loaded.parts]
+    assert titles == [["Zug 0"], ["Zug 1"], ["Zug 2"]]
 
 
 def test_a_prefix_on_s3_without_feeds_is_an_error_that_names_it(s3_server: str, tmp_path: Path) -> None:
