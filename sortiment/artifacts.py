@@ -8,19 +8,17 @@ known before any work is done: the same inputs find the finished folder and noth
     ROOT/<asset>/<partition>/current.json         which version the next stage reads
 
 A folder appears whole or not at all: it is built under `.building/` and renamed, or uploaded with the manifest last.
-What a killed process left under `.building/` is offered to the next builder of the same version, which may resume.
-Whoever cannot resume leaves nothing there when it fails, and the first build of an asset takes away what killed ones
-left of other versions: a feed that was half loaded may be larger than the disk's free half, and may never come again.
+What a killed process left under `.building/` (`build_folders.py`) is offered to the next builder of the same version,
+which may resume.
 """
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -29,7 +27,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from sortiment.blobs import HALF_WRITTEN, Blobs, write_atomically
+from sortiment.blobs import Blobs, write_atomically
+from sortiment.build_folders import BuildFolders
 from sortiment.errors import StorageError
 
 VERSION_DIGITS = 16
@@ -109,7 +108,7 @@ class ArtifactStore:
     def __init__(self, blobs: Blobs, scratch: Path) -> None:
         self.blobs = blobs
         self.scratch = scratch
-        self._swept: set[Path] = set()
+        self._builds = BuildFolders(scratch / BUILDING)
 
     def find(self, asset: str, version: str, partition: str | None = None) -> Artifact | None:
         """The finished artifact of exactly this version; None where there is none, or where a file of it is missing or
@@ -193,11 +192,10 @@ class ArtifactStore:
             folders: dict[str | None, Path] = {}
             for partition, version in sorted(versions.items(), key=str):
                 if self.find(asset, version, partition) is None:
-                    building = self.scratch / BUILDING / _key(asset, partition, version)
-                    building.parent.mkdir(parents=True, exist_ok=True)
-                    locks.enter_context(_locked(_lock_of(building)))
+                    building = locks.enter_context(self._builds.lock(_key(asset, partition, version)))
                     if self.find(asset, version, partition) is None:
-                        folders[partition] = self._open_folder(building, resumable)
+                        self._builds.open(building, resumable)
+                        folders[partition] = building
             try:
                 if folders:
                     self._write_and_publish(asset, recipes, folders, write)
@@ -212,18 +210,6 @@ class ArtifactStore:
                 raise StorageError(f"the {asset} artifact vanished while it was being published", value=version)
             artifacts[partition] = replace(made, reused=partition not in folders)
         return artifacts
-
-    def _open_folder(self, building: Path, resumable: bool) -> Path:
-        if not resumable:
-            if building.exists():
-                shutil.rmtree(building)
-            if building.parent not in self._swept:
-                _sweep(building.parent)
-                self._swept.add(building.parent)
-        building.mkdir(exist_ok=True)
-        for half_written in building.rglob(HALF_WRITTEN):
-            half_written.unlink()
-        return building
 
     def _write_and_publish(
         self,
@@ -384,24 +370,3 @@ def _folder(asset: str, partition: str | None) -> str:
 
 def _json(content: Any) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def _lock_of(building: Path) -> Path:
-    return building.with_name(f"{building.name}.lock")
-
-
-def _sweep(builds: Path) -> None:
-    """Take away what killed processes left of an asset's builds; what a living one is at has its lock."""
-    for left in builds.iterdir():
-        if left.is_dir() and (lock := _lock_of(left)).is_file():
-            with contextlib.suppress(BlockingIOError), _locked(lock, wait=False):
-                shutil.rmtree(left, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """One builder of one version at a time on this machine; the lock goes with the process. Raises BlockingIOError
-    where another has it and there is no waiting."""
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 
 from pyarrow import fs
@@ -80,7 +81,7 @@ class _Loader:
 
 
 class FileLoaders:
-    """Loads feed files in `workers` processes; `open_loaders` makes it and ends it."""
+    """Loads feed files in `workers` processes, which end with the `with` block."""
 
     def __init__(self, taxonomy: Taxonomy | None, workers: int, files: int, step: Step) -> None:
         self.taxonomy, self.workers, self.files, self.step = taxonomy, workers, files, step
@@ -124,9 +125,16 @@ class FileLoaders:
                 'that loads feeds does so under `if __name__ == "__main__":`',
             ) from error
 
-    def close(self, at_once: bool) -> None:
-        """End threads and processes: when what they are at is finished, or at once."""
-        if at_once and self._stop is not None:
+    def __enter__(self) -> "FileLoaders":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End threads and processes: when what they are at is finished, so that it is kept, also after an error; at
+        once after an interruption."""
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        if interrupted and self._stop is not None:
             self._stop.send_bytes(b"stop")
         self._threads.shutdown(cancel_futures=True)
         if self._processes is not None:
@@ -178,19 +186,11 @@ class FileLoaders:
 def open_loaders(
     taxonomy: Taxonomy | None, settings: FeedSettings, files: int, progress: Progress
 ) -> Iterator[FileLoaders]:
-    """Loaders of so many files. Where the block ends with an error, loads that run are finished, and so kept; where it
-    is interrupted, they are not."""
+    """Loaders of so many files, and how far they are."""
     with progress("load feed files", unit="rows") as step:
-        loaders = FileLoaders(taxonomy, max(1, min(count_workers(settings), files)), files, step)
-        at_once = True
-        try:
+        workers = max(1, min(count_workers(settings), files))
+        with FileLoaders(taxonomy, workers, files, step) as loaders:
             yield loaders
-            at_once = False
-        except Exception:
-            at_once = False
-            raise
-        finally:
-            loaders.close(at_once)
 
 
 class _CountingStep:

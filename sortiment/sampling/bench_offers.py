@@ -66,11 +66,10 @@ def write_parts(
     """
     folder.mkdir(parents=True, exist_ok=True)
     words = _words(market.seed)
-    edges = np.linspace(0, rows, parts + 1).astype(np.int64)
 
     def write(index: int) -> OfferPart:
         path = folder / f"{name}-{index:05d}.parquet"
-        numbers = np.arange(first_number + edges[index], first_number + edges[index + 1])
+        numbers = _numbers_of(index, rows, parts, first_number)
         with open_writer(path) as writer:
             for first in range(0, len(numbers), RUN_ROWS):
                 run = numbers[first : first + RUN_ROWS]
@@ -99,10 +98,9 @@ def write_feeds(
     written. `spec_of_feeds` says how they are read."""
     folder.mkdir(parents=True, exist_ok=True)
     words = _words(market.seed)
-    edges = np.linspace(0, rows, files + 1).astype(np.int64)
 
     def write(index: int) -> int:
-        numbers = np.arange(first_number + edges[index], first_number + edges[index + 1])
+        numbers = _numbers_of(index, rows, files, first_number)
         schema = pa.schema([OFFER_SCHEMA.field(name) for name in FEED_COLUMNS] + [("category", pa.string())])
         with arrow_csv.CSVWriter(folder / f"feed-{index:05d}.csv", schema) as writer:
             for first in range(0, len(numbers), FEED_ROWS_AT_ONCE):
@@ -120,6 +118,12 @@ def spec_of_feeds(folder: Path) -> FeedSpec:
     columns = {name: name for name in (*FEED_COLUMNS, "category")}
     content = {"path": "feed-*.csv", "columns": columns, "constants": {"country": "DE"}}
     return parse_spec(content, "bench", folder)
+
+
+def _numbers_of(index: int, rows: int, files: int, first_number: int) -> Numbers:
+    """The numbers of the offers in one of so many files."""
+    start, stop = np.linspace(0, rows, files + 1).astype(np.int64)[index : index + 2]
+    return np.arange(first_number + start, first_number + stop)
 
 
 def _shops(market: BenchMarket, numbers: Numbers, index: int, first_shop: int, spread: bool) -> Numbers:

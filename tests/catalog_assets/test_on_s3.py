@@ -22,15 +22,14 @@ from sortiment.market import generate_market
 from sortiment.progress import silent
 from sortiment.settings import FeedSettings, MarketSettings
 
+SMALL = MarketSettings(offers=800, countries=("DE", "GB"), departments=("garden", "pets"), shops_per_country=4)
+
 
 def test_feeds_and_samples_are_made_on_s3(
     s3_profile: Callable[[str, str], Profile], make: Callable[..., dict[str, str]]
 ) -> None:
     profile = s3_profile("half-the-graph", "small")
-    generate_market(
-        MarketSettings(offers=800, countries=("DE", "GB"), departments=("garden", "pets"), shops_per_country=4),
-        profile.market_folder,
-    )
+    generate_market(SMALL, profile.market_folder)
     make(profile, "feed_files", "taxonomy")
     make(profile, "offers", "offer_census", over="country")
     make(profile, "training_sample", over="slice")
@@ -49,10 +48,7 @@ def test_lists_and_counts_of_what_lies_on_s3_fetch_no_offers(
     s3_profile: Callable[[str, str], Profile], make: Callable[..., dict[str, str]]
 ) -> None:
     profile = s3_profile("no-offers", "small")
-    generate_market(
-        MarketSettings(offers=800, countries=("DE", "GB"), departments=("garden", "pets"), shops_per_country=4),
-        profile.market_folder,
-    )
+    generate_market(SMALL, profile.market_folder)
     fetched = Path(profile.storage().scratch) / "fetched"
 
     def make_anew() -> None:
